@@ -1,0 +1,104 @@
+//! `rootlet create`, and the arguments that it shares with `run`.
+
+use super::Globals;
+use crate::container::{self, Options, Root, Start};
+use crate::error::{Error, Result};
+use crate::log::Log;
+use crate::property::Request;
+use clap::{Args, Parser};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Create a container, which waits for `start`
+#[derive(Debug, Parser)]
+#[command(after_help = "Example:\n  rootlet create --bundle ./box --pid-file box.pid box && rootlet start box")]
+pub struct Create {
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// What `create` and `run` have in common.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Name of the container, on this host and for this user
+    #[arg(value_name = "container-id")]
+    pub id: String,
+    /// Directory with config.json and the root file system
+    #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
+    pub bundle: PathBuf,
+    /// Write the pid of the container's first process to this file
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Send the container's terminal to this unix socket
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Send the pidfd of the container's first process to this unix socket
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<PathBuf>,
+    /// Pass this many descriptors on, from 3 (LISTEN_FDS are added)
+    #[arg(long, value_name = "N", default_value = "0", hide_default_value = true)]
+    pub preserve_fds: u32,
+    /// Enter the root without pivot_root, for a host that runs from an initramfs
+    #[arg(long)]
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring
+    #[arg(long)]
+    pub no_new_keyring: bool,
+}
+
+impl Common {
+    /// The arguments as the lifecycle takes them.
+    pub fn options<'a>(self, globals: &Globals, root: &'a Root, start: Start) -> Result<Options<'a>> {
+        let listening = listening_descriptors();
+        let environment = match listening {
+            0 => Vec::new(),
+            count => {
+                // sd_listen_fds(3): in the container, the program is pid 1.
+                let names = std::env::var("LISTEN_FDNAMES").ok().map(|names| format!("LISTEN_FDNAMES={names}"));
+                [format!("LISTEN_FDS={count}"), "LISTEN_PID=1".to_owned()].into_iter().chain(names).collect()
+            }
+        };
+        Ok(Options {
+            root,
+            request: Request {
+                id: self.id,
+                bundle: absolute(&self.bundle)?,
+                no_pivot: self.no_pivot,
+                no_new_keyring: self.no_new_keyring,
+                preserved_descriptors: self.preserve_fds.saturating_add(listening),
+                environment,
+                strict: globals.strict(),
+                try_limits: globals.limits == super::global::Limits::Try,
+            },
+            start,
+            pid_file: self.pid_file,
+            console_socket: self.console_socket,
+            pidfd_socket: self.pidfd_socket,
+        })
+    }
+}
+
+/// The bundle's own path, without symlinks: the state outlives the caller's directory.
+pub fn absolute(bundle: &Path) -> Result<PathBuf> {
+    bundle.canonicalize().map_err(|error| {
+        Error::from_io(format!("cannot find the bundle {}", bundle.display()), &error)
+            .remedy("name a directory with a config.json with --bundle DIR")
+    })
+}
+
+/// LISTEN_FDS of systemd's socket activation, if it is meant for this process.
+fn listening_descriptors() -> u32 {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    match (number("LISTEN_FDS"), number("LISTEN_PID")) {
+        (Some(count), Some(pid)) if pid == std::process::id() => count,
+        _ => 0,
+    }
+}
+
+impl super::Run for Create {
+    fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
+        let root = globals.root()?;
+        container::create(&self.common.options(globals, &root, Start::Later)?, log)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

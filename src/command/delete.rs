@@ -1,0 +1,33 @@
+//! `rootlet delete`.
+
+use super::Globals;
+use crate::container;
+use crate::log::Log;
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Delete a container
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Examples:\n  rootlet delete box\n  rootlet delete --force box     ends it first; fine if there is none"
+)]
+pub struct Delete {
+    /// Name of the container
+    #[arg(value_name = "container-id")]
+    id: String,
+    /// End a container that runs, with SIGKILL
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl super::Run for Delete {
+    fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
+        match globals.root()?.find(&self.id) {
+            Ok(container) => container::delete(&container, self.force, log)?,
+            // As runc: forced, the wish is fulfilled already.
+            Err(error) if self.force && error.message.contains("does not exist") => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

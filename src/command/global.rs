@@ -1,0 +1,158 @@
+//! Flags before the subcommand, `--help` and `--version`.
+
+use super::{SUBCOMMANDS, definition, tolerant, with_two_dashes};
+use crate::container::Root;
+use crate::error::Result;
+use crate::log;
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// rootlet runs OCI containers for people who are not root.
+#[derive(Debug, Default, Parser)]
+#[command(name = "rootlet", disable_help_flag = true, disable_version_flag = true)]
+pub struct Globals {
+    /// Directory of the containers' states [default: $XDG_RUNTIME_DIR/rootlet]
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Append errors to this file, besides standard error
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Format of the log
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_enum)]
+    pub log_format: LogFormat,
+    /// Log decisions and warnings, too
+    #[arg(long)]
+    debug: bool,
+    /// Refuse a config that cannot be followed to the letter
+    #[arg(long)]
+    strict: bool,
+    /// What happens to a limit that cannot be enforced: `require` is an error, `try` goes on without
+    #[arg(long, value_name = "POLICY", default_value = "require", value_enum)]
+    pub limits: Limits,
+    /// Make cgroups by systemd (accepted; this version makes none)
+    #[arg(long)]
+    systemd_cgroup: bool,
+    /// Accepted for callers of runc; rootlet sees by itself what it may do
+    #[arg(long, value_name = "BOOL")]
+    rootless: Option<String>,
+    /// Accepted for callers of runc
+    #[arg(long, value_name = "PATH", hide = true)]
+    criu: Option<PathBuf>,
+    /// Print help
+    #[arg(short, long)]
+    help: bool,
+    /// Print the version
+    #[arg(short, long)]
+    version: bool,
+}
+
+/// Format of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For engines.
+    Json,
+}
+
+impl From<LogFormat> for log::Format {
+    fn from(format: LogFormat) -> log::Format {
+        match format {
+            LogFormat::Text => log::Format::Text,
+            LogFormat::Json => log::Format::Json,
+        }
+    }
+}
+
+/// What happens to limits that cannot be enforced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Limits {
+    /// They are errors.
+    #[default]
+    Require,
+    /// They are decisions.
+    Try,
+}
+
+impl Globals {
+    /// Where states are kept.
+    pub fn root(&self) -> Result<Root> {
+        Root::new(self.root.as_deref())
+    }
+
+    /// Whether `--debug` is given.
+    pub fn debug(&self) -> bool {
+        self.debug
+    }
+
+    /// Whether `--strict` is given.
+    pub fn strict(&self) -> bool {
+        self.strict
+    }
+}
+
+/// Parses the flags before the subcommand; the rest begins with its name.
+pub fn split(arguments: Vec<OsString>) -> std::result::Result<(Globals, Vec<OsString>), clap::Error> {
+    // The usual call has none, and then clap is not asked.
+    if arguments.first().is_none_or(|first| !first.to_string_lossy().starts_with('-')) {
+        return Ok((Globals::default(), arguments));
+    }
+    let mut definition = tolerant(Globals::command());
+    let arguments = with_two_dashes(&definition, &arguments);
+    let takes_value = |argument: &OsString| {
+        let name = argument.to_str().and_then(|text| text.strip_prefix("--")).unwrap_or_default();
+        definition.get_arguments().any(|known| {
+            known.get_long() == Some(name)
+                && !known.is_require_equals_set()
+                && matches!(known.get_action(), ArgAction::Set)
+        })
+    };
+    let mut end = 0;
+    while let Some(argument) = arguments.get(end).filter(|argument| argument.to_string_lossy().starts_with('-')) {
+        end += if takes_value(argument) { 2 } else { 1 };
+    }
+    let (before, rest) = arguments.split_at(end.min(arguments.len()));
+    let matches = definition.try_get_matches_from_mut([OsString::from("rootlet")].iter().chain(before))?;
+    let globals = Globals::from_arg_matches(&matches)?;
+    if let Some(value) = globals.rootless.as_deref().filter(|value| !matches!(*value, "true" | "false" | "auto")) {
+        let message = format!("invalid value '{value}' for '--rootless': true, false or auto");
+        return Err(definition.error(clap::error::ErrorKind::ValueValidation, message));
+    }
+    let rest = if globals.help || globals.version { Vec::new() } else { rest.to_vec() };
+    Ok((globals, rest))
+}
+
+/// Prints the version, or help on everything.
+pub fn print_help(globals: &Globals) -> ExitCode {
+    if globals.version {
+        println!("rootlet version {}", env!("CARGO_PKG_VERSION"));
+        if let Some(commit) = option_env!("ROOTLET_COMMIT") {
+            println!("commit: {commit}");
+        }
+        println!("spec: 1.3.0");
+        return ExitCode::SUCCESS;
+    }
+    let globals = tolerant(Globals::command()).help_template("{options}").render_help();
+    let commands: String = SUBCOMMANDS
+        .iter()
+        .map(|subcommand| {
+            let about = definition(subcommand).get_about().map(ToString::to_string).unwrap_or_default();
+            format!("  {:8} {about}\n", subcommand.name)
+        })
+        .collect();
+    print!(
+        "rootlet {} runs OCI containers for people who are not root.\n\n\
+         Usage: rootlet [FLAGS] COMMAND [ARGUMENTS]\n\n\
+         Commands:\n{commands}\n\
+         Flags:\n{globals}\n\
+         Start here, in an empty directory:\n  \
+         rootlet spec --host     write a bundle of this machine's own /usr\n  \
+         rootlet run box         get a shell in it\n\n\
+         `rootlet COMMAND --help` explains a command.\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,43 @@
+//! `rootlet kill`.
+
+use super::Globals;
+use crate::container;
+use crate::error::Error;
+use crate::log::Log;
+use crate::sys::signal;
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Send a signal to a container's first process
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Examples:\n  rootlet kill box            SIGTERM\n  rootlet kill box KILL       also SIGKILL, or 9"
+)]
+pub struct Kill {
+    /// Name of the container
+    #[arg(value_name = "container-id")]
+    id: String,
+    /// Name or number of the signal [default: SIGTERM]
+    #[arg(value_name = "signal", allow_hyphen_values = true)]
+    signal: Option<String>,
+    /// Send it to all processes of the container
+    #[arg(short, long)]
+    all: bool,
+}
+
+impl super::Run for Kill {
+    fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
+        let container = globals.root()?.find(&self.id)?;
+        let text = self.signal.as_deref().unwrap_or("SIGTERM");
+        let number = signal::parse(text).ok_or_else(|| {
+            Error::new(format!("unknown signal {text:?}"))
+                .remedy("give a name such as TERM or SIGKILL, or a number (`kill -l`)")
+        })?;
+        if self.all {
+            container::kill_all(&container, number)?
+        } else {
+            container::kill(&container, number)?
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,99 @@
+//! `rootlet list`.
+
+use super::Globals;
+use crate::container::Container;
+use crate::log::Log;
+use clap::{Parser, ValueEnum};
+use std::process::ExitCode;
+
+/// List containers
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Examples:\n  rootlet list\n  rootlet list --format json\n  rootlet list -q | xargs -r -n 1 rootlet delete --force"
+)]
+pub struct List {
+    /// How to print
+    #[arg(short, long, default_value = "table", value_enum)]
+    format: Format,
+    /// Print names only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+impl super::Run for List {
+    fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
+        let containers = globals.root()?.all()?;
+        if self.quiet {
+            containers.iter().for_each(|container| println!("{}", container.id));
+            return Ok(ExitCode::SUCCESS);
+        }
+        match self.format {
+            Format::Table => print!("{}", table(&containers)),
+            Format::Json if containers.is_empty() => println!("null"),
+            Format::Json => {
+                let views: Vec<_> = containers
+                    .iter()
+                    .map(|container| {
+                        let mut view = container.view(&container.status().to_string());
+                        view.owner = owner(container);
+                        view
+                    })
+                    .collect();
+                println!("{}", serde_json::to_string(&views)?);
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// runc's table: columns at least 12 wide, three spaces between.
+fn table(containers: &[Container]) -> String {
+    let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
+    let rows = containers.iter().map(|container| {
+        let status = container.status().to_string();
+        let view = container.view(&status);
+        let bundle = view.bundle.display().to_string();
+        [
+            view.id.to_owned(),
+            view.pid.to_string(),
+            view.status.clone(),
+            bundle,
+            view.created.to_owned(),
+            owner(container),
+        ]
+    });
+    let rows: Vec<[String; 6]> = std::iter::once(header).chain(rows).collect();
+    let widths: Vec<usize> = (0..6)
+        .map(|column| {
+            rows.iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count() + 3)
+                .max()
+                .unwrap_or(0)
+                .max(12)
+        })
+        .collect();
+    let line = |row: &[String; 6]| {
+        let cells: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        format!("{}\n", cells.trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+/// The owner's name, or `#uid`. A static binary has no NSS, so only /etc/passwd is asked.
+fn owner(container: &Container) -> String {
+    let uid = container.state.as_ref().map_or(0, |state| state.owner).to_string();
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| format!("#{uid}"))
+}

@@ -1,0 +1,78 @@
+//! `rootlet plan`.
+
+use super::Globals;
+use super::create::Common;
+use crate::container::Start;
+use crate::host::Host;
+use crate::log::Log;
+use crate::{plan, property, spec};
+use clap::{Parser, ValueEnum};
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Print what `run` would do, step by step, and do nothing
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Each line has the phase, the property of config.json and the step. `decided` lines are what is done otherwise than the
+config asks, because of who you are or what the host allows; `--strict` refuses them.
+
+Examples:
+  rootlet plan --bundle ./box
+  rootlet plan --format json | jq .decisions")]
+pub struct Plan {
+    /// Directory with config.json
+    #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
+    bundle: PathBuf,
+    /// How to print
+    #[arg(short, long, default_value = "text", value_enum)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+impl super::Run for Plan {
+    fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
+        let common = Common {
+            id: "plan".to_owned(),
+            bundle: self.bundle,
+            pid_file: None,
+            console_socket: None,
+            pidfd_socket: None,
+            preserve_fds: 0,
+            no_pivot: false,
+            no_new_keyring: false,
+        };
+        let root = globals.root()?;
+        let options = common.options(globals, &root, Start::Now)?;
+        let loaded = spec::load(&options.request.bundle)?;
+        let plan = property::compile(&loaded.spec, &options.request, &Host::new())?;
+        for key in &loaded.unknown {
+            log.warn(&format!("config.json: {key}: unknown property, ignored"));
+        }
+        match self.format {
+            Format::Text => print!("{plan}"),
+            Format::Json => println!("{:#}", as_json(&plan)),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn as_json(plan: &plan::Plan) -> serde_json::Value {
+    let joins = plan.joins.iter().map(|join| json!({ "namespace": plan::print::namespace_names(join.kind).next(), "path": join.path.to_string_lossy() }));
+    let steps = plan
+        .entries
+        .iter()
+        .map(|entry| json!({ "phase": entry.phase.to_string(), "property": entry.origin.to_string(), "step": entry.step.to_string() }));
+    json!({
+        "joins": joins.collect::<Vec<_>>(),
+        "namespaces": plan::print::namespace_names(plan.namespaces).collect::<Vec<_>>(),
+        "steps": steps.collect::<Vec<_>>(),
+        "decisions": plan.decisions,
+        "warnings": plan.warnings,
+    })
+}

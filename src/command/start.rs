@@ -1,0 +1,23 @@
+//! `rootlet start`.
+
+use super::Globals;
+use crate::container;
+use crate::log::Log;
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Start the program of a created container
+#[derive(Debug, Parser)]
+#[command(after_help = "Example:\n  rootlet create box && rootlet start box")]
+pub struct Start {
+    /// Name of the container
+    #[arg(value_name = "container-id")]
+    id: String,
+}
+
+impl super::Run for Start {
+    fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
+        container::start(&globals.root()?.find(&self.id)?)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,42 @@
+//! The end of a container: its process, its hooks, its state.
+
+use super::root::wait_for_lock;
+use super::state::{Container, Status};
+use super::{hooks, kill};
+use crate::error::{Error, Result};
+use crate::log::Log;
+use crate::sys::{process, signal};
+use std::os::fd::AsFd;
+
+/// How long SIGKILL may take; longer, and the process hangs in the kernel.
+const PATIENCE_MILLISECONDS: i32 = 10_000;
+
+/// Deletes a container. One that runs is ended first if `force`, or if its program has not begun.
+pub fn delete(container: &Container, force: bool, log: &Log) -> Result<()> {
+    match container.status() {
+        Status::Running if !force => {
+            return Err(Error::new(format!("cannot delete container {} that is not stopped: running", container.id))
+                .remedy(format!("stop it with `rootlet kill {}`, or give --force", container.id)));
+        }
+        Status::Running | Status::Created => end(container)?,
+        Status::Stopped => {}
+    }
+    // Whoever creates it, or runs it in the foreground, has it until then, and may delete it.
+    let Some(_lock) = wait_for_lock(&container.directory)? else { return Ok(()) };
+    for error in hooks::run_poststop(container) {
+        log.warn(&error.to_string());
+    }
+    container.forget()
+}
+
+fn end(container: &Container) -> Result<()> {
+    let Some(pidfd) = container.pidfd()? else { return Ok(()) };
+    let _ = kill::kill(container, signal::SIGKILL);
+    match process::wait_readable(pidfd.as_fd(), PATIENCE_MILLISECONDS) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::new("the container's process does not end after SIGKILL")
+            .because("it hangs in the kernel")
+            .remedy("see `dmesg`")),
+        Err(error) => Err(Error::from_call("container", error)),
+    }
+}

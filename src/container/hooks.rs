@@ -1,0 +1,111 @@
+//! Hooks that are run in the runtime's namespaces (runtime.md, lifecycle). Those in the container are steps of the plan.
+
+use super::state::{Container, State};
+use crate::error::{Error, Result};
+use crate::spec::{Hook, Spec};
+use crate::sys::process::{open_pidfd, wait_readable};
+use crate::sys::{fd, process, signal};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+/// prestart and createRuntime: the namespaces are made, the root is not entered.
+pub fn run_before_start(state: &State) -> Result<()> {
+    let Some(hooks) = &state.hooks else { return Ok(()) };
+    let container = Container::new(std::path::PathBuf::new(), state.clone());
+    run_all("prestart", &hooks.prestart, &container, "creating")?;
+    run_all("createRuntime", &hooks.create_runtime, &container, "creating")
+}
+
+/// poststart: the program has begun.
+pub fn run_poststart(container: &Container) -> Result<()> {
+    match container.state.as_ref().and_then(|state| state.hooks.as_ref()) {
+        Some(hooks) => run_all("poststart", &hooks.poststart, container, "running"),
+        None => Ok(()),
+    }
+}
+
+/// poststop: all is over, so a failure changes nothing; the next ones are run.
+pub fn run_poststop(container: &Container) -> Vec<Error> {
+    let Some(hooks) = container.state.as_ref().and_then(|state| state.hooks.as_ref()) else { return Vec::new() };
+    let results =
+        hooks.poststop.iter().enumerate().map(|(index, hook)| run("poststop", index, hook, container, "stopped"));
+    results.filter_map(Result::err).collect()
+}
+
+fn run_all(name: &str, hooks: &[Hook], container: &Container, status: &str) -> Result<()> {
+    hooks.iter().enumerate().try_for_each(|(index, hook)| run(name, index, hook, container, status))
+}
+
+fn run(name: &str, index: usize, hook: &Hook, container: &Container, status: &str) -> Result<()> {
+    let failed = |message: String| {
+        Error::in_config(format!("hooks.{name}[{index}]"), format!("error running {name} hook #{index}: {message}"))
+    };
+    let mut command = Command::new(&hook.path);
+    if let Some((first, rest)) = hook.args.split_first() {
+        command.arg0(first).args(rest);
+    }
+    if let Some(variables) = &hook.env {
+        command.env_clear().envs(variables.iter().filter_map(|variable| variable.split_once('=')));
+    }
+    // A group of its own, so that a hook that takes too long is ended with its children.
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let mut child = command.spawn().map_err(|error| Error::from_io(failed(hook.path.clone()).message, &error))?;
+    let state = serde_json::to_vec(&container.view(status)).unwrap_or_default();
+    if let Some(mut input) = child.stdin.take() {
+        // A hook may end without reading its input.
+        let _ = input.write_all(&state);
+    }
+    let timeout = hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
+    let pid = child.id() as i32;
+    let pidfd = open_pidfd(pid).map_err(|error| Error::from_call(&hook.path, error))?;
+    let drain = std::thread::spawn({
+        let pipes: [Option<Box<dyn Read + Send>>; 2] =
+            [child.stdout.take().map(|pipe| Box::new(pipe) as _), child.stderr.take().map(|pipe| Box::new(pipe) as _)];
+        move || pipes.into_iter().flatten().map(read_end).collect::<Vec<_>>().join("")
+    });
+    if !wait_readable(pidfd.as_fd(), timeout).map_err(|error| Error::from_call(&hook.path, error))? {
+        let _ = process::kill_group(pid, signal::SIGKILL);
+        let _ = child.wait();
+        return Err(failed(format!("{} took longer than {} s and was ended", hook.path, hook.timeout.unwrap_or(0))));
+    }
+    let status = child.wait().map_err(|error| Error::from_io(&hook.path, &error))?;
+    if status.success() {
+        return Ok(());
+    }
+    let text = drain.join().unwrap_or_default();
+    let error = failed(format!("{}: {status}", hook.path));
+    Err(if text.is_empty() { error } else { error.because(format!("it said: {text}")) })
+}
+
+/// The last kilobyte of what a program says, on one line.
+fn read_end(mut pipe: Box<dyn Read + Send>) -> String {
+    let mut text = Vec::new();
+    let _ = pipe.read_to_end(&mut text);
+    last_words(&text)
+}
+
+fn last_words(text: &[u8]) -> String {
+    let end = text.get(text.len().saturating_sub(1024)..).unwrap_or_default();
+    String::from_utf8_lossy(end).trim().replace('\n', "; ")
+}
+
+/// A file in memory for what hooks in the container say, if there are any.
+pub fn output(spec: &Spec) -> Result<Option<OwnedFd>> {
+    match &spec.hooks {
+        Some(hooks) if !hooks.create_container.is_empty() || !hooks.start_container.is_empty() => {
+            fd::memory_file(c"hooks").map(Some).map_err(|error| Error::from_call("hooks", error))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Adds what hooks in the container said.
+pub fn with_output(error: Error, output: Option<OwnedFd>) -> Error {
+    let Some(output) = output.filter(|_| error.property.starts_with("hooks.")) else { return error };
+    let mut text = Vec::new();
+    let _ = fd::rewind(output.as_fd());
+    let _ = std::fs::File::from(output).read_to_end(&mut text);
+    if text.is_empty() { error } else { error.because(format!("it said: {}", last_words(&text))) }
+}

@@ -1,0 +1,66 @@
+//! Signals to a container.
+
+use super::state::{Container, Status};
+use crate::error::{Error, Result};
+use crate::sys::{Errno, process};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+/// Sends a signal to the first process.
+pub fn kill(container: &Container, signal: i32) -> Result<()> {
+    let pidfd = match container.status() {
+        Status::Stopped => None,
+        _ => container.pidfd()?,
+    };
+    let Some(pidfd) = pidfd else { return Err(not_running()) };
+    send(pidfd.as_fd(), signal)
+}
+
+fn send(pidfd: std::os::fd::BorrowedFd, signal: i32) -> Result<()> {
+    process::send_signal(pidfd, signal).map_err(|error| match error.errno {
+        Errno::ESRCH => not_running(),
+        _ => Error::from_call("container", error),
+    })
+}
+
+fn not_running() -> Error {
+    Error::new("container not running").remedy("see `rootlet list`")
+}
+
+/// Sends a signal to every process of the container's pid namespace.
+pub fn kill_all(container: &Container, signal: i32) -> Result<()> {
+    let state = container.state()?;
+    if container.status() == Status::Stopped {
+        // With their first process, all others of a pid namespace are gone.
+        return if state.has_own_pids { Ok(()) } else { Err(not_running()) };
+    }
+    if !state.has_own_pids {
+        return Err(Error::new(
+            "the container has no pid namespace of its own, so its other processes cannot be told from the caller's",
+        )
+        .remedy(format!("signal its first process: `rootlet kill {}`", container.id)));
+    }
+    for pid in processes(state.pid)? {
+        let Ok(pidfd) = process::open_pidfd(pid) else { continue };
+        // Looked at again behind the pidfd: the pid may have been reused.
+        if namespace_of(pid) == namespace_of(state.pid) {
+            match send(pidfd.as_fd(), signal) {
+                Err(error) if error.message != not_running().message => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// All processes in the pid namespace of `pid`, as the caller numbers them.
+fn processes(pid: i32) -> Result<Vec<i32>> {
+    let namespace = namespace_of(pid);
+    let entries = std::fs::read_dir("/proc").map_err(|error| Error::from_io("cannot read /proc", &error))?;
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    Ok(pids.filter(|other| namespace.is_some() && namespace_of(*other) == namespace).collect())
+}
+
+fn namespace_of(pid: i32) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()
+}

@@ -1,0 +1,20 @@
+//! Containers: their life and their state on disk.
+
+pub mod console;
+pub mod create;
+pub mod delete;
+pub mod hooks;
+pub mod kill;
+pub mod publish;
+pub mod root;
+pub mod run;
+pub mod start;
+pub mod state;
+
+pub use create::{Options, Start, create};
+pub use delete::delete;
+pub use kill::{kill, kill_all};
+pub use root::Root;
+pub use run::run;
+pub use start::start;
+pub use state::{Container, State, Status};

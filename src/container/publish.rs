@@ -1,0 +1,69 @@
+//! What callers get besides the state: the pid file, the pidfd, the sockets.
+
+use crate::error::{Error, Result};
+use crate::init::Init;
+use crate::sys::{fd, socket};
+use std::ffi::CString;
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Writes the pid: digits without a newline (clients parse the whole file), complete or not at all.
+pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let failed = |error: &std::io::Error| {
+        Error::from_io(format!("cannot write the pid file {}", path.display()), error).remedy("correct --pid-file")
+    };
+    let name = path.file_name().ok_or_else(|| Error::new(format!("--pid-file {} is not a file", path.display())))?;
+    let draft = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    let write = || {
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&draft)?;
+        file.write_all(pid.to_string().as_bytes())?;
+        std::fs::rename(&draft, path)
+    };
+    write().map_err(|error| {
+        let _ = std::fs::remove_file(&draft);
+        failed(&error)
+    })
+}
+
+/// Connects to a stream socket of the caller's.
+pub fn connect(path: &Path) -> Result<OwnedFd> {
+    let failed = |error| {
+        Error::from_call(path.display(), error)
+            .because("the caller must listen there")
+            .remedy("correct the path of the socket")
+    };
+    let name = CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::new("the path of a socket has a NUL character"))?;
+    if name.count_bytes() < 108 {
+        return socket::connect(&name, socket::Kind::Stream).map_err(failed);
+    }
+    // sun_path has room for 107 bytes; a descriptor of the socket file has a short name.
+    let file = fd::open(&name, fd::O_PATH, 0).map_err(failed)?;
+    let short = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap_or_default();
+    socket::connect(&short, socket::Kind::Stream).map_err(failed)
+}
+
+/// Listens on `start.sock` in a directory, which may have a path longer than an address.
+pub fn listen(directory: &OwnedFd) -> Result<OwnedFd> {
+    let path = CString::new(format!("/proc/self/fd/{}/start.sock", directory.as_raw_fd())).unwrap_or_default();
+    socket::listen(&path).map_err(|error| Error::from_call("start.sock", error))
+}
+
+/// Sends the pidfd of the first process; the text is the pid.
+pub fn send_pidfd(path: &Path, init: &Init) -> Result<()> {
+    let socket = connect(path)?;
+    socket::send(socket.as_fd(), init.pid.to_string().as_bytes(), Some(init.pidfd.as_fd()))
+        .map_err(|error| Error::from_call(path.display(), error))
+}
+
+/// Preserved descriptors must be open, or rootlet's own would be passed on in their place.
+pub fn check_descriptors(count: u32) -> Result<()> {
+    match (3..3 + i64::from(count)).find(|number| !i32::try_from(*number).is_ok_and(fd::is_open)) {
+        None => Ok(()),
+        Some(number) => Err(Error::new(format!("--preserve-fds {count}: descriptor {number} is not open"))
+            .because("the descriptors from 3 on are passed to the container, without a gap")
+            .remedy("open it in the caller, or give a smaller number")),
+    }
+}

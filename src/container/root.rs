@@ -1,0 +1,199 @@
+//! Where states are kept: one directory, and in it one of each container.
+
+use super::state::Container;
+use crate::error::{Error, Result};
+use crate::sys::{Errno, creds, fd};
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The directory of all states.
+#[derive(Clone, Debug)]
+pub struct Root {
+    path: PathBuf,
+    explicit: bool,
+}
+
+impl Root {
+    /// The directory that `--root` names, or the default one. Nothing is made yet.
+    pub fn new(explicit: Option<&Path>) -> Result<Root> {
+        match explicit {
+            Some(path) if path.canonicalize().is_ok_and(|path| path == Path::new("/")) => {
+                Err(Error::new("--root / cannot hold states").remedy("name a directory such as --root /tmp/rootlet"))
+            }
+            Some(path) => {
+                let path = std::path::absolute(path)
+                    .map_err(|error| Error::from_io(format!("--root {}", path.display()), &error))?;
+                Ok(Root { path, explicit: true })
+            }
+            None => Ok(Root { path: default_path(), explicit: false }),
+        }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the directory if it is missing, and refuses one that somebody else could have prepared.
+    pub fn make(&self) -> Result<()> {
+        let failed = |error: &std::io::Error| {
+            let message = format!("cannot make the state directory {}", self.path.display());
+            Error::from_io(message, error)
+                .remedy("name one that you may write to with --root DIR, or set XDG_RUNTIME_DIR")
+        };
+        if !self.path.is_dir() {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&self.path)
+                .map_err(|error| failed(&error))?;
+            if !self.explicit {
+                // The XDG specification lets files be cleaned away unless they are sticky.
+                std::fs::set_permissions(&self.path, std::fs::Permissions::from_mode(0o1700))
+                    .map_err(|error| failed(&error))?;
+            }
+        }
+        self.check_owner()
+    }
+
+    /// A default directory must be one's own. One that the user names may be shared, as /tmp is: each state in it is 0700.
+    fn check_owner(&self) -> Result<()> {
+        if self.explicit {
+            return Ok(());
+        }
+        let metadata = std::fs::symlink_metadata(&self.path)
+            .map_err(|error| Error::from_io(format!("state directory {}", self.path.display()), &error))?;
+        if metadata.uid() == creds::effective_ids().0 && metadata.is_dir() && metadata.mode() & 0o022 == 0 {
+            return Ok(());
+        }
+        Err(Error::new(format!("the state directory {} is not yours alone", self.path.display()))
+            .because(format!("it belongs to uid {} with mode {:o}", metadata.uid(), metadata.mode() & 0o7777))
+            .remedy("name another with --root DIR, or set XDG_RUNTIME_DIR"))
+    }
+
+    /// The container of that id.
+    pub fn find(&self, id: &str) -> Result<Container> {
+        check_id(id)?;
+        let directory = self.path.join(id);
+        match directory.symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() => {
+                self.check_owner()?;
+                Container::load(id, directory, &metadata)
+            }
+            _ => Err(Error::new(format!("container {id:?} does not exist"))
+                .because(format!("{} has no such state", self.path.display()))
+                .remedy("see `rootlet list`; give the --root that it was created with")),
+        }
+    }
+
+    /// All containers, by id. A missing default directory has none.
+    pub fn all(&self) -> Result<Vec<Container>> {
+        let entries = match std::fs::read_dir(&self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.explicit => return Ok(Vec::new()),
+            other => other.map_err(|error| {
+                Error::from_io(format!("cannot read {}", self.path.display()), &error).remedy("correct --root")
+            })?,
+        };
+        self.check_owner()?;
+        let mut ids: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|id| check_id(id).is_ok())
+            .collect();
+        ids.sort();
+        Ok(ids.iter().filter_map(|id| self.find(id).ok().filter(|container| container.is_ours())).collect())
+    }
+
+    /// Takes an id for a new container: its directory, and the lock on it.
+    pub fn reserve(&self, id: &str) -> Result<Reservation> {
+        check_id(id)?;
+        self.make()?;
+        let directory = self.path.join(id);
+        let failed = |error: &std::io::Error| Error::from_io(format!("cannot make {}", directory.display()), error);
+        match std::fs::DirBuilder::new().mode(0o700).create(&directory) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return self.reclaim(id, directory),
+            Err(error) => return Err(failed(&error).remedy("name a directory that you may write to with --root DIR")),
+        }
+        let lock = lock(&directory)?.ok_or_else(|| already_exists(id))?;
+        Ok(Reservation { directory, lock })
+    }
+
+    /// An id whose maker was killed before the container ran is free again.
+    fn reclaim(&self, id: &str, directory: PathBuf) -> Result<Reservation> {
+        let container = self.find(id)?;
+        let lock = lock(&directory)?.ok_or_else(|| already_exists(id))?;
+        if !container.is_ours() || !container.is_abandoned() {
+            return Err(already_exists(id));
+        }
+        container.forget_files()?;
+        Ok(Reservation { directory, lock })
+    }
+}
+
+/// A directory with its lock, which is held as long as this lives.
+#[derive(Debug)]
+pub struct Reservation {
+    /// The state's directory.
+    pub directory: PathBuf,
+    /// Held while the container is created, and by a foreground `run` to its end.
+    pub lock: OwnedFd,
+}
+
+fn already_exists(id: &str) -> Error {
+    Error::new(format!("container with given ID already exists: {id:?}"))
+        .remedy(format!("choose another id, or remove it with `rootlet delete {id}` (--force if it runs)"))
+}
+
+/// The lock of a state directory, if it is free.
+fn lock(directory: &Path) -> Result<Option<OwnedFd>> {
+    let system = |error| Error::from_call(directory.display(), error);
+    let fd = open(directory).map_err(system)?;
+    Ok(fd::try_lock(fd.as_fd()).map_err(system)?.then_some(fd))
+}
+
+/// The lock of a state directory, when it is free; `None` if the directory was removed meanwhile.
+pub fn wait_for_lock(directory: &Path) -> Result<Option<OwnedFd>> {
+    let system = |error| Error::from_call(directory.display(), error);
+    let fd = match open(directory) {
+        Err(error) if error.errno == Errno::ENOENT => return Ok(None),
+        other => other.map_err(system)?,
+    };
+    fd::lock(fd.as_fd()).map_err(system)?;
+    Ok(directory.exists().then_some(fd))
+}
+
+fn open(directory: &Path) -> crate::sys::Result<OwnedFd> {
+    let path = CString::new(directory.as_os_str().as_bytes()).unwrap_or_default();
+    fd::open(&path, fd::O_RDONLY | fd::O_DIRECTORY | fd::O_NOFOLLOW, 0)
+}
+
+/// runc's rule for ids, and a length that a file name can have.
+fn check_id(id: &str) -> Result<()> {
+    let valid = !id.is_empty()
+        && id.len() <= 255
+        && !matches!(id, "." | "..")
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+.-".contains(&byte));
+    if valid {
+        return Ok(());
+    }
+    Err(Error::new(format!("invalid container ID format: {id:?}"))
+        .because("an id has letters, digits and _ + . - only, at most 255, and is not . or .."))
+}
+
+/// `$XDG_RUNTIME_DIR/rootlet`, `/run/rootlet` for root, `/run/user/UID/rootlet`, or a directory of one's own below the
+/// temporary one. One that somebody else owns, as after `su`, is passed over.
+fn default_path() -> PathBuf {
+    let (uid, _) = creds::effective_ids();
+    let is_own = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.uid() == uid && metadata.is_dir());
+    if let Some(path) = dirs::runtime_dir().filter(|path| is_own(path)) {
+        return path.join("rootlet");
+    }
+    let run = if uid == 0 { PathBuf::from("/run") } else { PathBuf::from(format!("/run/user/{uid}")) };
+    if is_own(&run) {
+        return run.join("rootlet");
+    }
+    std::env::temp_dir().join(format!("rootlet-{uid}"))
+}

@@ -1,0 +1,70 @@
+//! `run`: create, start, and in the foreground stay until the end.
+
+use super::console::Relay;
+use super::create::{Created, Options, Start, create};
+use super::{hooks, start};
+use crate::error::{Error, Result};
+use crate::log::Log;
+use crate::sys::process::{self, Ended};
+use crate::sys::{creds, signal};
+use std::os::fd::AsFd;
+
+/// Runs a container in the foreground; the exit code of its program, or 128 + the signal that ended it.
+pub fn run(options: &Options, keep: bool, subreaper: bool, log: &Log) -> Result<i32> {
+    let system = |error| Error::from_call("run", error);
+    signal::block_all().map_err(system)?;
+    if subreaper {
+        creds::become_subreaper().map_err(system)?;
+    }
+    let mut created = create(options, log)?;
+    if let Err(error) = hooks::run_poststart(&created.container) {
+        created.destroy();
+        return Err(error);
+    }
+    let ended = attend(&mut created)?;
+    if keep { Ok(ended.code()) } else { created.forget().map(|()| ended.code()) }
+}
+
+/// Creates a container and starts it, and leaves it alone.
+pub fn run_detached(options: &Options, log: &Log) -> Result<()> {
+    debug_assert_eq!(options.start, Start::Later);
+    let created = create(options, log)?;
+    match start::start(&created.container) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            created.destroy();
+            if let Some(path) = &options.pid_file {
+                let _ = std::fs::remove_file(path);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Passes signals on, and bytes if there is a terminal, until the first process has ended.
+fn attend(created: &mut Created) -> Result<Ended> {
+    match created.terminal.take() {
+        Some(master) => Relay::new(master)?.attend(&created.init),
+        None => loop {
+            if let Some(ended) = handle(signal::next(), created.init.pid, created.init.pidfd.as_fd()) {
+                return Ok(ended);
+            }
+        },
+    }
+}
+
+/// Does what a signal to `run` means: the end of a child is looked at, everything else is passed on.
+pub fn handle(signal: i32, pid: i32, pidfd: std::os::fd::BorrowedFd) -> Option<Ended> {
+    match signal {
+        // As a subreaper, `run` reaps what the container's hooks have left, too.
+        signal::SIGCHLD => {
+            std::iter::from_fn(process::reap_any).find(|(reaped, _)| *reaped == pid).map(|(_, ended)| ended)
+        }
+        signal::SIGURG => None,
+        signal => {
+            // The process may have ended since.
+            let _ = process::send_signal(pidfd, signal);
+            None
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The state of a container on disk, and what it says.
+
+use super::root::Reservation;
+use crate::error::{Error, Result};
+use crate::plan::Decision;
+use crate::spec::{Hooks, Map};
+use crate::sys::{creds, process};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::fs::Metadata;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// `state.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// Of config.json.
+    pub oci_version: String,
+    /// The container's name.
+    pub id: String,
+    /// Its first process, in the pid namespace of who created it.
+    pub pid: i32,
+    /// When that process started, in clock ticks since boot: with the pid, its identity (proc_pid_stat(5), field 22).
+    pub start_time: u64,
+    /// Absolute path.
+    pub bundle: PathBuf,
+    /// Absolute path.
+    pub rootfs: PathBuf,
+    /// RFC 3339 with nanoseconds, UTC.
+    pub created: String,
+    /// Of config.json.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Map,
+    /// The user who created it.
+    pub owner: u32,
+    /// Hooks that are still to be run, by `start` and `delete`.
+    #[serde(default)]
+    pub hooks: Option<Hooks>,
+    /// Whether it has a pid namespace of its own, so that its processes end with its first one.
+    pub has_own_pids: bool,
+    /// Whether it ends with the foreground `run` that made it, which deletes it.
+    pub is_attached: bool,
+    /// What is done otherwise than the config asks.
+    #[serde(default)]
+    pub decisions: Vec<Decision>,
+    /// What each step after `start` is called in a message, by its index in the plan.
+    #[serde(default)]
+    pub last_steps: Vec<(u32, String)>,
+}
+
+/// Status of a container (runtime.md).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Waits for `start`.
+    Created,
+    /// Its program runs.
+    Running,
+    /// Its first process has ended.
+    Stopped,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Stopped => "stopped",
+        })
+    }
+}
+
+/// A container that has a directory.
+#[derive(Clone, Debug)]
+pub struct Container {
+    /// Its name.
+    pub id: String,
+    /// Its directory.
+    pub directory: PathBuf,
+    /// `None`: its maker was killed before the state was written.
+    pub state: Option<State>,
+    owner: u32,
+}
+
+impl Container {
+    /// A container that the caller has just made.
+    pub fn new(directory: PathBuf, state: State) -> Container {
+        Container { id: state.id.clone(), directory, owner: state.owner, state: Some(state) }
+    }
+
+    /// Reads a container's state.
+    pub fn load(id: &str, directory: PathBuf, metadata: &Metadata) -> Result<Container> {
+        let state = match std::fs::read(directory.join("state.json")) {
+            Ok(text) => Some(serde_json::from_slice(&text).map_err(|error| {
+                Error::new(format!("{}/state.json is damaged: {error}", directory.display()))
+                    .remedy(format!("remove the container with `rootlet delete --force {id}`"))
+            })?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => {
+                return Err(Error::from_io(format!("cannot read the state of {id:?}"), &error)
+                    .because(format!("it belongs to uid {}", metadata.uid()))
+                    .remedy("run this command as that user, or name your own --root"));
+            }
+        };
+        Ok(Container { id: id.to_owned(), directory, state, owner: metadata.uid() })
+    }
+
+    /// True if the caller owns the state.
+    pub fn is_ours(&self) -> bool {
+        self.owner == creds::effective_ids().0
+    }
+
+    /// What it does.
+    pub fn status(&self) -> Status {
+        match &self.state {
+            Some(state) if !is_alive(state.pid, state.start_time) => Status::Stopped,
+            Some(_) if self.start_socket().exists() => Status::Created,
+            Some(_) => Status::Running,
+            None => Status::Stopped,
+        }
+    }
+
+    /// The state of a container that has one.
+    pub fn state(&self) -> Result<&State> {
+        self.state.as_ref().ok_or_else(|| {
+            Error::new(format!("container {:?} was never completed", self.id))
+                .because("its maker was killed while it was created")
+                .remedy(format!("remove it with `rootlet delete {}`, or create it again", self.id))
+        })
+    }
+
+    /// True if nobody is left to delete it: its maker was killed before it ran, or while it ran in the foreground.
+    pub fn is_abandoned(&self) -> bool {
+        let never_ran = self.state.as_ref().is_none_or(|state| state.is_attached) || self.start_socket().exists();
+        never_ran && self.status() == Status::Stopped
+    }
+
+    /// Where a created container waits for `start`.
+    pub fn start_socket(&self) -> PathBuf {
+        self.directory.join("start.sock")
+    }
+
+    /// The pidfd of the first process, if that still runs.
+    pub fn pidfd(&self) -> Result<Option<OwnedFd>> {
+        let state = self.state()?;
+        // The pid is looked at again behind the pidfd: by then it cannot be reused.
+        match process::open_pidfd(state.pid) {
+            Ok(pidfd) if is_alive(state.pid, state.start_time) => Ok(Some(pidfd)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Removes the files of the directory.
+    pub fn forget_files(&self) -> Result<()> {
+        for name in ["state.json", ".state.json", "start.sock"] {
+            match std::fs::remove_file(self.directory.join(name)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::from_io(format!("cannot remove {name} of {:?}", self.id), &error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the directory.
+    pub fn forget(&self) -> Result<()> {
+        self.forget_files()?;
+        std::fs::remove_dir(&self.directory)
+            .map_err(|error| Error::from_io(format!("cannot remove {}", self.directory.display()), &error))
+    }
+
+    /// The state as `rootlet state` and hooks show it.
+    pub fn view(&self, status: &str) -> View<'_> {
+        let empty = Path::new("");
+        let state = self.state.as_ref();
+        View {
+            oci_version: state.map_or("1.0.2", |state| &state.oci_version),
+            id: &self.id,
+            pid: if status == "stopped" { 0 } else { state.map_or(0, |state| state.pid) },
+            status: status.to_owned(),
+            bundle: state.map_or(empty, |state| &state.bundle),
+            rootfs: state.map_or(empty, |state| &state.rootfs),
+            created: state.map_or("0001-01-01T00:00:00Z", |state| &state.created),
+            annotations: state.and_then(|state| state.annotations.as_ref()),
+            owner: String::new(),
+        }
+    }
+}
+
+/// runc's `state`, with its keys in its order.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct View<'a> {
+    /// Of config.json.
+    pub oci_version: &'a str,
+    /// The container's name.
+    pub id: &'a str,
+    /// 0 when stopped.
+    pub pid: i32,
+    /// `creating`, `created`, `running` or `stopped`.
+    pub status: String,
+    /// Absolute path.
+    pub bundle: &'a Path,
+    /// Absolute path.
+    pub rootfs: &'a Path,
+    /// RFC 3339.
+    pub created: &'a str,
+    /// Of config.json.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<&'a std::collections::BTreeMap<String, String>>,
+    /// The user's name, in `list` only.
+    pub owner: String,
+}
+
+impl State {
+    /// Writes the state, all or nothing.
+    pub fn save(&self, reservation: &Reservation) -> Result<()> {
+        let failed = |error: &std::io::Error| Error::from_io(format!("cannot write the state of {:?}", self.id), error);
+        let text = serde_json::to_vec(self).map_err(|error| Error::new(format!("state of {:?}: {error}", self.id)))?;
+        let (draft, place) = (reservation.directory.join(".state.json"), reservation.directory.join("state.json"));
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&draft)
+            .map_err(|error| failed(&error))?;
+        file.write_all(&text).and_then(|()| std::fs::rename(&draft, &place)).map_err(|error| failed(&error))
+    }
+}
+
+/// True if the process is there, is the same one, and is more than a zombie.
+fn is_alive(pid: i32, start_time: u64) -> bool {
+    status_of(pid).is_some_and(|(state, start)| start == start_time && !matches!(state, 'Z' | 'X'))
+}
+
+/// State letter and start time of a process.
+pub fn status_of(pid: i32) -> Option<(char, u64)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may have spaces and parentheses itself.
+    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_its_start_time() {
+        let pid = std::process::id() as i32;
+        let (_, start) = status_of(pid).unwrap();
+        assert!(is_alive(pid, start));
+        assert!(!is_alive(pid, start + 1), "a reused pid is another process");
+    }
+}

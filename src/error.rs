@@ -1,0 +1,117 @@
+//! What the user reads when something fails: one line that names the property and the operation, then the cause and the mend.
+
+use crate::sys::{self, Errno};
+use std::fmt;
+
+/// An error for people. [`fmt::Display`] gives the first line; the log adds `because:` and `try:`.
+///
+/// Clients of runc look for words in messages: "permission denied" and "operation not permitted" mean a user's program
+/// that may not be executed, "no such file or directory" and "executable file not found" one that is missing. So these
+/// words stand in an [`Error`] only if that is the cause; other errors name the errno instead.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Error {
+    /// The property by its path in config.json, such as `mounts[3]`; empty if no property is to blame.
+    pub property: String,
+    /// What was done or found.
+    pub message: String,
+    /// The errno, if the kernel said no.
+    pub errno: Option<Errno>,
+    /// Why.
+    pub because: Option<String>,
+    /// What the user can do about it.
+    pub remedy: Option<String>,
+}
+
+/// Result with an error for people.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error that is not about one property of config.json.
+    pub fn new(message: impl Into<String>) -> Error {
+        Error { message: message.into(), ..Error::default() }
+    }
+
+    /// An error in a property of config.json.
+    pub fn in_config(property: impl Into<String>, message: impl Into<String>) -> Error {
+        Error { property: property.into(), message: message.into(), ..Error::default() }
+    }
+
+    /// A failed system call on `subject`.
+    pub fn from_call(subject: impl fmt::Display, error: sys::Error) -> Error {
+        Error { message: format!("{subject}: {}", error.call.name()), errno: Some(error.errno), ..Error::default() }
+    }
+
+    /// A failed operation of the standard library.
+    pub fn from_io(message: impl fmt::Display, error: &std::io::Error) -> Error {
+        match error.raw_os_error() {
+            Some(number) => {
+                Error { message: message.to_string(), errno: Some(Errno::from_raw(number)), ..Error::default() }
+            }
+            None => Error::new(format!("{message}: {error}")),
+        }
+    }
+
+    /// Adds the cause.
+    pub fn because(mut self, because: impl Into<String>) -> Error {
+        self.because = Some(because.into());
+        self
+    }
+
+    /// Adds the mend.
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Error {
+        self.remedy = Some(remedy.into());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.property.is_empty() {
+            write!(formatter, "config.json: {}: ", self.property)?;
+        }
+        formatter.write_str(&self.message)?;
+        match self.errno {
+            Some(errno) => write!(formatter, ": {}", Meaning(errno)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// An errno with its name and meaning, in words that no client of runc matches.
+pub struct Meaning(pub Errno);
+
+impl fmt::Display for Meaning {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let meaning = match self.0 {
+            Errno::EPERM => "not permitted",
+            Errno::EACCES => "access refused",
+            Errno::ENOENT => "missing",
+            errno => errno.desc(),
+        };
+        write!(formatter, "{:?} ({meaning})", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_that_clients_match_are_not_used_for_other_causes() {
+        for errno in [Errno::EPERM, Errno::EACCES, Errno::ENOENT] {
+            let text =
+                Error::from_call("mount /x", sys::Error::new(sys::Call::Mount, errno)).to_string().to_lowercase();
+            for phrase in ["permission denied", "operation not permitted", "no such file or directory", "not found"] {
+                assert!(!text.contains(phrase), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_property_is_named_by_its_path() {
+        let error = Error { errno: Some(Errno::EBUSY), ..Error::in_config("mounts[3]", "mount /data") };
+        assert_eq!(error.to_string(), "config.json: mounts[3]: mount /data: EBUSY (Device or resource busy)");
+    }
+}

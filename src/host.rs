@@ -1,0 +1,122 @@
+//! What the caller and the kernel allow, asked at most once and only when a property wants to know.
+
+use crate::sys::{creds, fd, sched};
+use std::cell::OnceCell;
+use std::path::Path;
+
+/// Number of CAP_SETGID and others that decide what rootlet may do (linux/capability.h).
+pub const CAP_SETGID: u8 = 6;
+/// To map ids other than one's own.
+pub const CAP_SETUID: u8 = 7;
+/// To mount and to make namespaces.
+pub const CAP_SYS_ADMIN: u8 = 21;
+/// To raise hard limits and to lower oom_score_adj.
+pub const CAP_SYS_RESOURCE: u8 = 24;
+/// To make device nodes.
+pub const CAP_MKNOD: u8 = 27;
+
+/// How the host mounts cgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cgroups {
+    /// Version 2 alone.
+    Unified,
+    /// Version 1 controllers, with a version 2 tree beside them or without.
+    Legacy,
+}
+
+/// The host as the caller sees it. Fields that are cells are filled on the first question; a test fills them beforehand.
+#[derive(Debug, Default)]
+pub struct Host {
+    /// Effective user id.
+    pub uid: u32,
+    /// Effective group id.
+    pub gid: u32,
+    /// Effective capabilities, bit n for number n.
+    pub capabilities: u64,
+    /// Whether the caller is in the initial user namespace.
+    pub in_initial_user_namespace: OnceCell<bool>,
+    /// The caller's oom_score_adj.
+    pub oom_score_adj: OnceCell<i32>,
+    /// The cgroup version.
+    pub cgroups: OnceCell<Cgroups>,
+    /// Free keys of the caller (user quota of keyrings).
+    pub free_keys: OnceCell<Option<u64>>,
+}
+
+impl Host {
+    /// The host of this process.
+    pub fn new() -> Host {
+        let (uid, gid) = creds::effective_ids();
+        Host { uid, gid, capabilities: creds::effective_capabilities(), ..Host::default() }
+    }
+
+    /// True if the caller has that capability (in its own user namespace).
+    pub fn may(&self, capability: u8) -> bool {
+        self.capabilities & 1 << capability != 0
+    }
+
+    /// True if the caller is an ordinary user: namespaces can be had only inside a new user namespace.
+    pub fn is_ordinary_user(&self) -> bool {
+        !self.may(CAP_SYS_ADMIN)
+    }
+
+    /// True if device nodes can be made without a user namespace of the container's own.
+    pub fn may_make_devices(&self) -> bool {
+        self.may(CAP_MKNOD) && self.in_initial_user_namespace()
+    }
+
+    /// True in the initial user namespace: the one that maps every id to itself.
+    pub fn in_initial_user_namespace(&self) -> bool {
+        *self.in_initial_user_namespace.get_or_init(|| {
+            let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+            map.split_whitespace().eq(["0", "0", "4294967295"])
+        })
+    }
+
+    /// The caller's oom_score_adj.
+    pub fn oom_score_adj(&self) -> i32 {
+        *self.oom_score_adj.get_or_init(|| {
+            let text = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+            text.trim().parse().unwrap_or(0)
+        })
+    }
+
+    /// The cgroup version that /sys/fs/cgroup shows.
+    pub fn cgroups(&self) -> Cgroups {
+        use std::os::fd::AsFd;
+        *self.cgroups.get_or_init(|| {
+            let directory = fd::open(c"/sys/fs/cgroup", fd::O_PATH | fd::O_DIRECTORY, 0);
+            match directory.and_then(|directory| fd::file_system(directory.as_fd())) {
+                Ok(fd::CGROUP2_MAGIC) => Cgroups::Unified,
+                _ => Cgroups::Legacy,
+            }
+        })
+    }
+
+    /// How many more keys the caller may make; `None` where the kernel does not say.
+    pub fn free_keys(&self) -> Option<u64> {
+        *self.free_keys.get_or_init(|| {
+            // proc_key_users(5): "uid: usage nkeys/nikeys qnkeys/maxkeys qnbytes/maxbytes"
+            let users = std::fs::read_to_string("/proc/key-users").ok()?;
+            let line = users.lines().find_map(|line| line.trim_start().strip_prefix(&format!("{}:", self.uid)))?;
+            let (used, most) = line.split_whitespace().nth(2)?.split_once('/')?;
+            most.parse::<u64>().ok()?.checked_sub(used.parse().ok()?)
+        })
+    }
+
+    /// The caller's own limit of a resource.
+    pub fn limit(&self, resource: u32) -> sched::Limit {
+        sched::limit(resource).unwrap_or(sched::Limit { soft: u64::MAX, hard: u64::MAX })
+    }
+}
+
+/// What covers parts of the caller's /proc, which makes a fresh one EPERM in a user namespace ("mount too revealing").
+pub fn masks_of_proc() -> Vec<String> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .filter(|target| target.starts_with("/proc/") && Path::new(target) != Path::new("/proc/sys/fs/binfmt_misc"))
+        .map(str::to_owned)
+        .collect()
+}

@@ -1,0 +1,115 @@
+//! The child: what the new process does from clone to execve.
+//!
+//! It may have been cloned while another thread held the allocator's lock, so it never allocates, formats or panics;
+//! it follows the plan, says which step failed, and leaves by `_exit`. Debug builds prove it with a tripwire.
+
+use super::handshake::Message;
+use crate::plan::{Phase, Plan, Slots};
+use crate::sys::{self, Call, Errno, creds, process, socket, tripwire};
+use std::convert::Infallible;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// What the child is born with.
+pub struct Child<'a> {
+    pub plan: &'a Plan,
+    pub socket: OwnedFd,
+    /// Where it waits for `start`; without one it starts at once and dies with its parent.
+    pub start: Option<OwnedFd>,
+    /// Where the terminal goes; without one, to the parent.
+    pub console: Option<OwnedFd>,
+    pub slots: Slots,
+}
+
+/// A step that failed, by its index.
+struct Failure {
+    step: u32,
+    error: sys::Error,
+}
+
+impl Child<'_> {
+    /// Becomes the container.
+    pub fn live(mut self) -> ! {
+        tripwire::arm();
+        let Err(Failure { step, error }) = self.follow_plan();
+        let _ = Message::Fail { step, error }.send(self.socket.as_fd(), None);
+        process::exit_now(1)
+    }
+
+    fn follow_plan(&mut self) -> Result<Infallible, Failure> {
+        self.die_with_parent()?;
+        if self.plan.waits_when_born() {
+            self.wait_for_go()?;
+        }
+        self.run(Phase::Inside)?;
+        self.hand_terminal_over()?;
+        if self.plan.pauses_for_hooks {
+            self.tell(Message::Hooks)?;
+            self.wait_for_go()?;
+        }
+        self.run(Phase::Jailed)?;
+        match self.start.take() {
+            Some(start) => self.wait_for_start(start.as_fd())?,
+            // A change of user has cleared it.
+            None => self.die_with_parent()?,
+        }
+        self.run(Phase::Last)?;
+        Err(self.lost(sys::Error::new(Call::Execve, Errno::ENOEXEC)))
+    }
+
+    fn run(&mut self, phase: Phase) -> Result<(), Failure> {
+        for (step, entry) in (0..).zip(&self.plan.entries) {
+            if entry.phase != phase {
+                continue;
+            }
+            match entry.step.run(&mut self.slots) {
+                Ok(()) => {}
+                Err(error) if entry.tolerate.contains(&error.errno) => self.tell(Message::Tolerated { step, error })?,
+                Err(error) => return Err(Failure { step, error }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever made it and is killed before it is ready leaves nothing behind.
+    fn die_with_parent(&self) -> Result<(), Failure> {
+        creds::die_with_parent(true).map_err(|error| self.lost(error))?;
+        if process::is_hung_up(self.socket.as_fd()) {
+            process::exit_now(1);
+        }
+        Ok(())
+    }
+
+    fn wait_for_start(&mut self, start: BorrowedFd) -> Result<(), Failure> {
+        creds::die_with_parent(false).map_err(|error| self.lost(error))?;
+        self.tell(Message::Ready)?;
+        self.wait_for_go()?;
+        self.socket = socket::accept(start).map_err(|error| self.lost(error))?;
+        Ok(())
+    }
+
+    fn hand_terminal_over(&mut self) -> Result<(), Failure> {
+        let Some(master) = self.slots.terminal_master.take() else { return Ok(()) };
+        let sent = match self.console.take() {
+            Some(console) => socket::send(console.as_fd(), b"/dev/ptmx", Some(master.as_fd())),
+            None => Message::Console.send(self.socket.as_fd(), Some(master.as_fd())),
+        };
+        sent.map_err(|error| self.lost(error))
+    }
+
+    fn tell(&self, message: Message) -> Result<(), Failure> {
+        message.send(self.socket.as_fd(), None).map_err(|error| self.lost(error))
+    }
+
+    /// Waits for the parent; without it there is nothing to become.
+    fn wait_for_go(&self) -> Result<(), Failure> {
+        match Message::receive(self.socket.as_fd()) {
+            Ok(Some((Message::Go, _))) => Ok(()),
+            _ => process::exit_now(1),
+        }
+    }
+
+    /// A failure that belongs to no step.
+    fn lost(&self, error: sys::Error) -> Failure {
+        Failure { step: u32::MAX, error }
+    }
+}

@@ -1,0 +1,144 @@
+//! What parent and child say to each other, over one SEQPACKET socketpair. The death of either is the end of file for
+//! the other.
+//!
+//! ```text
+//!     parent                                  init
+//! 1   clone3 (or join, below)
+//! 2   Born steps (maps of several ids) ; Go -> only if there are Born steps
+//!                                              Inside steps: mounts, devices, terminal
+//!     <------------------------- Console(fd)   only with a terminal and no console socket
+//! 3   <------------------------------- Hooks   only with prestart or createRuntime hooks
+//!     run them ; Go ------------------------>
+//!                                              Jailed steps: createContainer hooks, pivot_root, user, capabilities
+//! 4   <------------------------------- Ready   only for `create` and `run -d`
+//!     Go ----------------------------------->  then it waits for `start` on its own socket
+//! 5   end of file: it runs                     Last steps: startContainer hooks, execve
+//!
+//! at any time: <--- Tolerated(step, error)     noted, and gone on
+//!              <---- Fail(step, error)         the last word
+//! with a helper that joins namespaces: <--- Born(pid, pidfd) or JoinFailed(index, error)
+//! ```
+//!
+//! A foreground `run` of one mapped id without hooks has none of the round trips.
+
+use crate::sys::{self, Call, Errno, socket};
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// One message, in the order of the picture. 16 bytes on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// The helper has made the container's process, and attaches its pidfd.
+    Born {
+        /// As the parent's pid namespace numbers it.
+        pid: i32,
+    },
+    /// A namespace could not be joined.
+    JoinFailed {
+        /// Index in [`crate::plan::Plan::joins`].
+        join: u32,
+        /// Why.
+        error: sys::Error,
+    },
+    /// The child may go on.
+    Go,
+    /// The terminal's master is attached.
+    Console,
+    /// The parent's hooks are due.
+    Hooks,
+    /// A step failed in a way that it tolerates.
+    Tolerated {
+        /// Index in [`crate::plan::Plan::entries`].
+        step: u32,
+        /// Why.
+        error: sys::Error,
+    },
+    /// Everything but the start is done.
+    Ready,
+    /// A step failed, and the child is gone.
+    Fail {
+        /// Index in [`crate::plan::Plan::entries`].
+        step: u32,
+        /// Why.
+        error: sys::Error,
+    },
+}
+
+const SIZE: usize = 16;
+
+impl Message {
+    /// Kind, call, two bytes of nothing; number; errno; nothing.
+    fn encode(self) -> [u8; SIZE] {
+        let none = sys::Error::new(Call::Open, Errno::UnknownErrno);
+        let (kind, number, error) = match self {
+            Message::Born { pid } => (1, pid as u32, none),
+            Message::JoinFailed { join, error } => (2, join, error),
+            Message::Go => (3, 0, none),
+            Message::Console => (4, 0, none),
+            Message::Hooks => (5, 0, none),
+            Message::Tolerated { step, error } => (6, step, error),
+            Message::Ready => (7, 0, none),
+            Message::Fail { step, error } => (8, step, error),
+        };
+        let ([n0, n1, n2, n3], [e0, e1, e2, e3]) = (number.to_ne_bytes(), (error.errno as i32).to_ne_bytes());
+        [kind, error.call as u8, 0, 0, n0, n1, n2, n3, e0, e1, e2, e3, 0, 0, 0, 0]
+    }
+
+    fn decode(bytes: [u8; SIZE]) -> Option<Message> {
+        let [kind, call, _, _, n0, n1, n2, n3, e0, e1, e2, e3, ..] = bytes;
+        let number = u32::from_ne_bytes([n0, n1, n2, n3]);
+        let error = sys::Error::new(Call::from_number(call)?, Errno::from_raw(i32::from_ne_bytes([e0, e1, e2, e3])));
+        Some(match kind {
+            1 => Message::Born { pid: number as i32 },
+            2 => Message::JoinFailed { join: number, error },
+            3 => Message::Go,
+            4 => Message::Console,
+            5 => Message::Hooks,
+            6 => Message::Tolerated { step: number, error },
+            7 => Message::Ready,
+            8 => Message::Fail { step: number, error },
+            _ => return None,
+        })
+    }
+
+    /// Sends it, with a descriptor if there is one to hand over.
+    pub fn send(self, socket: BorrowedFd, attached: Option<BorrowedFd>) -> sys::Result<()> {
+        socket::send(socket, &self.encode(), attached)
+    }
+
+    /// Receives one; `None` when the other side is gone.
+    pub fn receive(socket: BorrowedFd) -> sys::Result<Option<(Message, Option<OwnedFd>)>> {
+        let mut bytes = [0; SIZE];
+        match socket::receive(socket, &mut bytes)? {
+            (0, _) => Ok(None),
+            (SIZE, attached) => {
+                let message = Message::decode(bytes).ok_or(sys::Error::new(Call::Receive, Errno::EPROTO))?;
+                Ok(Some((message, attached)))
+            }
+            _ => Err(sys::Error::new(Call::Receive, Errno::EPROTO)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_survives_the_wire() {
+        let error = sys::Error::new(Call::MountSetattr, Errno::EPERM);
+        let messages = [
+            Message::Born { pid: 123_456 },
+            Message::JoinFailed { join: 2, error },
+            Message::Go,
+            Message::Console,
+            Message::Hooks,
+            Message::Tolerated { step: 7, error },
+            Message::Ready,
+            Message::Fail { step: 70_000, error },
+        ];
+        for message in messages {
+            assert_eq!(Message::decode(message.encode()), Some(message));
+        }
+        assert_eq!(Message::decode([99; SIZE]), None);
+    }
+}

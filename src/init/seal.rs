@@ -1,0 +1,54 @@
+//! CVE-2019-5736: a container must get no writable handle on the runtime's own binary, which `/proc/self/exe` as its
+//! program or interpreter would give. Where the binary's owner is mapped into the container, rootlet runs from a
+//! sealed copy in memory; elsewhere the kernel refuses the write, and the copy (1 to 2 ms) is not paid for.
+
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::spec::{IdMapping, Spec};
+use crate::sys::process::{Strings, execute_fd};
+use crate::sys::{self, copy, fd};
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+
+/// Returns if the binary is out of the container's reach; else starts this program again from a sealed copy.
+pub fn ensure(spec: &Spec, host: &Host) -> Result<()> {
+    let system = |error| Error::from_call("/proc/self/exe", error);
+    let binary = fd::open(c"/proc/self/exe", fd::O_RDONLY, 0).map_err(system)?;
+    if fd::is_sealed(binary.as_fd()) || !is_exposed(fd::status(binary.as_fd()).map_err(system)?, spec, host) {
+        return Ok(());
+    }
+    let sealed = copy_sealed(&binary).map_err(system)?;
+    let strings =
+        |texts: Vec<Vec<u8>>| Strings::new(texts.into_iter().filter_map(|text| CString::new(text).ok()).collect());
+    let arguments = strings(std::env::args_os().map(OsStringExt::into_vec).collect());
+    let variable =
+        |(name, value): (std::ffi::OsString, std::ffi::OsString)| [name.into_vec(), value.into_vec()].join(&b'=');
+    let environment = strings(std::env::vars_os().map(variable).collect());
+    Err(system(execute_fd(sealed.as_fd(), &arguments, &environment)))
+}
+
+fn is_exposed(binary: fd::Status, spec: &Spec, host: &Host) -> bool {
+    let linux = spec.linux();
+    if spec.namespace("user").is_none() && !host.is_ordinary_user() {
+        // The container's root is the host's.
+        return true;
+    }
+    if spec.namespace("user").is_some_and(|namespace| !namespace.is_new()) {
+        return true;
+    }
+    let reaches = |mappings: &[IdMapping], own: u32, id: u32| match mappings {
+        [] => own == id,
+        mappings => mappings.iter().any(|mapping| id >= mapping.host_id && id - mapping.host_id < mapping.size),
+    };
+    let world = binary.mode & 0o002 != 0;
+    let group = binary.mode & 0o020 != 0 && reaches(&linux.gid_mappings, host.gid, binary.gid);
+    world || group || reaches(&linux.uid_mappings, host.uid, binary.uid)
+}
+
+fn copy_sealed(binary: &OwnedFd) -> sys::Result<OwnedFd> {
+    let copy = fd::memory_file(c"rootlet")?;
+    copy::contents(binary.as_fd(), copy.as_fd())?;
+    fd::seal(copy.as_fd())?;
+    Ok(copy)
+}

@@ -1,0 +1,123 @@
+//! Making the container's process.
+
+use super::child::Child;
+use super::handshake::Message;
+use super::join;
+use crate::error::{Error, Result};
+use crate::plan::{Phase, Plan, Slots, hint, print};
+use crate::sys::process::{Cloned, Ended};
+use crate::sys::{Errno, process, socket};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// What the child takes along.
+#[derive(Default)]
+pub struct Equipment {
+    /// Where it waits for `start`; without one it starts at once and dies with its parent.
+    pub start: Option<OwnedFd>,
+    /// Where its terminal goes; without one, to the parent.
+    pub console: Option<OwnedFd>,
+    /// Where hooks in the container write to.
+    pub hook_output: Option<OwnedFd>,
+}
+
+/// The container's process, as its parent sees it.
+#[derive(Debug)]
+pub struct Init {
+    /// In the parent's pid namespace.
+    pub pid: i32,
+    /// Safe from reuse of the pid.
+    pub pidfd: OwnedFd,
+    /// The handshake.
+    pub socket: OwnedFd,
+}
+
+/// Clones the container's process, which follows `plan` at once.
+pub fn spawn(plan: &Plan, equipment: Equipment) -> Result<Init> {
+    let system = |error| Error::from_call("container", error);
+    let (socket, theirs) = socket::pair().map_err(system)?;
+    let slots = Slots { hook_output: equipment.hook_output, ..Slots::default() };
+    let child = Child { plan, socket: theirs, start: equipment.start, console: equipment.console, slots };
+    let joins = !plan.joins.is_empty();
+    let cloned = process::clone(if joins { 0 } else { plan.namespaces }, false);
+    match cloned {
+        Ok(Cloned::Child) if joins => join::join_and_clone(child),
+        Ok(Cloned::Child) => child.live(),
+        Ok(Cloned::Parent { pid, pidfd }) => {
+            // The parent's copy of the child's end would hide the child's death.
+            drop(child);
+            if joins { receive_born(plan, socket, pid) } else { Ok(Init { pid, pidfd, socket }) }
+        }
+        Err(error) => Err(explain(plan, error.errno)),
+    }
+}
+
+fn explain(plan: &Plan, errno: Errno) -> Error {
+    let names: Vec<_> = print::namespace_names(plan.namespaces).collect();
+    hint::explain_clone(&names.join(", "), errno)
+}
+
+fn receive_born(plan: &Plan, socket: OwnedFd, helper: i32) -> Result<Init> {
+    let message = Message::receive(socket.as_fd());
+    process::wait(helper, true).map_err(|error| Error::from_call("container", error))?;
+    match message {
+        Ok(Some((Message::Born { pid }, Some(pidfd)))) => Ok(Init { pid, pidfd, socket }),
+        Ok(Some((Message::JoinFailed { join, error }, _))) => Err(match plan.joins.get(join as usize) {
+            Some(join) => Error {
+                errno: Some(error.errno),
+                ..Error::in_config(
+                    format!("linux.namespaces[{}] ({})", join.index, join.path.to_string_lossy()),
+                    error.call.name(),
+                )
+            }
+            .because("the namespace does not exist, or belongs to a user namespace in which you have no privilege")
+            .remedy("correct the path, or join the user namespace that it belongs to, as well"),
+            None => explain(plan, error.errno),
+        }),
+        _ => Err(Error::new("the helper that joins namespaces ended without a word")),
+    }
+}
+
+impl Init {
+    /// Runs the Born steps for the waiting child, and lets it go on.
+    pub fn run_born_steps(&self, plan: &Plan) -> Result<()> {
+        if !plan.waits_when_born() {
+            return Ok(());
+        }
+        let mut slots = Slots { pid: self.pid, ..Slots::default() };
+        for (index, entry) in plan.entries.iter().enumerate().filter(|(_, entry)| entry.phase == Phase::Born) {
+            entry.step.run(&mut slots).map_err(|error| plan.blame(index, error))?;
+        }
+        self.go()
+    }
+
+    /// Lets the waiting child go on.
+    pub fn go(&self) -> Result<()> {
+        Message::Go.send(self.socket.as_fd(), None).map_err(|_| self.death())
+    }
+
+    /// The next message; `None` when the child has closed its end, by execve or by death.
+    pub fn receive(&self) -> Result<Option<(Message, Option<OwnedFd>)>> {
+        Message::receive(self.socket.as_fd()).map_err(|error| Error::from_call("container", error))
+    }
+
+    /// How the child ended, where it should have lived.
+    pub fn death(&self) -> Error {
+        match process::wait(self.pid, true) {
+            Ok(Some(Ended::Signaled(signal))) => {
+                Error::new(format!("the container's process was ended by signal {signal} while it was created"))
+                    .because("it ran out of memory, or somebody killed it")
+                    .remedy("see `dmesg`")
+            }
+            Ok(Some(Ended::Exited(status))) => {
+                Error::new(format!("the container's process ended with status {status} while it was created"))
+            }
+            _ => Error::new("the container's process ended while it was created"),
+        }
+    }
+
+    /// Ends the process and waits until it is gone.
+    pub fn kill(&self) {
+        let _ = process::send_signal(self.pidfd.as_fd(), crate::sys::signal::SIGKILL);
+        let _ = process::wait(self.pid, true);
+    }
+}

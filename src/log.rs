@@ -1,0 +1,111 @@
+//! Where messages go: text for people, JSON for engines.
+//!
+//! An engine reads the file of `--log` as one JSON document after a failure, so besides the error nothing is written
+//! to it without `--debug`. Warnings are for people: they go to standard error if no log file is given.
+
+use crate::error::{Error, Result};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// How records look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// `time="..." level=error msg="..."`, as logrus writes.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where and what is logged.
+#[derive(Debug, Default)]
+pub struct Log {
+    file: Option<File>,
+    format: Format,
+    debug: bool,
+}
+
+impl Log {
+    /// A log; `file` is appended to.
+    pub fn open(file: Option<&Path>, format: Format, debug: bool) -> Result<Log> {
+        let open = |path: &Path| {
+            let file = OpenOptions::new().append(true).create(true).open(path);
+            file.map_err(|error| {
+                Error::from_io(format!("cannot open the log {}", path.display()), &error).remedy("correct --log")
+            })
+        };
+        Ok(Log { file: file.map(open).transpose()?, format, debug })
+    }
+
+    /// The error that ends this command.
+    pub fn error(&self, error: &Error) {
+        if self.file.is_some() || self.format == Format::Json {
+            self.record("error", &in_one_line(error), Some(error));
+        }
+        if self.file.is_some() || self.format == Format::Text {
+            let mut text = format!("error: {error}\n");
+            for (label, part) in [("because", &error.because), ("try", &error.remedy)] {
+                if let Some(part) = part {
+                    text.push_str(&format!("{label}: {part}\n"));
+                }
+            }
+            let _ = std::io::stderr().write_all(text.as_bytes());
+        }
+    }
+
+    /// Something that the user should know and that stops nothing.
+    pub fn warn(&self, text: &str) {
+        match (&self.file, self.format) {
+            (None, Format::Text) => drop(std::io::stderr().write_all(format!("warning: {text}\n").as_bytes())),
+            (None, Format::Json) => self.record("warning", text, None),
+            (Some(_), _) if self.debug => self.record("warning", text, None),
+            (Some(_), _) => {}
+        }
+    }
+
+    /// Something for whoever looks for a fault.
+    pub fn debug(&self, text: &str) {
+        if self.debug {
+            self.record("debug", text, None);
+        }
+    }
+
+    fn record(&self, level: &str, message: &str, error: Option<&Error>) {
+        let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let line = match self.format {
+            Format::Text => format!("time=\"{time}\" level={level} msg={message:?}\n"),
+            Format::Json => {
+                let mut record = serde_json::json!({ "level": level, "msg": message, "time": time });
+                if let (Some(error), Some(record)) = (error, record.as_object_mut()) {
+                    let fields = [
+                        ("property", Some(error.property.clone()).filter(|property| !property.is_empty())),
+                        ("errno", error.errno.map(|errno| format!("{errno:?}"))),
+                        ("because", error.because.clone()),
+                        ("try", error.remedy.clone()),
+                    ];
+                    record.extend(fields.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into()))));
+                }
+                format!("{record}\n")
+            }
+        };
+        let written = match &self.file {
+            Some(file) => (&mut &*file).write_all(line.as_bytes()),
+            None => std::io::stderr().write_all(line.as_bytes()),
+        };
+        // There is nowhere left to complain to.
+        drop(written);
+    }
+}
+
+/// Engines show the user only `msg`.
+fn in_one_line(error: &Error) -> String {
+    let mut text = error.to_string();
+    for (label, part) in [("because", &error.because), ("try", &error.remedy)] {
+        if let Some(part) = part {
+            text.push_str(&format!("; {label}: {part}"));
+        }
+    }
+    text
+}

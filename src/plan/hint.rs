@@ -1,0 +1,355 @@
+//! Advice: (verb, errno, fact of the host) -> why it failed and what mends it.
+
+use super::{Entry, Origin, Step};
+use crate::error::Error;
+use crate::host;
+use crate::sys::{self, Call, Errno, mount};
+use std::ffi::CStr;
+
+/// Because, and what to try.
+type Advice = (&'static str, &'static str);
+
+/// The whole message for a step that failed.
+pub fn explain(entry: &Entry, error: sys::Error) -> Error {
+    if let Some(error) = explain_program(entry, error) {
+        return error;
+    }
+    let subject = subject(&entry.step);
+    let property = match subject {
+        Some(path) => format!("{} ({})", entry.origin, path.to_string_lossy()),
+        None => entry.origin.to_string(),
+    };
+    let mut message = Error { errno: Some(error.errno), ..Error::in_config(property, error.call.name()) };
+    if matches!(error.call, Call::HookExit | Call::HookTimeout) {
+        message.errno = None;
+        message.message = match (&entry.step, error.call) {
+            (Step::RunHook(program), Call::HookExit) => format!("hook {} failed", program.path.to_string_lossy()),
+            (Step::RunHook(program), _) => format!(
+                "hook {} took longer than {} s and was ended",
+                program.path.to_string_lossy(),
+                program.timeout / 1000
+            ),
+            _ => message.message,
+        };
+        return message;
+    }
+    if let Some((because, remedy)) = advise(&entry.step, error) {
+        message = message.because(because).remedy(remedy);
+    }
+    with_facts(message, entry, error)
+}
+
+/// Failures of the user's own program, in the words that engines look for.
+fn explain_program(entry: &Entry, error: sys::Error) -> Option<Error> {
+    let name = match &entry.step {
+        Step::FindExecutable { name, .. } => name.to_string_lossy(),
+        Step::Execute { arguments, .. } => arguments.as_slice().first()?.to_string_lossy(),
+        _ => return None,
+    };
+    let error = match (error.call, error.errno) {
+        (Call::Lookup, Errno::ENOENT) if !name.contains('/') => {
+            Error::new(format!("exec: {name:?}: executable file not found in $PATH"))
+                .because("none of the directories of PATH in process.env has it in the container")
+                .remedy("correct process.args, set PATH in process.env, or put the program into the root file system")
+        }
+        (Call::Lookup, Errno::ENOENT) => Error::new(format!("exec: {name:?}: stat {name}: no such file or directory"))
+            .because("the container has no such program")
+            .remedy("correct process.args, or put the program into the root file system"),
+        (Call::Lookup | Call::Open, Errno::EACCES) => Error::new(format!("exec: {name:?}: permission denied"))
+            .because("process.user may not execute the file, or a directory on its path may not be searched, or it lies on a noexec mount")
+            .remedy("chmod a+x it in the root file system"),
+        (Call::Lookup, Errno::EISDIR) => Error::new(format!("exec: {name:?}: is a directory")),
+        (_, Errno::ENOENT) => Error::new(format!("exec: {name:?}: no such file or directory"))
+            .because("the program exists, but not the interpreter or dynamic loader that it names")
+            .remedy("put the loader (see `ldd` or the #! line) into the root file system, or use a static program"),
+        (_, Errno::ENOEXEC) => Error::new(format!("exec: {name:?}: exec format error"))
+            .because("the file is neither a program for this machine nor a script with a #! line"),
+        (_, Errno::EACCES) => Error::new(format!("exec: {name:?}: permission denied")),
+        (call, errno) => Error { errno: Some(errno), ..Error::new(format!("exec: {name:?}: {}", call.name())) },
+    };
+    Some(Error { property: entry.origin.to_string(), ..error })
+}
+
+/// The path that a step is about.
+fn subject(step: &Step) -> Option<&CStr> {
+    Some(match step {
+        Step::Mount { target, .. }
+        | Step::MountCopy { target, .. }
+        | Step::Bind { target, .. }
+        | Step::SetMountAttributes { target, .. }
+        | Step::Remount { target, .. } => target,
+        Step::MakeNode { path, .. }
+        | Step::BindNode { path, .. }
+        | Step::Symlink { path, .. }
+        | Step::SetSysctl { path, .. }
+        | Step::Mask { path }
+        | Step::MakeReadonly { path }
+        | Step::Chdir { path } => path,
+        Step::BindRoot { source, .. } => source,
+        _ => return None,
+    })
+}
+
+/// The table.
+fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
+    let is = |kind: &CStr, name: &str| kind.to_bytes() == name.as_bytes();
+    Some(match (step, error.call, error.errno) {
+        (Step::MapIds { .. }, _, Errno::EPERM | Errno::EACCES) => (
+            "the kernel lets a user map only ids that it may use; where AppArmor restricts user namespaces, none at all",
+            "map one id, your own (`rootlet spec` writes it), and see `sysctl kernel.apparmor_restrict_unprivileged_userns`",
+        ),
+        (Step::MapIds { .. }, _, Errno::EINVAL) => (
+            "ranges overlap, are empty, or are more than the 340 that the kernel takes",
+            "correct linux.uidMappings and linux.gidMappings",
+        ),
+        (Step::Mount { kind, .. }, Call::Mount, Errno::EPERM) if is(kind, "sysfs") => (
+            "a fresh sysfs needs a network namespace of the container's own",
+            "add {\"type\": \"network\"} to linux.namespaces, or bind /sys",
+        ),
+        (Step::Mount { kind, .. }, Call::Mount, Errno::EPERM) if is(kind, "mqueue") => (
+            "mqueue needs an ipc namespace of the container's own",
+            "add {\"type\": \"ipc\"} to linux.namespaces, or leave the mount out",
+        ),
+        (Step::Mount { kind, .. }, Call::Mount, Errno::EPERM) if is(kind, "cgroup2") => (
+            "cgroup2 needs a cgroup namespace of the container's own",
+            "add {\"type\": \"cgroup\"} to linux.namespaces",
+        ),
+        (Step::Mount { .. }, Call::Mount, Errno::EPERM) => (
+            "a user namespace may mount only proc, sysfs, tmpfs, devpts, mqueue, cgroup2, overlay and fuse",
+            "mount the device as root and bind it",
+        ),
+        (Step::Mount { .. } | Step::Remount { .. }, Call::Mount, Errno::EINVAL) => (
+            "the file system does not know one of the options, or an id in them is not mapped in the container",
+            "look into `dmesg`, and at the options",
+        ),
+        (Step::Mount { .. }, Call::Mount, Errno::ENODEV) => {
+            ("this kernel does not have that file system", "correct the type of the mount")
+        }
+        (Step::Mount { .. } | Step::MountCopy { .. } | Step::Bind { .. }, Call::Fstatfs, Errno::ELOOP) => (
+            "the destination lies in procfs, where a mount could deceive the runtime",
+            "choose another destination; below /proc only single files as lxcfs serves them may be bound",
+        ),
+        (Step::Mount { real_directory: true, .. }, Call::Openat2, Errno::ELOOP) => {
+            ("the destination is a symlink in the image", "make it a directory in the root file system")
+        }
+        (
+            Step::Mount { .. } | Step::Bind { .. },
+            Call::Mkdir | Call::Mknod,
+            Errno::EACCES | Errno::EPERM | Errno::EROFS,
+        ) => (
+            "the destination is missing in the root file system and cannot be made there",
+            "make it beforehand, with the same owner as the root file system",
+        ),
+        (Step::Bind { .. }, Call::Open, Errno::ENOENT) | (Step::Bind { .. }, Call::Mount, Errno::ENOENT) => {
+            ("the source is missing on the host", "correct the source of the mount, or make it")
+        }
+        (Step::Bind { .. }, Call::Open | Call::Mount, Errno::EACCES) => {
+            ("you may not search a directory on the way to the source", "choose a source that you may read")
+        }
+        (Step::Bind { .. }, Call::Mount, Errno::ENOTDIR) => (
+            "one of source and destination is a directory and the other is not",
+            "bind a directory on a directory, a file on a file",
+        ),
+        (Step::Bind { recursive: false, .. }, Call::Mount, Errno::EINVAL) => (
+            "the source has mounts below it, and a user namespace may not show what they cover",
+            "write \"rbind\" instead of \"bind\" in the options",
+        ),
+        (Step::SetMountAttributes { clear, .. }, Call::MountSetattr, Errno::EPERM) => locked(*clear),
+        (Step::SetMountAttributes { .. } | Step::MakeReadonly { .. }, Call::MountSetattr, Errno::ENOSYS) => {
+            ("mount_setattr needs Linux 5.12", "use a newer kernel")
+        }
+        (Step::BindNode { .. }, Call::Mount, Errno::ENOENT) => (
+            "the host has no such device, and a user namespace cannot make one",
+            "leave the device out, or make it on the host",
+        ),
+        (Step::MakeNode { .. }, Call::Mknod, Errno::EPERM) => {
+            ("the caller may not make device nodes", "leave the device out of linux.devices")
+        }
+        (Step::BindRoot { .. }, _, Errno::ENOENT) => {
+            ("the root file system is missing", "correct root.path; it is relative to the bundle")
+        }
+        (Step::BindRoot { .. }, _, Errno::ENOTDIR) => {
+            ("the root file system is not a directory", "unpack the image into a directory")
+        }
+        (Step::BindRoot { .. }, _, Errno::EACCES) => {
+            ("you may not search a directory on the way to the root file system", "chmod a+x it, or move the bundle")
+        }
+        (Step::BindRoot { .. }, Call::Mount, Errno::EINVAL) => (
+            "the root file system has mounts below it, and a user namespace may not show what they cover",
+            "unmount them, or choose another directory",
+        ),
+        (Step::PivotRoot, Call::PivotRoot, Errno::EINVAL) => {
+            ("the host's root is an initramfs, or shared where it may not be", "give --no-pivot")
+        }
+        (Step::OpenTerminal { .. }, _, Errno::ENOENT | Errno::ENOTTY | Errno::ENOTDIR) => (
+            "a terminal comes from the container's own devpts, and none is mounted on /dev/pts",
+            "add {\"destination\": \"/dev/pts\", \"type\": \"devpts\", \"source\": \"devpts\", \"options\": [\"newinstance\", \"ptmxmode=0666\"]} to mounts",
+        ),
+        (Step::SetLimit { .. }, _, Errno::EPERM) => ("a hard limit may only be lowered", "lower it in process.rlimits"),
+        (Step::SetOomScoreAdj { .. }, _, Errno::EACCES | Errno::EPERM) => {
+            ("the value may only be raised", "raise process.oomScoreAdj")
+        }
+        (Step::SetTimeOffsets { .. }, _, Errno::EINVAL) => {
+            ("this kernel has no time namespaces", "leave linux.timeOffsets and the time namespace out")
+        }
+        (Step::SetTimeOffsets { .. }, _, Errno::ERANGE) => {
+            ("the clock would be before 0 or too far ahead", "choose smaller offsets")
+        }
+        (Step::SetSysctl { .. }, Call::Open, Errno::ENOENT) => {
+            ("this kernel has no such parameter", "correct the key in linux.sysctl")
+        }
+        (Step::SetSysctl { .. }, _, Errno::EROFS | Errno::EACCES | Errno::EPERM) => {
+            ("the parameter may not be written in this namespace", "leave it out of linux.sysctl")
+        }
+        (Step::SetSysctl { .. }, Call::Write, Errno::EINVAL) => {
+            ("the kernel does not take that value", "correct the value in linux.sysctl")
+        }
+        (Step::Mask { .. }, Call::Openat2 | Call::Fstat, _) => (
+            "the container's /dev/null is not the null device",
+            "mount a tmpfs on /dev, or leave /dev/null out of linux.devices",
+        ),
+        (Step::BecomeUser { .. }, Call::Setgroups, Errno::EPERM) => {
+            ("supplementary groups cannot be set with a single mapped gid", "leave process.user.additionalGids out")
+        }
+        (Step::BecomeUser { .. } | Step::BecomeId { .. }, _, Errno::EINVAL) => (
+            "the id is not mapped in the container's user namespace",
+            "map it in linux.uidMappings and linux.gidMappings",
+        ),
+        (Step::SetCapabilities { .. }, _, Errno::EPERM) => {
+            ("the caller does not have all of these capabilities", "take them out of process.capabilities")
+        }
+        (Step::SetScheduling(_), _, Errno::EPERM) => (
+            "only privileged users may use that policy, priority or nice value",
+            "leave process.scheduler out, or raise nice",
+        ),
+        (Step::SetIoPriority { .. }, _, Errno::EPERM) => {
+            ("the realtime class is for privileged users", "write \"IOPRIO_CLASS_BE\"")
+        }
+        (Step::Chdir { .. }, _, Errno::ELOOP) => (
+            "the directory is a link of procfs to something outside the container (CVE-2024-21626)",
+            "write a plain path in process.cwd",
+        ),
+        (Step::Chdir { .. }, _, Errno::ENOTDIR) => ("it is not a directory", "correct process.cwd"),
+        (Step::Chdir { .. }, Call::Mkdir, _) => {
+            ("it is missing and cannot be made", "make the directory in the root file system, or correct process.cwd")
+        }
+        (Step::LoopbackUp, _, Errno::EPERM) => (
+            "the network namespace does not belong to the container's user namespace",
+            "leave the network namespace out",
+        ),
+        _ => return None,
+    })
+}
+
+/// Flags that the host's mount has and that a user namespace may not lift.
+fn locked(clear: u64) -> Advice {
+    let because = "the host has mounted the source with a flag that a user namespace may not lift";
+    let options = [
+        (mount::MOUNT_ATTR_NODEV, "leave \"dev\" out of the options"),
+        (mount::MOUNT_ATTR_NOSUID, "leave \"suid\" out of the options"),
+        (mount::MOUNT_ATTR_NOEXEC, "leave \"exec\" out of the options"),
+        (mount::MOUNT_ATTR_RDONLY, "write \"ro\" instead of \"rw\" in the options"),
+    ];
+    let option = options
+        .iter()
+        .find(|(flag, _)| clear & flag != 0)
+        .map_or("leave the access time options out", |(_, option)| option);
+    (because, option)
+}
+
+/// What depends on this host and cannot stand in the table.
+fn with_facts(message: Error, entry: &Entry, error: sys::Error) -> Error {
+    match (&entry.step, error.call, error.errno) {
+        (Step::Mount { kind, .. }, Call::Mount, Errno::EPERM) if kind.to_bytes() == b"proc" => match host::masks_of_proc() {
+            masks if masks.is_empty() => message
+                .because("a fresh /proc needs a pid namespace of the container's own and an unmasked /proc around it")
+                .remedy("add {\"type\": \"pid\"} to linux.namespaces"),
+            masks => message
+                .because(format!("the /proc around it is masked at {}, and a fresh one would show what that hides", masks.join(", ")))
+                .remedy(
+                    "start the outer container with `--security-opt systempaths=unconfined` (Docker), `--security-opt unmask=/proc/*` (podman) \
+                     or `procMount: Unmasked` (Kubernetes); or leave the pid namespace out, then /proc is bound",
+                ),
+        },
+        _ => message,
+    }
+}
+
+/// What a failed clone means. There is no step to blame.
+pub fn explain_clone(namespaces: &str, errno: Errno) -> Error {
+    let origin = Origin { property: "linux.namespaces", index: None };
+    let error =
+        Error { errno: Some(errno), ..Error::in_config(origin.to_string(), format!("clone3 with {namespaces}")) };
+    let setting = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+    match errno {
+        Errno::ENOSPC | Errno::EUSERS => {
+            let most = setting("/proc/sys/user/max_user_namespaces");
+            error
+                .because(format!("namespaces are nested too deeply, or too many: user.max_user_namespaces is {most}"))
+                .remedy("as root: sysctl user.max_user_namespaces=15000 (and see the other user.max_*_namespaces)")
+        }
+        Errno::EPERM if setting("/proc/sys/kernel/unprivileged_userns_clone") == "0" => error
+            .because("this host forbids user namespaces to ordinary users: kernel.unprivileged_userns_clone is 0")
+            .remedy("as root: sysctl kernel.unprivileged_userns_clone=1"),
+        Errno::EPERM | Errno::EACCES if setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1" => error
+            .because("AppArmor restricts user namespaces here: kernel.apparmor_restrict_unprivileged_userns is 1")
+            .remedy("as root: install a profile that lets rootlet have `userns,`, or sysctl kernel.apparmor_restrict_unprivileged_userns=0"),
+        Errno::EPERM => error
+            .because("a seccomp filter of an outer container, or a missing privilege, forbids the namespaces")
+            .remedy("start the outer container with a seccomp profile that allows clone and unshare (Docker: --security-opt seccomp=unconfined)"),
+        Errno::EINVAL => error.because("this kernel was built without one of these namespaces").remedy("leave it out of linux.namespaces"),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Origin, Phase};
+
+    fn entry(step: Step) -> Entry {
+        Entry { phase: Phase::Inside, origin: Origin { property: "mounts", index: Some(3) }, step, tolerate: &[] }
+    }
+
+    #[test]
+    fn a_locked_flag_is_named_with_its_mend() {
+        let step = Step::SetMountAttributes {
+            target: c"/data".into(),
+            set: 0,
+            clear: mount::MOUNT_ATTR_NODEV,
+            propagation: 0,
+            recursive: false,
+        };
+        let error = explain(&entry(step), sys::Error::new(Call::MountSetattr, Errno::EPERM));
+        assert_eq!(error.to_string(), "config.json: mounts[3] (/data): mount_setattr: EPERM (not permitted)");
+        assert!(error.because.unwrap().contains("may not lift"));
+        assert_eq!(error.remedy.unwrap(), "leave \"dev\" out of the options");
+    }
+
+    #[test]
+    fn engines_recognise_a_missing_and_a_forbidden_program() {
+        let find = |name: &CStr, errno| {
+            let step = Step::FindExecutable { name: name.into(), candidates: Box::new([]) };
+            explain(&entry(step), sys::Error::new(Call::Lookup, errno)).message
+        };
+        assert_eq!(find(c"nosuch", Errno::ENOENT), "exec: \"nosuch\": executable file not found in $PATH");
+        assert!(find(c"/nosuch", Errno::ENOENT).contains("no such file or directory"));
+        assert!(find(c"/etc/passwd", Errno::EACCES).contains("permission denied"));
+    }
+
+    #[test]
+    fn advice_never_has_the_words_that_engines_look_for() {
+        let step = Step::Bind { source: c"/x".into(), target: c"/y".into(), recursive: false, over_proc: false };
+        for errno in [Errno::ENOENT, Errno::EACCES, Errno::EINVAL, Errno::ENOTDIR] {
+            let error = explain(
+                &entry(Step::Bind { source: c"/x".into(), target: c"/y".into(), recursive: false, over_proc: false }),
+                sys::Error::new(Call::Mount, errno),
+            );
+            let text = format!("{error} {:?} {:?}", error.because, error.remedy).to_lowercase();
+            assert!(error.because.is_some(), "{step}: {errno}");
+            for phrase in ["permission denied", "operation not permitted", "no such file or directory", "not found"] {
+                assert!(!text.contains(phrase), "{text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The plan: everything that creating a container will do, as data.
+//!
+//! A plan can be printed, compared and blamed. Whoever runs it, in the parent or in the child, follows it in order.
+
+pub mod hint;
+pub mod print;
+pub mod step;
+
+use crate::error::{Error, Result};
+use crate::sys::{self, Errno};
+use serde::{Deserialize, Serialize};
+use std::ffi::CString;
+use std::fmt;
+
+pub use step::{Slots, Step};
+
+/// When, and by whom, a step is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// By the parent, when the container's process exists and waits.
+    Born,
+    /// By the container's process, with the host's files in sight.
+    Inside,
+    /// By the container's process, from the moment that it enters its root.
+    Jailed,
+    /// By the container's process, after `start`.
+    Last,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Phase::Born => "born",
+            Phase::Inside => "inside",
+            Phase::Jailed => "jailed",
+            Phase::Last => "last",
+        })
+    }
+}
+
+/// The property that a step comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Its path in config.json, such as `mounts`.
+    pub property: &'static str,
+    /// Which element, if the property is a list.
+    pub index: Option<usize>,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            Some(index) => write!(formatter, "{}[{index}]", self.property),
+            None => formatter.write_str(self.property),
+        }
+    }
+}
+
+/// One step, with its time and its reason.
+#[derive(Debug, PartialEq)]
+pub struct Entry {
+    /// When it is run.
+    pub phase: Phase,
+    /// Why.
+    pub origin: Origin,
+    /// What is done.
+    pub step: Step,
+    /// Errors that are noted and survived.
+    pub tolerate: &'static [Errno],
+}
+
+/// A namespace to join before the container's process is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// CLONE_NEW*.
+    pub kind: i32,
+    /// Its file, such as /proc/1/ns/net.
+    pub path: CString,
+    /// Which element of `linux.namespaces`.
+    pub index: usize,
+}
+
+/// Something that the config asks for and that is done otherwise, because of who the caller is or what the host allows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The property by its path in config.json.
+    pub property: String,
+    /// What is done instead.
+    pub done: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}, because {}", self.property, self.done, self.reason)
+    }
+}
+
+/// A compiled config.
+#[derive(Debug, Default, PartialEq)]
+pub struct Plan {
+    /// CLONE_NEW* flags of the container's process.
+    pub namespaces: i32,
+    /// Namespaces to join first.
+    pub joins: Vec<Join>,
+    /// All steps, by phase.
+    pub entries: Vec<Entry>,
+    /// What is done otherwise than asked.
+    pub decisions: Vec<Decision>,
+    /// What the user should know, such as keys that the specification does not have.
+    pub warnings: Vec<String>,
+    /// Whether hooks of the parent run between Inside and Jailed.
+    pub pauses_for_hooks: bool,
+    /// Whether there is a terminal.
+    pub has_terminal: bool,
+}
+
+impl Plan {
+    /// True if the child has to wait for the parent after it was born: for steps of the parent, or for its pid to be
+    /// reported by the helper that joins namespaces.
+    pub fn waits_when_born(&self) -> bool {
+        !self.joins.is_empty() || self.entries.iter().any(|entry| entry.phase == Phase::Born)
+    }
+
+    /// The message for a step that failed.
+    pub fn blame(&self, step: usize, error: sys::Error) -> Error {
+        match self.entries.get(step) {
+            Some(entry) => hint::explain(entry, error),
+            None => Error::from_call("container", error),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = print::namespace_names(self.namespaces).collect();
+        for join in &self.joins {
+            let name = print::namespace_names(join.kind).next().unwrap_or("?");
+            writeln!(formatter, "join    {name} namespace {}", join.path.to_string_lossy())?;
+        }
+        writeln!(formatter, "clone   {}", names.join(" "))?;
+        for entry in &self.entries {
+            writeln!(formatter, "{:7} {:28} {}", entry.phase.to_string(), entry.origin.to_string(), entry.step)?;
+        }
+        for decision in &self.decisions {
+            writeln!(formatter, "decided {decision}")?;
+        }
+        for warning in &self.warnings {
+            writeln!(formatter, "warning {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A string for the kernel; one with a NUL byte is an error in the property.
+pub fn c_string(property: &str, text: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| {
+        Error::in_config(property, format!("{text:?} has a NUL character")).because("the kernel ends a string there")
+    })
+}

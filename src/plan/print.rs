@@ -1,0 +1,159 @@
+//! How steps read: one line each, as `rootlet plan` prints them.
+
+use super::Step;
+use crate::sys::tty::Size;
+use crate::sys::{mount, namespace as ns};
+use std::ffi::CString;
+use std::fmt;
+
+/// Names of the namespaces in a set of clone flags, as config.json has them.
+pub fn namespace_names(flags: i32) -> impl Iterator<Item = &'static str> {
+    NAMESPACES.iter().filter(move |(_, flag)| flags & flag != 0).map(|(name, _)| *name)
+}
+
+/// The eight types of namespace, the user namespace first.
+pub const NAMESPACES: [(&str, i32); 8] = [
+    ("user", ns::CLONE_NEWUSER),
+    ("mount", ns::CLONE_NEWNS),
+    ("pid", ns::CLONE_NEWPID),
+    ("ipc", ns::CLONE_NEWIPC),
+    ("uts", ns::CLONE_NEWUTS),
+    ("network", ns::CLONE_NEWNET),
+    ("cgroup", ns::CLONE_NEWCGROUP),
+    ("time", ns::CLONE_NEWTIME),
+];
+
+impl fmt::Display for Step {
+    /// One line, as `rootlet plan` prints it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let data = |data: &Option<CString>| data.as_ref().map_or(String::new(), |data| format!(" data {data:?}"));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().replace('\n', ", ");
+        match self {
+            Step::MapIds { uid_map, gid_map, deny_setgroups } => {
+                let groups = if *deny_setgroups { "deny" } else { "allow" };
+                write!(f, "map ids: uids {}; gids {}; setgroups {groups}", text(uid_map), text(gid_map))
+            }
+            Step::BecomeId { uid, gid, .. } => write!(f, "become uid {uid} gid {gid} of the user namespace"),
+            Step::SetLimit { resource, limit } => {
+                write!(f, "set limit {resource}: soft {} hard {}", limit.soft, limit.hard)
+            }
+            Step::SetOomScoreAdj { value } => write!(f, "set oom_score_adj {}", value.to_string_lossy()),
+            Step::SetTimeOffsets { offsets } => write!(f, "set time offsets {}", text(offsets)),
+            Step::JoinKeyring { name } => write!(f, "join session keyring {}", name.to_string_lossy()),
+            Step::EnterDescriptors => f.write_str("enter /proc/self/fd"),
+            Step::Propagate { flags } => write!(f, "propagate / {}", MountFlags(*flags)),
+            Step::BindRoot { source, .. } => write!(f, "bind {} as the root", source.to_string_lossy()),
+            Step::Mount { source, target, kind, flags, data: text, .. } => {
+                write!(
+                    f,
+                    "mount {} on {} source {} flags {}{}",
+                    kind.to_string_lossy(),
+                    target.to_string_lossy(),
+                    source.to_string_lossy(),
+                    MountFlags(*flags),
+                    data(text)
+                )
+            }
+            Step::MountCopy { target, flags, data: text } => {
+                write!(
+                    f,
+                    "mount tmpfs on {} with a copy of its files flags {}{}",
+                    target.to_string_lossy(),
+                    MountFlags(*flags),
+                    data(text)
+                )
+            }
+            Step::Bind { source, target, recursive, .. } => {
+                let all = if *recursive { " recursively" } else { "" };
+                write!(f, "bind {} on {}{all}", source.to_string_lossy(), target.to_string_lossy())
+            }
+            Step::SetMountAttributes { target, set, clear, propagation, recursive } => {
+                let all = if *recursive { " recursively" } else { "" };
+                write!(
+                    f,
+                    "set attributes of {}{all}: set {set:#x} clear {clear:#x} propagation {}",
+                    target.to_string_lossy(),
+                    MountFlags(*propagation)
+                )
+            }
+            Step::Remount { target, flags, data: text } => {
+                write!(f, "remount {} flags {}{}", target.to_string_lossy(), MountFlags(*flags), data(text))
+            }
+            Step::MakeNode { path, mode, major, minor, uid, gid } => {
+                write!(f, "make node {} mode {mode:o} device {major}:{minor} owner {uid}:{gid}", path.to_string_lossy())
+            }
+            Step::BindNode { source, path } => {
+                write!(f, "bind device {} on {}", source.to_string_lossy(), path.to_string_lossy())
+            }
+            Step::Symlink { path, to } => write!(f, "symlink {} to {}", path.to_string_lossy(), to.to_string_lossy()),
+            Step::LoopbackUp => f.write_str("bring lo up"),
+            Step::OpenTerminal { size, .. } => match size {
+                Some(Size { rows, columns }) => write!(f, "open a terminal of {columns}x{rows}"),
+                None => f.write_str("open a terminal"),
+            },
+            Step::RunHook(program) => write!(f, "run hook {}", program.path.to_string_lossy()),
+            Step::PivotRoot => f.write_str("pivot root"),
+            Step::MoveRoot => f.write_str("move root"),
+            Step::SetHostname { name } => write!(f, "set hostname {}", name.to_string_lossy()),
+            Step::SetDomainname { name } => write!(f, "set domainname {}", name.to_string_lossy()),
+            Step::SetSysctl { path, value } => {
+                write!(f, "write {:?} to {}", value, path.to_string_lossy().replace("../../", "/proc/"))
+            }
+            Step::Mask { path } => write!(f, "mask {}", path.to_string_lossy()),
+            Step::MakeReadonly { path } => write!(f, "make read-only {}", path.to_string_lossy()),
+            Step::SetPersonality { domain } => write!(f, "set personality {domain:#x}"),
+            Step::SetScheduling(scheduling) => write!(f, "set {scheduling:?}"),
+            Step::SetIoPriority { class, level } => write!(f, "set io priority class {class} level {level}"),
+            Step::StartSession => f.write_str("start a session"),
+            Step::SetNoNewPrivileges => f.write_str("set no_new_privs"),
+            Step::BecomeUser { uid, gid, groups, umask } => {
+                write!(f, "become user {uid}:{gid}")?;
+                match groups {
+                    Some(groups) => write!(f, " groups {groups:?}")?,
+                    None => f.write_str(" groups kept")?,
+                }
+                umask.map_or(Ok(()), |umask| write!(f, " umask {umask:03o}"))
+            }
+            Step::SetCapabilities { bounding, effective, permitted, inheritable, ambient } => write!(
+                f,
+                "set capabilities bounding {bounding:#x} effective {effective:#x} permitted {permitted:#x} inheritable {inheritable:#x} ambient {ambient:#x}"
+            ),
+            Step::Chdir { path } => write!(f, "enter {}", path.to_string_lossy()),
+            Step::FindHome { uid } => write!(f, "read HOME of uid {uid} from /etc/passwd"),
+            Step::FindExecutable { name, .. } => write!(f, "find {}", name.to_string_lossy()),
+            Step::CloseDescriptors { first } => write!(f, "close descriptors from {first} on"),
+            Step::Execute { arguments, .. } => write!(f, "execute {arguments:?}"),
+        }
+    }
+}
+
+/// Mount flags by their names in mount(8).
+struct MountFlags(u64);
+
+impl fmt::Display for MountFlags {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: [(&str, u64); 19] = [
+            ("ro", mount::MS_RDONLY),
+            ("nosuid", mount::MS_NOSUID),
+            ("nodev", mount::MS_NODEV),
+            ("noexec", mount::MS_NOEXEC),
+            ("sync", mount::MS_SYNCHRONOUS),
+            ("mand", mount::MS_MANDLOCK),
+            ("dirsync", mount::MS_DIRSYNC),
+            ("nosymfollow", mount::MS_NOSYMFOLLOW),
+            ("noatime", mount::MS_NOATIME),
+            ("nodiratime", mount::MS_NODIRATIME),
+            ("relatime", mount::MS_RELATIME),
+            ("strictatime", mount::MS_STRICTATIME),
+            ("lazytime", mount::MS_LAZYTIME),
+            ("silent", mount::MS_SILENT),
+            ("private", mount::MS_PRIVATE),
+            ("slave", mount::MS_SLAVE),
+            ("shared", mount::MS_SHARED),
+            ("unbindable", mount::MS_UNBINDABLE),
+            ("recursive", mount::MS_REC),
+        ];
+        let names: Vec<_> = NAMES.iter().filter(|(_, flag)| self.0 & flag != 0).map(|(name, _)| *name).collect();
+        formatter.write_str(if names.is_empty() { "none".to_owned() } else { names.join(",") }.as_str())
+    }
+}

@@ -1,0 +1,61 @@
+//! `process.args` and `process.env`: the program itself.
+
+use super::{Planner, Property};
+use crate::error::Result;
+use crate::plan::{Phase, Step};
+use crate::sys::process::Strings;
+use std::ffi::CString;
+
+/// The program is looked for at create, so that a wrong name is known before `start`.
+pub const FIND: Property = Property { path: "process.args", phase: Phase::Jailed, plan: plan_find };
+pub const PROPERTY: Property = Property { path: "process.args", phase: Phase::Last, plan };
+
+fn plan_find(planner: &mut Planner) -> Result<()> {
+    let process = planner.spec.process();
+    let Some(name) = process.args.first() else {
+        return Err(planner.error("missing or empty").remedy("add \"args\": [\"sh\"] to process"));
+    };
+    let step = Step::FindExecutable { name: planner.c_string(name)?, candidates: candidates(planner, name)? };
+    planner.step(step);
+    if !process.env.iter().any(|variable| variable.strip_prefix("HOME=").is_some_and(|home| !home.is_empty())) {
+        planner.step(Step::FindHome { uid: process.user.uid });
+    }
+    Ok(())
+}
+
+/// Where the program may be: its path as it is, or its name in the directories of PATH.
+fn candidates(planner: &Planner, name: &str) -> Result<Box<[CString]>> {
+    if name.contains('/') {
+        return Ok(Box::new([planner.c_string(name)?]));
+    }
+    let path = planner.spec.process().env.iter().rev().find_map(|variable| variable.strip_prefix("PATH="));
+    let directories = path.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    let place =
+        |directory: &str| planner.c_string(&format!("{}/{name}", if directory.is_empty() { "." } else { directory }));
+    directories.split(':').map(place).collect()
+}
+
+fn plan(planner: &mut Planner) -> Result<()> {
+    let process = planner.spec.process();
+    let arguments = process.args.iter().map(|text| planner.c_string(text)).collect::<Result<_>>()?;
+    planner.current.property = "process.env";
+    let mut environment = Vec::new();
+    for (index, variable) in process.env.iter().chain(&planner.request.environment).enumerate() {
+        if !variable.contains('=') || variable.starts_with('=') {
+            return Err(planner.error(format!("[{index}] {variable:?} is not NAME=VALUE")));
+        }
+        if variable != "HOME=" {
+            environment.push(planner.c_string(variable)?);
+        }
+    }
+    planner.current.property = PROPERTY.path;
+    let name = process.args.first().map_or("", String::as_str);
+    let candidates = candidates(planner, name)?;
+    planner.step(Step::CloseDescriptors { first: 3 + planner.request.preserved_descriptors });
+    planner.step(Step::Execute {
+        candidates,
+        arguments: Strings::new(arguments),
+        environment: Strings::new(environment),
+    });
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! `process.capabilities`.
+
+use super::{Planner, Property};
+use crate::error::Result;
+use crate::plan::{Phase, Step};
+use crate::spec::{Capabilities, List};
+
+pub const PROPERTY: Property = Property { path: "process.capabilities", phase: Phase::Jailed, plan };
+
+/// linux/capability.h: the position is the number.
+pub const NAMES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+fn plan(planner: &mut Planner) -> Result<()> {
+    // As in runc, a config without capabilities gives none.
+    let none = Capabilities::default();
+    let sets = planner.spec.process().capabilities.as_ref().unwrap_or(&none);
+    let mut unknown = Vec::new();
+    let mut mask = |names: &List<String>| names.iter().fold(0, |mask, name| mask | number(name, &mut unknown));
+    let bounding = mask(&sets.bounding);
+    let effective = mask(&sets.effective);
+    let permitted = mask(&sets.permitted);
+    let inheritable = mask(&sets.inheritable);
+    let ambient = mask(&sets.ambient);
+    unknown.sort();
+    unknown.dedup();
+    for name in unknown {
+        // config.md: a capability that cannot be mapped to a kernel's is to be warned about.
+        planner.plan.warnings.push(format!(
+            "config.json: process.capabilities: {name:?} is not a capability that rootlet knows, ignored"
+        ));
+    }
+    if effective & !permitted != 0 {
+        return Err(planner
+            .error(format!("effective has {}, which permitted has not", names(effective & !permitted)))
+            .because("capabilities(7): what is in force must be permitted")
+            .remedy("add it to permitted"));
+    }
+    if ambient & !(permitted & inheritable) != 0 {
+        return Err(planner
+            .error(format!(
+                "ambient has {}, which permitted and inheritable have not both",
+                names(ambient & !(permitted & inheritable))
+            ))
+            .because("capabilities(7): ambient capabilities are permitted and inheritable ones")
+            .remedy("add it to both, or take it out of ambient"));
+    }
+    planner.step(Step::SetCapabilities { bounding, effective, permitted, inheritable, ambient });
+    Ok(())
+}
+
+fn number(name: &str, unknown: &mut Vec<String>) -> u64 {
+    match name.strip_prefix("CAP_").and_then(|name| NAMES.iter().position(|known| *known == name)) {
+        Some(number) => 1 << number,
+        None => {
+            unknown.push(name.to_owned());
+            0
+        }
+    }
+}
+
+fn names(mask: u64) -> String {
+    let names: Vec<_> = NAMES
+        .iter()
+        .enumerate()
+        .filter(|(number, _)| mask & 1 << number != 0)
+        .map(|(_, name)| format!("CAP_{name}"))
+        .collect();
+    names.join(", ")
+}

@@ -1,0 +1,104 @@
+//! `linux.devices`, and the nodes and links of /dev that every container has.
+
+use super::{Planner, Property};
+use crate::error::Result;
+use crate::plan::{Phase, Step};
+use crate::spec::Device;
+
+pub const PROPERTY: Property = Property { path: "linux.devices", phase: Phase::Inside, plan };
+
+/// config-linux.md, default devices. /dev/console comes with the terminal, /dev/ptmx is a link.
+const DEFAULT: [(&str, i64, i64); 6] = [
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+];
+
+/// runtime-linux.md, dev symbolic links.
+const LINKS: [(&str, &str); 5] = [
+    ("/dev/ptmx", "pts/ptmx"),
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+];
+
+fn plan(planner: &mut Planner) -> Result<()> {
+    let devices = &planner.spec.linux().devices;
+    // Where the config binds a whole /dev, its nodes are there.
+    if planner
+        .spec
+        .mounts
+        .iter()
+        .any(|mount| mount.destination.trim_end_matches('/') == "/dev" && mount.kind.as_deref() != Some("tmpfs"))
+    {
+        return plan_listed(planner);
+    }
+    for (path, major, minor) in DEFAULT {
+        if devices.iter().any(|device| device.path == path) {
+            continue;
+        }
+        let device = Device {
+            kind: "c".to_owned(),
+            path: path.to_owned(),
+            major: Some(major),
+            minor: Some(minor),
+            file_mode: Some(0o666),
+            ..Device::default()
+        };
+        plan_device(planner, &device)?;
+    }
+    for (path, to) in LINKS {
+        let (path, to) = (planner.c_string(path)?, planner.c_string(to)?);
+        planner.step(Step::Symlink { path, to });
+    }
+    plan_listed(planner)
+}
+
+fn plan_listed(planner: &mut Planner) -> Result<()> {
+    for (index, device) in planner.spec.linux().devices.iter().enumerate() {
+        planner.at(index);
+        plan_device(planner, device)?;
+    }
+    Ok(())
+}
+
+fn plan_device(planner: &mut Planner, device: &Device) -> Result<()> {
+    let kind = match device.kind.as_str() {
+        "c" | "u" => S_IFCHR,
+        "b" => S_IFBLK,
+        "p" => S_IFIFO,
+        other => return Err(planner.error(format!("type {other:?}")).remedy("write \"c\", \"b\", \"u\" or \"p\"")),
+    };
+    if !device.path.starts_with('/') || device.path.ends_with('/') {
+        return Err(planner
+            .error(format!("path {:?} is not an absolute path of a node", device.path))
+            .remedy("write a path such as \"/dev/fuse\""));
+    }
+    let number = |number: Option<i64>, name: &str| match number {
+        Some(number) => {
+            u32::try_from(number).map_err(|_| planner.error(format!("{name} {number} is not a device number")))
+        }
+        None if kind == S_IFIFO => Ok(0),
+        None => Err(planner.error(format!("{name} is missing")).remedy("see `ls -l` of the host's device")),
+    };
+    let (major, minor) = (number(device.major, "major")?, number(device.minor, "minor")?);
+    let path = planner.c_string(&device.path)?;
+    if kind != S_IFIFO && (planner.has_other_user_namespace() || !planner.host.may_make_devices()) {
+        // mknod(2): a device node made in a user namespace could be used nowhere, so the kernel refuses.
+        planner.step(Step::BindNode { source: path.clone(), path });
+    } else {
+        let mode = kind | device.file_mode.unwrap_or(0o666) & 0o7777;
+        let (uid, gid) = (device.uid.unwrap_or(0), device.gid.unwrap_or(0));
+        planner.step(Step::MakeNode { path, mode, major, minor, uid, gid });
+    }
+    Ok(())
+}
+
+/// inode(7).
+const S_IFIFO: u32 = 0o010000;
+const S_IFCHR: u32 = 0o020000;
+const S_IFBLK: u32 = 0o060000;

@@ -1,0 +1,15 @@
+//! `domainname`.
+
+use super::{Planner, Property, hostname};
+use crate::error::Result;
+use crate::plan::{Phase, Step};
+
+pub const PROPERTY: Property = Property { path: "domainname", phase: Phase::Jailed, plan };
+
+fn plan(planner: &mut Planner) -> Result<()> {
+    let spec = planner.spec;
+    if let Some(name) = hostname::name(planner, spec.domainname.as_deref())? {
+        planner.step(Step::SetDomainname { name });
+    }
+    Ok(())
+}

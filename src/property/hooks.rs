@@ -1,0 +1,91 @@
+//! `hooks`: those that the container's process runs are steps; the others are run by whoever creates, starts or deletes.
+
+use super::{Planner, Property};
+use crate::error::{Error, Result};
+use crate::plan::step::Program;
+use crate::plan::{Phase, Step};
+use crate::spec::Hook;
+use crate::sys::process::Strings;
+use std::ffi::CString;
+
+pub const RUNTIME: Property = Property { path: "hooks.createRuntime", phase: Phase::Inside, plan: plan_runtime };
+pub const CREATE_CONTAINER: Property =
+    Property { path: "hooks.createContainer", phase: Phase::Jailed, plan: plan_create_container };
+pub const START_CONTAINER: Property =
+    Property { path: "hooks.startContainer", phase: Phase::Last, plan: plan_start_container };
+
+fn plan_runtime(planner: &mut Planner) -> Result<()> {
+    let Some(hooks) = &planner.spec.hooks else { return Ok(()) };
+    for (name, list) in [
+        ("hooks.prestart", &hooks.prestart),
+        ("hooks.createRuntime", &hooks.create_runtime),
+        ("hooks.createContainer", &hooks.create_container),
+        ("hooks.startContainer", &hooks.start_container),
+        ("hooks.poststart", &hooks.poststart),
+        ("hooks.poststop", &hooks.poststop),
+    ] {
+        for (index, hook) in list.iter().enumerate() {
+            check(&format!("{name}[{index}]"), hook)?;
+        }
+    }
+    planner.plan.pauses_for_hooks = !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty();
+    Ok(())
+}
+
+fn check(property: &str, hook: &Hook) -> Result<()> {
+    if !hook.path.starts_with('/') {
+        return Err(Error::in_config(property, format!("path {:?} is not absolute", hook.path))
+            .remedy("write the whole path of the program"));
+    }
+    if hook.timeout.is_some_and(|timeout| timeout <= 0) {
+        return Err(Error::in_config(property, "timeout is not above 0").remedy("leave it out to wait without end"));
+    }
+    Ok(())
+}
+
+fn plan_create_container(planner: &mut Planner) -> Result<()> {
+    let Some(hooks) = &planner.spec.hooks else { return Ok(()) };
+    // runtime-spec, hooks: the path resolves in the runtime's namespaces, and the runtime's environment is the default.
+    let environment: Vec<String> = std::env::vars_os()
+        .map(|(name, value)| format!("{}={}", name.to_string_lossy(), value.to_string_lossy()))
+        .collect();
+    plan_hooks(planner, &hooks.create_container, &environment, "creating")
+}
+
+fn plan_start_container(planner: &mut Planner) -> Result<()> {
+    let Some(hooks) = &planner.spec.hooks else { return Ok(()) };
+    plan_hooks(planner, &hooks.start_container, &planner.spec.process().env, "created")
+}
+
+fn plan_hooks(planner: &mut Planner, hooks: &[Hook], environment: &[String], status: &str) -> Result<()> {
+    for (index, hook) in hooks.iter().enumerate() {
+        planner.at(index);
+        let strings = |texts: &[String]| {
+            texts.iter().map(|text| planner.c_string(text)).collect::<Result<Vec<CString>>>().map(Strings::new)
+        };
+        let path = planner.c_string(&hook.path)?;
+        let arguments =
+            if hook.args.is_empty() { strings(std::slice::from_ref(&hook.path))? } else { strings(&hook.args)? };
+        let environment = strings(hook.env.as_deref().unwrap_or(environment))?;
+        let timeout =
+            hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
+        let input = state(planner, status)?;
+        planner.step(Step::RunHook(Program { path, arguments, environment, timeout, input }));
+    }
+    Ok(())
+}
+
+/// The state (runtime.md) around its pid, which is known only in the process.
+fn state(planner: &Planner, status: &str) -> Result<(CString, CString)> {
+    let text = |text: &str| serde_json::Value::from(text).to_string();
+    let before = format!(
+        "{{\"ociVersion\":{},\"id\":{},\"status\":\"{status}\",\"pid\":",
+        text(&planner.spec.oci_version),
+        text(&planner.request.id)
+    );
+    let bundle = text(&planner.request.bundle.to_string_lossy());
+    let annotations = serde_json::to_string(&planner.spec.annotations.clone().unwrap_or_default())
+        .unwrap_or_else(|_| "{}".to_owned());
+    let after = format!(",\"bundle\":{bundle},\"annotations\":{annotations}}}");
+    Ok((planner.c_string(&before)?, planner.c_string(&after)?))
+}

@@ -1,0 +1,101 @@
+//! `linux.uidMappings` and `linux.gidMappings`: who is who in the container's user namespace.
+
+use super::{Planner, Property};
+use crate::error::{Error, Result};
+use crate::host::{CAP_SETGID, CAP_SETUID};
+use crate::plan::{Phase, Step};
+use crate::spec::IdMapping;
+
+pub const PROPERTY: Property = Property { path: "linux.uidMappings", phase: Phase::Inside, plan };
+
+/// user_namespaces(7): lines of a map, since Linux 4.15.
+const MOST_RANGES: usize = 340;
+
+fn plan(planner: &mut Planner) -> Result<()> {
+    let linux = planner.spec.linux();
+    if !planner.has_new_user_namespace() {
+        if planner.spec.namespace("user").is_none() && !(linux.uid_mappings.is_empty() && linux.gid_mappings.is_empty())
+        {
+            return Err(planner
+                .error("given without a user namespace")
+                .remedy("add {\"type\": \"user\"} to linux.namespaces, or take the mappings out"));
+        }
+        if planner.spec.namespace("user").is_some() {
+            planner.step(Step::BecomeId { uid: 0, gid: 0, may_set_groups: false });
+        }
+        return Ok(());
+    }
+    let (uid, gid) = (planner.host.uid, planner.host.gid);
+    if linux.uid_mappings.is_empty() || linux.gid_mappings.is_empty() {
+        let which = if linux.uid_mappings.is_empty() { "uid" } else { "gid" };
+        planner.decide(format!("{which} 0 in the container is you"), format!("linux.{which}Mappings is missing"))?;
+    }
+    let own = |id| [IdMapping { container_id: 0, host_id: id, size: 1 }];
+    let (own_uid, own_gid) = (own(uid), own(gid));
+    let uids = if linux.uid_mappings.is_empty() { &own_uid[..] } else { &linux.uid_mappings[..] };
+    let gids = if linux.gid_mappings.is_empty() { &own_gid[..] } else { &linux.gid_mappings[..] };
+    check("linux.uidMappings", uids)?;
+    check("linux.gidMappings", gids)?;
+
+    let single = is_own(uids, uid) && is_own(gids, gid);
+    let privileged = planner.host.may(CAP_SETUID) && planner.host.may(CAP_SETGID);
+    if !single && !privileged {
+        let own_map = |id| format!("[{{\"containerID\": 0, \"hostID\": {id}, \"size\": 1}}]");
+        let property = if is_own(uids, uid) { "linux.gidMappings" } else { "linux.uidMappings" };
+        let id = if is_own(uids, uid) { gid } else { uid };
+        return Err(Error::in_config(property, "you may map one id, your own")
+            .because("only root may map others; rootlet uses no setuid program such as newuidmap")
+            .remedy(format!("write {}", own_map(id))));
+    }
+    let maps = Step::MapIds { uid_map: text(uids), gid_map: text(gids), deny_setgroups: single };
+    // The kernel lets a process map its own id itself; other maps are written by the privileged parent.
+    if single {
+        planner.step(maps);
+    } else {
+        planner.step_in(Phase::Born, maps);
+    }
+    let user = &planner.spec.process().user;
+    let (uid, gid) = (inside(uids, user.uid), inside(gids, user.gid));
+    planner.step(Step::BecomeId { uid, gid, may_set_groups: !single });
+    Ok(())
+}
+
+/// The id that sets the container up: its root, or the program's user where root is not mapped.
+fn inside(mappings: &[IdMapping], program: u32) -> u32 {
+    if is_mapped(mappings, 0) { 0 } else { program }
+}
+
+/// True if an id of the container is mapped.
+pub fn is_mapped(mappings: &[IdMapping], id: u32) -> bool {
+    mappings.iter().any(|mapping| id >= mapping.container_id && id - mapping.container_id < mapping.size)
+}
+
+fn is_own(mappings: &[IdMapping], id: u32) -> bool {
+    matches!(mappings, [mapping] if mapping.size == 1 && mapping.host_id == id)
+}
+
+fn text(mappings: &[IdMapping]) -> Box<[u8]> {
+    let lines: String = mappings
+        .iter()
+        .map(|mapping| format!("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size))
+        .collect();
+    lines.into_bytes().into_boxed_slice()
+}
+
+fn check(property: &str, mappings: &[IdMapping]) -> Result<()> {
+    if mappings.len() > MOST_RANGES {
+        return Err(Error::in_config(property, format!("{} ranges", mappings.len()))
+            .because(format!("the kernel takes at most {MOST_RANGES}")));
+    }
+    for (index, mapping) in mappings.iter().enumerate() {
+        let at = |message: &str| Error::in_config(format!("{property}[{index}]"), message);
+        if mapping.size == 0 {
+            return Err(at("size is 0 or missing").remedy("write how many ids are mapped, at least 1"));
+        }
+        let ends = [mapping.container_id, mapping.host_id].map(|start| start.checked_add(mapping.size - 1));
+        if ends.iter().any(|end| end.is_none_or(|end| end == u32::MAX)) {
+            return Err(at("the range goes beyond the largest id, 4294967294"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,18 @@
+//! The session keyring: one of the container's own, as runc makes it.
+
+use super::{Planner, Property};
+use crate::error::Result;
+use crate::plan::{Phase, Step};
+use crate::sys::Errno;
+
+pub const PROPERTY: Property = Property { path: "process (session keyring)", phase: Phase::Inside, plan };
+
+fn plan(planner: &mut Planner) -> Result<()> {
+    if planner.request.no_new_keyring {
+        return Ok(());
+    }
+    let name = planner.c_string(&format!("_ses.{}", planner.request.id))?;
+    // ENOSYS: a kernel without keys. EPERM, EACCES: seccomp of an outer container. EDQUOT: 200 keys of an ordinary user.
+    planner.step_tolerating(Step::JoinKeyring { name }, &[Errno::ENOSYS, Errno::EPERM, Errno::EACCES, Errno::EDQUOT]);
+    Ok(())
+}

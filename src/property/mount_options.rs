@@ -1,0 +1,191 @@
+//! The options of a mount: one table from names to flags.
+
+use super::propagation;
+use crate::sys::mount::*;
+
+/// What the options of one mount ask for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `bind` or `rbind`; the value says whether all below is bound, too.
+    pub bind: Option<bool>,
+    /// `remount`: change what is mounted there.
+    pub remount: bool,
+    /// MS_* flags of a new mount.
+    pub flags: u64,
+    /// MOUNT_ATTR_* to set on the mount alone, and to clear.
+    pub set: u64,
+    /// See `set`.
+    pub clear: u64,
+    /// MOUNT_ATTR_* to set on the mount and all below it, and to clear.
+    pub set_recursively: u64,
+    /// See `set_recursively`.
+    pub clear_recursively: u64,
+    /// Propagation types, in their order.
+    pub propagation: Vec<u64>,
+    /// What the file system itself takes.
+    pub data: Vec<String>,
+    /// `tmpcopyup`.
+    pub copy_up: bool,
+    /// `idmap` or `ridmap`.
+    pub id_mapped: bool,
+}
+
+/// Name, MS_ flag, MOUNT_ATTR_ flags, and whether the option clears them. A name with an `r` in front is recursive.
+const FLAGS: &[(&str, u64, u64, bool)] = &[
+    ("ro", MS_RDONLY, MOUNT_ATTR_RDONLY, false),
+    ("rw", MS_RDONLY, MOUNT_ATTR_RDONLY, true),
+    ("nosuid", MS_NOSUID, MOUNT_ATTR_NOSUID, false),
+    ("suid", MS_NOSUID, MOUNT_ATTR_NOSUID, true),
+    ("nodev", MS_NODEV, MOUNT_ATTR_NODEV, false),
+    ("dev", MS_NODEV, MOUNT_ATTR_NODEV, true),
+    ("noexec", MS_NOEXEC, MOUNT_ATTR_NOEXEC, false),
+    ("exec", MS_NOEXEC, MOUNT_ATTR_NOEXEC, true),
+    ("nosymfollow", MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW, false),
+    ("symfollow", MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW, true),
+    ("nodiratime", MS_NODIRATIME, MOUNT_ATTR_NODIRATIME, false),
+    ("diratime", MS_NODIRATIME, MOUNT_ATTR_NODIRATIME, true),
+    ("noatime", MS_NOATIME, MOUNT_ATTR_NOATIME, false),
+    ("atime", MS_NOATIME, MOUNT_ATTR_NOATIME, true),
+    ("relatime", MS_RELATIME, MOUNT_ATTR_RELATIME, false),
+    ("norelatime", MS_RELATIME, MOUNT_ATTR_RELATIME, true),
+    ("strictatime", MS_STRICTATIME, MOUNT_ATTR_STRICTATIME, false),
+    ("nostrictatime", MS_STRICTATIME, MOUNT_ATTR_STRICTATIME, true),
+];
+
+/// Flags of the file system, which a bind does not have.
+const SUPERBLOCK_FLAGS: &[(&str, u64, bool)] = &[
+    ("sync", MS_SYNCHRONOUS, false),
+    ("async", MS_SYNCHRONOUS, true),
+    ("dirsync", MS_DIRSYNC, false),
+    ("mand", MS_MANDLOCK, false),
+    ("nomand", MS_MANDLOCK, true),
+    ("lazytime", MS_LAZYTIME, false),
+    ("nolazytime", MS_LAZYTIME, true),
+    ("iversion", MS_I_VERSION, false),
+    ("noiversion", MS_I_VERSION, true),
+    ("silent", MS_SILENT, false),
+    ("loud", MS_SILENT, true),
+];
+
+/// Reads the options of a mount.
+pub fn parse<'a>(options: impl IntoIterator<Item = &'a String>) -> Options {
+    let mut parsed = Options::default();
+    for option in options {
+        parsed.add(option);
+    }
+    parsed
+}
+
+impl Options {
+    fn add(&mut self, option: &str) {
+        match option {
+            "bind" => self.bind = Some(self.bind.unwrap_or(false)),
+            "rbind" => self.bind = Some(true),
+            "remount" => self.remount = true,
+            "tmpcopyup" => self.copy_up = true,
+            "idmap" | "ridmap" => self.id_mapped = true,
+            "defaults" | "" => {}
+            _ => {
+                if let Some(propagation) = propagation::flags(option) {
+                    self.propagation.push(propagation);
+                } else if let Some((_, flag, attributes, clears)) = FLAGS.iter().find(|(name, ..)| *name == option) {
+                    change(&mut self.flags, *flag, *clears);
+                    change_attributes(&mut self.set, &mut self.clear, *attributes, *clears);
+                } else if let Some((_, flag, clears)) = SUPERBLOCK_FLAGS.iter().find(|(name, ..)| *name == option) {
+                    change(&mut self.flags, *flag, *clears);
+                } else if let Some((_, _, attributes, clears)) =
+                    FLAGS.iter().find(|(name, ..)| option.strip_prefix('r') == Some(name))
+                {
+                    change_attributes(&mut self.set_recursively, &mut self.clear_recursively, *attributes, *clears);
+                } else {
+                    self.data.push(option.to_owned());
+                }
+            }
+        }
+    }
+}
+
+fn change(flags: &mut u64, flag: u64, clears: bool) {
+    if clears {
+        *flags &= !flag;
+    } else {
+        *flags |= flag;
+    }
+}
+
+/// The last word on an attribute counts. Access times are one field of several values: setting one clears the field.
+fn change_attributes(set: &mut u64, clear: &mut u64, attributes: u64, clears: bool) {
+    const TIMES: u64 = MOUNT_ATTR_RELATIME | MOUNT_ATTR_NOATIME | MOUNT_ATTR_STRICTATIME;
+    // MOUNT_ATTR_RELATIME is 0, so an option without bits is about access times, too.
+    if attributes == 0 || attributes & TIMES != 0 {
+        *clear |= MOUNT_ATTR__ATIME;
+        *set = *set & !TIMES | if clears { MOUNT_ATTR_RELATIME } else { attributes };
+    } else if clears {
+        *set &= !attributes;
+        *clear |= attributes;
+    } else {
+        *set |= attributes;
+        *clear &= !attributes;
+    }
+}
+
+/// Every name that the options of a mount may have, besides what file systems take.
+pub fn names() -> impl Iterator<Item = String> {
+    let words = [
+        "bind",
+        "rbind",
+        "remount",
+        "defaults",
+        "tmpcopyup",
+        "private",
+        "rprivate",
+        "shared",
+        "rshared",
+        "slave",
+        "rslave",
+    ];
+    let words = words.into_iter().chain(["unbindable", "runbindable"]).map(str::to_owned);
+    let plain = FLAGS
+        .iter()
+        .map(|(name, ..)| name.to_string())
+        .chain(SUPERBLOCK_FLAGS.iter().map(|(name, ..)| name.to_string()));
+    words.chain(plain).chain(FLAGS.iter().map(|(name, ..)| format!("r{name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Options {
+        parse(&text.split(',').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_last_word_counts() {
+        assert_eq!(parsed("ro,rw").flags, 0);
+        assert_eq!((parsed("ro,rw").set, parsed("ro,rw").clear), (0, MOUNT_ATTR_RDONLY));
+        assert_eq!((parsed("rw,ro").set, parsed("rw,ro").clear), (MOUNT_ATTR_RDONLY, 0));
+    }
+
+    #[test]
+    fn a_name_with_r_in_front_is_recursive_and_rw_is_not() {
+        let options = parsed("rro,rnosuid");
+        assert_eq!((options.set, options.set_recursively), (0, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID));
+        assert_eq!(parsed("relatime").flags, MS_RELATIME);
+        assert_eq!(parsed("relatime").clear, MOUNT_ATTR__ATIME);
+        assert_eq!(parsed("rrelatime").clear_recursively, MOUNT_ATTR__ATIME);
+    }
+
+    #[test]
+    fn what_is_not_a_flag_is_for_the_file_system() {
+        assert_eq!(parsed("nosuid,mode=755,size=64k").data, ["mode=755", "size=64k"]);
+        assert_eq!(parsed("rbind,rslave").propagation, [MS_SLAVE | MS_REC]);
+    }
+
+    #[test]
+    fn every_name_is_understood() {
+        for name in names() {
+            assert_eq!(parsed(&name).data, Vec::<String>::new(), "{name}");
+        }
+    }
+}

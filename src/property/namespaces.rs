@@ -1,0 +1,70 @@
+//! `linux.namespaces`: which are made with the clone, which are joined before it.
+
+use super::{Planner, Property};
+use crate::error::Result;
+use crate::plan::print::NAMESPACES;
+use crate::plan::{Join, Phase, Step};
+use crate::sys::namespace as ns;
+
+pub const PROPERTY: Property = Property { path: "linux.namespaces", phase: Phase::Inside, plan };
+pub const LOOPBACK: Property = Property { path: "linux.namespaces", phase: Phase::Inside, plan: plan_loopback };
+
+fn plan(planner: &mut Planner) -> Result<()> {
+    let namespaces = &planner.spec.linux().namespaces;
+    for (index, namespace) in namespaces.iter().enumerate() {
+        planner.at(index);
+        let Some((_, kind)) = NAMESPACES.iter().find(|(name, _)| *name == namespace.kind) else {
+            let names: Vec<_> = NAMESPACES.iter().map(|(name, _)| *name).collect();
+            return Err(planner
+                .error(format!("{:?} is not a type of namespace", namespace.kind))
+                .remedy(format!("write one of {}", names.join(", "))));
+        };
+        if namespaces.iter().take(index).any(|other| other.kind == namespace.kind) {
+            return Err(planner.error(format!("{} is there twice", namespace.kind)).remedy("keep one of them"));
+        }
+        match namespace.path.as_deref().filter(|path| !path.is_empty()) {
+            // The time namespace is made when its offsets are set.
+            None if *kind == ns::CLONE_NEWTIME => {}
+            None => planner.plan.namespaces |= kind,
+            Some(path) if !path.starts_with('/') => {
+                return Err(planner
+                    .error(format!("path {path:?} is not absolute"))
+                    .remedy("write a path such as /proc/1234/ns/net"));
+            }
+            Some(path) => {
+                let path = planner.c_string(path)?;
+                planner.plan.joins.push(Join { kind: *kind, path, index });
+            }
+        }
+    }
+    planner.current.index = None;
+    // setns(2): the user namespace first, for the capabilities that the others need.
+    planner.plan.joins.sort_by_key(|join| join.kind != ns::CLONE_NEWUSER);
+    if planner.spec.namespace("mount").is_none() {
+        return Err(planner
+            .error("a mount namespace is missing")
+            .because("without one, the container's mounts would be the host's")
+            .remedy("add {\"type\": \"mount\"}"));
+    }
+    if planner.spec.namespace("user").is_none() && planner.host.is_ordinary_user() {
+        planner
+            .decide("a user namespace is added", "an ordinary user can make the other namespaces only inside one")?;
+        planner.plan.namespaces |= ns::CLONE_NEWUSER;
+    }
+    if planner.plan.joins.iter().any(|join| join.kind == ns::CLONE_NEWUSER)
+        && !planner.spec.linux().uid_mappings.is_empty()
+    {
+        return Err(planner
+            .error("a user namespace is joined, and linux.uidMappings is given")
+            .because("the maps of an existing user namespace cannot be changed")
+            .remedy("take out linux.uidMappings and linux.gidMappings, or the path"));
+    }
+    Ok(())
+}
+
+fn plan_loopback(planner: &mut Planner) -> Result<()> {
+    if planner.spec.has_new_namespace("network") {
+        planner.step(Step::LoopbackUp);
+    }
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! `process.noNewPrivileges`.
+
+use super::{Planner, Property};
+use crate::error::Result;
+use crate::plan::{Phase, Step};
+
+pub const PROPERTY: Property = Property { path: "process.noNewPrivileges", phase: Phase::Jailed, plan };
+
+fn plan(planner: &mut Planner) -> Result<()> {
+    if planner.spec.process().no_new_privileges {
+        planner.step(Step::SetNoNewPrivileges);
+    }
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! `process.oomScoreAdj`.
+
+use super::{Planner, Property};
+use crate::error::Result;
+use crate::host::CAP_SYS_RESOURCE;
+use crate::plan::{Phase, Step};
+
+pub const PROPERTY: Property = Property { path: "process.oomScoreAdj", phase: Phase::Inside, plan };
+
+fn plan(planner: &mut Planner) -> Result<()> {
+    let Some(mut value) = planner.spec.process().oom_score_adj else { return Ok(()) };
+    if !(-1000..=1000).contains(&value) {
+        return Err(planner.error(format!("{value} is not from -1000 to 1000")));
+    }
+    let own = planner.host.oom_score_adj();
+    if value < own && !planner.host.may(CAP_SYS_RESOURCE) {
+        planner.decide(format!("it stays {own}"), "an ordinary user cannot lower it")?;
+        value = own;
+    }
+    if value == own {
+        return Ok(());
+    }
+    let step = Step::SetOomScoreAdj { value: planner.c_string(&value.to_string())? };
+    if value < own && planner.has_other_user_namespace() {
+        planner.step_in(Phase::Born, step);
+    } else {
+        planner.step(step);
+    }
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! `linux.personality`.
+
+use super::{Planner, Property};
+use crate::error::Result;
+use crate::plan::{Phase, Step};
+
+pub const PROPERTY: Property = Property { path: "linux.personality", phase: Phase::Jailed, plan };
+
+fn plan(planner: &mut Planner) -> Result<()> {
+    let Some(personality) = &planner.spec.linux().personality else { return Ok(()) };
+    // personality(2): PER_LINUX and PER_LINUX32.
+    let domain = match personality.domain.as_str() {
+        "LINUX" => 0,
+        "LINUX32" => 8,
+        other => return Err(planner.error(format!("domain {other:?}")).remedy("write \"LINUX\" or \"LINUX32\"")),
+    };
+    if let Some(flag) = personality.flags.first() {
+        return Err(planner
+            .error(format!("flag {flag:?}"))
+            .because("the specification defines none")
+            .remedy("leave flags out"));
+    }
+    planner.step(Step::SetPersonality { domain });
+    Ok(())
+}

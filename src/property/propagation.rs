@@ -1,0 +1,37 @@
+//! `linux.rootfsPropagation`.
+
+use super::{Planner, Property};
+use crate::error::Result;
+use crate::plan::{Phase, Step};
+use crate::sys::mount;
+
+pub const PROPERTY: Property = Property { path: "linux.rootfsPropagation", phase: Phase::Inside, plan };
+
+fn plan(planner: &mut Planner) -> Result<()> {
+    if let Some(propagation) = planner.spec.linux().rootfs_propagation.as_deref() {
+        flags(propagation).ok_or_else(|| {
+            planner
+                .error(format!("{propagation:?} is not a propagation"))
+                .remedy("write shared, slave, private, unbindable, or one of them with an r in front")
+        })?;
+    }
+    // What the container mounts must not reach the host; what the host mounts may reach the container.
+    planner.step(Step::Propagate { flags: mount::MS_SLAVE | mount::MS_REC });
+    Ok(())
+}
+
+/// The mount flag of a propagation by its name in config.json.
+pub fn flags(name: &str) -> Option<u64> {
+    let (recursive, name) = match name.strip_prefix('r') {
+        Some(name) => (mount::MS_REC, name),
+        None => (0, name),
+    };
+    let flag = match name {
+        "shared" => mount::MS_SHARED,
+        "slave" => mount::MS_SLAVE,
+        "private" => mount::MS_PRIVATE,
+        "unbindable" => mount::MS_UNBINDABLE,
+        _ => return None,
+    };
+    Some(flag | recursive)
+}

@@ -1,0 +1,24 @@
+//! `linux.readonlyPaths`.
+
+use super::{Planner, Property};
+use crate::error::Result;
+use crate::plan::{Phase, Step};
+
+pub const PROPERTY: Property = Property { path: "linux.readonlyPaths", phase: Phase::Jailed, plan };
+
+fn plan(planner: &mut Planner) -> Result<()> {
+    for (index, path) in planner.spec.linux().readonly_paths.iter().enumerate() {
+        planner.at(index);
+        let path = absolute(planner, path)?;
+        planner.step(Step::MakeReadonly { path });
+    }
+    Ok(())
+}
+
+/// An absolute path in the container.
+pub fn absolute(planner: &Planner, path: &str) -> Result<std::ffi::CString> {
+    if !path.starts_with('/') {
+        return Err(planner.error(format!("{path:?} is not an absolute path")).remedy("start it with /"));
+    }
+    planner.c_string(path)
+}

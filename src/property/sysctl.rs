@@ -1,0 +1,63 @@
+//! `linux.sysctl`: only what belongs to a namespace of the container's own.
+
+use super::{Planner, Property};
+use crate::error::Result;
+use crate::plan::{Phase, Step};
+
+pub const PROPERTY: Property = Property { path: "linux.sysctl", phase: Phase::Jailed, plan };
+
+fn plan(planner: &mut Planner) -> Result<()> {
+    let Some(sysctl) = &planner.spec.linux().sysctl else { return Ok(()) };
+    for (key, value) in sysctl {
+        let key = if key.contains('/') { key.clone() } else { key.replace('.', "/") };
+        let namespace = namespace_of(&key).ok_or_else(|| {
+            planner
+                .error(format!("{key} is not a parameter of a namespace"))
+                .because("it would change the host")
+                .remedy("leave it out, or set it on the host; for the host's name use \"hostname\"")
+        })?;
+        if !planner.spec.has_new_namespace(namespace) && !(namespace == "user" && planner.has_new_user_namespace()) {
+            return Err(planner
+                .error(format!("{key} needs a {namespace} namespace of the container's own"))
+                .remedy(format!("add {{\"type\": \"{namespace}\"}} to linux.namespaces")));
+        }
+        let path = planner.c_string(&format!("../../sys/{key}"))?;
+        let value = planner.c_string(value)?;
+        planner.step(Step::SetSysctl { path, value });
+    }
+    Ok(())
+}
+
+/// The namespace that a parameter belongs to, as in runc.
+fn namespace_of(key: &str) -> Option<&'static str> {
+    if key.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return None;
+    }
+    match key {
+        "kernel/msgmax"
+        | "kernel/msgmnb"
+        | "kernel/msgmni"
+        | "kernel/sem"
+        | "kernel/shmall"
+        | "kernel/shmmax"
+        | "kernel/shmmni"
+        | "kernel/shm_rmid_forced" => Some("ipc"),
+        "kernel/domainname" => Some("uts"),
+        key if key.starts_with("fs/mqueue/") => Some("ipc"),
+        key if key.starts_with("net/") => Some("network"),
+        key if key.starts_with("user/") => Some("user"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn only_parameters_of_namespaces_pass() {
+        for (key, namespace) in
+            [("net/ipv4/ip_forward", Some("network")), ("kernel/hostname", None), ("net/../kernel/core_pattern", None)]
+        {
+            assert_eq!(super::namespace_of(key), namespace, "{key}");
+        }
+    }
+}

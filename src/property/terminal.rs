@@ -1,0 +1,20 @@
+//! `process.terminal` and `process.consoleSize`.
+
+use super::{Planner, Property};
+use crate::error::Result;
+use crate::plan::{Phase, Step};
+use crate::sys::tty::Size;
+
+pub const PROPERTY: Property = Property { path: "process.terminal", phase: Phase::Inside, plan };
+
+fn plan(planner: &mut Planner) -> Result<()> {
+    let process = planner.spec.process();
+    if !process.terminal {
+        return Ok(());
+    }
+    planner.plan.has_terminal = true;
+    let size = process.console_size.as_ref().filter(|size| size.height != 0 || size.width != 0);
+    let size = size.map(|size| Size { rows: size.height, columns: size.width });
+    planner.step(Step::OpenTerminal { size, owner: process.user.uid });
+    Ok(())
+}

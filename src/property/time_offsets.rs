@@ -1,0 +1,34 @@
+//! `linux.timeOffsets`, and the time namespace that they need.
+
+use super::{Planner, Property};
+use crate::error::Result;
+use crate::plan::{Phase, Step};
+
+pub const PROPERTY: Property = Property { path: "linux.timeOffsets", phase: Phase::Inside, plan };
+
+fn plan(planner: &mut Planner) -> Result<()> {
+    let empty = Default::default();
+    let offsets = planner.spec.linux().time_offsets.as_ref().unwrap_or(&empty);
+    if !planner.spec.has_new_namespace("time") {
+        return match offsets.is_empty() {
+            true => Ok(()),
+            false => Err(planner
+                .error("given without a new time namespace")
+                .remedy("add {\"type\": \"time\"} to linux.namespaces")),
+        };
+    }
+    let mut text = String::new();
+    for (clock, offset) in offsets {
+        if !matches!(clock.as_str(), "monotonic" | "boottime") {
+            return Err(planner
+                .error(format!("{clock:?} is not a clock of a time namespace"))
+                .remedy("write \"monotonic\" or \"boottime\""));
+        }
+        if offset.nanosecs >= 1_000_000_000 {
+            return Err(planner.error(format!("{clock}.nanosecs {} is not below a second", offset.nanosecs)));
+        }
+        text.push_str(&format!("{clock} {} {}\n", offset.secs, offset.nanosecs));
+    }
+    planner.step(Step::SetTimeOffsets { offsets: text.into_bytes().into_boxed_slice() });
+    Ok(())
+}

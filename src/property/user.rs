@@ -1,0 +1,51 @@
+//! `process.user`.
+
+use super::{Planner, Property, id_mappings};
+use crate::error::Result;
+use crate::host::CAP_SETGID;
+use crate::plan::{Phase, Step};
+use crate::spec::IdMapping;
+
+pub const PROPERTY: Property = Property { path: "process.user", phase: Phase::Jailed, plan };
+
+fn plan(planner: &mut Planner) -> Result<()> {
+    let user = &planner.spec.process().user;
+    let linux = planner.spec.linux();
+    if planner.has_new_user_namespace() {
+        check_mapped(planner, "uid", user.uid, &linux.uid_mappings)?;
+        check_mapped(planner, "gid", user.gid, &linux.gid_mappings)?;
+    }
+    if user.umask.is_some_and(|umask| umask > 0o777) {
+        return Err(planner.error(format!("umask {} is above 511 (0777)", user.umask.unwrap_or(0))));
+    }
+    if user.username.as_ref().is_some_and(|name| !name.is_empty()) {
+        planner.plan.warnings.push("config.json: process.user.username: for Windows, ignored".to_owned());
+    }
+    // setgroups(2) is denied for good where one gid is mapped by an ordinary user.
+    let maps_one_gid = linux.gid_mappings.iter().map(|mapping| u64::from(mapping.size)).sum::<u64>() <= 1;
+    let may_set_groups = planner.host.may(CAP_SETGID) && !(planner.has_new_user_namespace() && maps_one_gid);
+    if !may_set_groups && !user.additional_gids.is_empty() {
+        planner.current.property = "process.user.additionalGids";
+        planner.decide(
+            "the groups are not set",
+            "an ordinary user's single mapped gid cannot have supplementary groups",
+        )?;
+        planner.current.property = PROPERTY.path;
+    }
+    let groups = may_set_groups.then(|| user.additional_gids.0.clone().into_boxed_slice());
+    planner.step(Step::BecomeUser { uid: user.uid, gid: user.gid, groups, umask: user.umask });
+    Ok(())
+}
+
+fn check_mapped(planner: &Planner, which: &str, id: u32, mappings: &[IdMapping]) -> Result<()> {
+    let mapped = if mappings.is_empty() { id == 0 } else { id_mappings::is_mapped(mappings, id) };
+    match mapped {
+        true => Ok(()),
+        false => {
+            Err(planner.error(format!("{which} {id} is not mapped in the container's user namespace")).remedy(format!(
+                "choose an id of linux.{which}Mappings, such as {}",
+                mappings.first().map_or(0, |mapping| mapping.container_id)
+            )))
+        }
+    }
+}

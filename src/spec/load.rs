@@ -1,0 +1,187 @@
+//! Loading config.json: one pass, and every complaint with its place.
+
+use super::Spec;
+use crate::error::{Error, Result};
+use std::path::Path;
+
+/// A config larger than this is refused; real ones have some kilobytes.
+const LARGEST: u64 = 16 << 20;
+
+/// A config, and the keys in it that the specification does not have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The config.
+    pub spec: Spec,
+    /// Paths of unknown keys.
+    pub unknown: Vec<String>,
+}
+
+/// Reads `config.json` of a bundle.
+pub fn load(bundle: &Path) -> Result<Loaded> {
+    let path = bundle.join("config.json");
+    let unreadable = |error: &std::io::Error| {
+        let error_text = Error::from_io(format!("cannot read {}", path.display()), error);
+        match error.kind() {
+            std::io::ErrorKind::NotFound if bundle.join("runtime.json").exists() => pre_draft(),
+            std::io::ErrorKind::NotFound => error_text
+                .because("a container is started from a bundle: a directory with a config.json and a root file system")
+                .remedy("name the bundle with --bundle DIR, or write a config.json with `rootlet spec`"),
+            _ => error_text,
+        }
+    };
+    let length = std::fs::metadata(&path).map_err(|error| unreadable(&error))?.len();
+    if length > LARGEST {
+        return Err(Error::new(format!("{} has {length} bytes", path.display()))
+            .because(format!("a config has at most {LARGEST} bytes")));
+    }
+    let bytes = std::fs::read(&path).map_err(|error| unreadable(&error))?;
+    let text = str::from_utf8(&bytes).map_err(|error| {
+        let line = bytes.iter().take(error.valid_up_to()).filter(|&&byte| byte == b'\n').count() + 1;
+        Error::new(format!("config.json: line {line}: not UTF-8")).remedy("save the file as UTF-8, as JSON has to be")
+    })?;
+    parse(text)
+}
+
+/// Parses a config.
+pub fn parse(text: &str) -> Result<Loaded> {
+    let mut unknown = Vec::new();
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let spec: Spec = serde_ignored::deserialize(&mut deserializer, |path| unknown.push(path_of(&path.to_string())))
+        .and_then(|spec| deserializer.end().map(|()| spec))
+        .map_err(|_| explain(text))?;
+    if spec.oci_version.is_empty() {
+        return Err(if looks_pre_draft(text) {
+            pre_draft()
+        } else {
+            Error::in_config("ociVersion", "missing").remedy("add \"ociVersion\": \"1.0.0\"")
+        });
+    }
+    if spec.oci_version.split('.').next() != Some("1") || spec.oci_version.split('.').count() < 3 {
+        return Err(Error::in_config(
+            "ociVersion",
+            format!("{:?} is not a version that rootlet reads", spec.oci_version),
+        )
+        .because("rootlet follows versions 1.x.y of the OCI runtime specification")
+        .remedy("write \"ociVersion\": \"1.0.0\" if the config follows it"));
+    }
+    Ok(Loaded { spec, unknown })
+}
+
+/// serde's paths as they are written in config.json: `mounts[0].options`.
+fn path_of(path: &str) -> String {
+    let mut text = String::new();
+    for part in path.split('.').filter(|part| *part != "?") {
+        if !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) {
+            text.push_str(&format!("[{part}]"));
+        } else {
+            if !text.is_empty() {
+                text.push('.');
+            }
+            text.push_str(part);
+        }
+    }
+    text
+}
+
+/// Finds out where a config is wrong. A second pass, only for a config that cannot run.
+fn explain(text: &str) -> Error {
+    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        let reason = error.to_string();
+        let reason = reason.split(" at line ").next().unwrap_or_default();
+        return Error::new(format!(
+            "config.json: line {}, column {}: not JSON: {reason}",
+            error.line(),
+            error.column()
+        ))
+        .remedy("mend the line; a comma too many or too few, or a missing quote, is the usual cause");
+    }
+    if looks_pre_draft(text) {
+        return pre_draft();
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    match serde_path_to_error::deserialize::<_, Spec>(&mut deserializer) {
+        Ok(_) => Error::new("config.json: it changed while it was read"),
+        Err(error) => {
+            let path = error.path().to_string();
+            let inner = error.into_inner();
+            let reason = inner.to_string();
+            let reason = reason.split(" at line ").next().unwrap_or_default();
+            let path = if path == "." { "config.json".to_owned() } else { path };
+            Error::in_config(path, format!("{reason} (line {}, column {})", inner.line(), inner.column()))
+        }
+    }
+}
+
+fn looks_pre_draft(text: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(text)
+        .is_ok_and(|config| config.get("ociVersion").is_none() && config.get("version").is_some())
+}
+
+/// The format of 2015, before runtime-spec 1.0.
+fn pre_draft() -> Error {
+    Error::new("config.json: this bundle is in the pre-draft format of 2015 (\"version\" instead of \"ociVersion\", and a separate runtime.json)")
+        .because("rootlet reads OCI runtime-spec 1.x, where one config.json holds everything")
+        .remedy(
+            "write \"ociVersion\": \"1.0.0\" for \"version\"; move \"linux\" and \"hooks\" of runtime.json into config.json; \
+             give each mount \"destination\", \"type\", \"source\" and \"options\" instead of \"name\" and \"path\" \
+             (`rootlet spec` in an empty directory writes a config to start from)",
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaint(text: &str) -> String {
+        parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn broken_json_is_named_by_line_and_column() {
+        assert_eq!(
+            complaint("{\n  \"ociVersion\": \"1.0.0\",,\n}"),
+            "config.json: line 2, column 26: not JSON: key must be a string"
+        );
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_by_its_path() {
+        let text =
+            complaint(r#"{"ociVersion":"1.0.0","mounts":[{"destination":"/a"},{"destination":"/b","options":"ro"}]}"#);
+        assert!(
+            text.starts_with("config.json: mounts[1].options: invalid type: string \"ro\", expected a sequence"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn unknown_keys_are_collected() {
+        let loaded =
+            parse(r#"{"ociVersion":"1.0.0","process":{"arg":[]},"mounts":[{"destination":"/","x":1}]}"#).unwrap();
+        assert_eq!(loaded.unknown, ["process.arg", "mounts[0].x"]);
+    }
+
+    #[test]
+    fn null_is_absence() {
+        let loaded =
+            parse(r#"{"ociVersion":"1.0.0","mounts":null,"hooks":null,"linux":{"maskedPaths":null,"resources":null}}"#)
+                .unwrap();
+        assert_eq!(loaded.spec.mounts.len(), 0);
+        assert!(loaded.unknown.is_empty());
+    }
+
+    #[test]
+    fn versions_other_than_1_are_refused() {
+        for version in ["2.0.0", "0.5.0", "1.0", "x"] {
+            assert!(complaint(&format!(r#"{{"ociVersion":"{version}"}}"#)).contains("ociVersion"));
+        }
+        assert!(complaint("{}").contains("ociVersion: missing"));
+    }
+
+    #[test]
+    fn the_pre_draft_format_is_recognised() {
+        for text in [r#"{"version":"pre-draft"}"#, r#"{"version":"0.1.0","mounts":{"proc":1}}"#] {
+            assert!(complaint(text).contains("pre-draft format"), "{text}");
+        }
+    }
+}

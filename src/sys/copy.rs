@@ -1,0 +1,114 @@
+//! Copies a directory tree between two descriptors, for `tmpcopyup`, without following a symlink and without allocating.
+
+use super::fd::{self, Kind, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY};
+use super::{Call, Errno, Error, Result, syscall};
+use core::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// Deeper trees are refused: each level takes a frame of the stack.
+const DEEPEST: u32 = 64;
+
+/// Copies what is in `from` into `to`: directories, regular files and symlinks with owner and mode; the rest is refused.
+pub fn tree(from: BorrowedFd, to: BorrowedFd) -> Result<()> {
+    directory(from, to, 0)
+}
+
+fn directory(from: BorrowedFd, to: BorrowedFd, depth: u32) -> Result<()> {
+    if depth > DEEPEST {
+        return Err(Error::new(Call::Getdents, Errno::ELOOP));
+    }
+    let mut buffer = [0u64; 256];
+    loop {
+        let length = syscall!(
+            Call::Getdents,
+            libc::SYS_getdents64,
+            from.as_raw_fd(),
+            buffer.as_mut_ptr(),
+            size_of_val(&buffer)
+        )?;
+        if length == 0 {
+            return Ok(());
+        }
+        // SAFETY: the kernel wrote `length` bytes of the buffer, and any u64 is eight valid bytes.
+        let mut entries = unsafe { core::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), length as usize) };
+        // struct linux_dirent64: ino, off (8 bytes each), reclen (2), type (1), name.
+        while let Some(size) =
+            entries.get(16..18).and_then(|bytes| bytes.first_chunk()).map(|bytes| u16::from_ne_bytes(*bytes))
+        {
+            let (entry, rest) = entries.split_at_checked(size.into()).ok_or(Error::new(Call::Getdents, Errno::EIO))?;
+            entries = rest;
+            let name = entry.get(19..).and_then(|name| CStr::from_bytes_until_nul(name).ok());
+            if let Some(name) = name.filter(|name| !matches!(name.to_bytes(), b"." | b"..")) {
+                object(from, to, name, depth)?;
+            }
+        }
+    }
+}
+
+fn object(from: BorrowedFd, to: BorrowedFd, name: &CStr, depth: u32) -> Result<()> {
+    let source = fd::open_at(from, name, fd::O_PATH | O_NOFOLLOW, 0)?;
+    let status = fd::status(source.as_fd())?;
+    match status.kind() {
+        Kind::Directory => {
+            fd::make_dir_at(to, name, 0o700)?;
+            let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+            let (below, copy) = (fd::open_at(from, name, flags, 0)?, fd::open_at(to, name, flags, 0)?);
+            directory(below.as_fd(), copy.as_fd(), depth + 1)?;
+        }
+        Kind::Symlink => {
+            let mut target = [0u8; fd::PATH_MAX];
+            let length = fd::readlink_at(from, name, &mut target)?;
+            if length == fd::PATH_MAX {
+                return Err(Error::new(Call::Readlink, Errno::ENAMETOOLONG));
+            }
+            fd::symlink_at(CStr::from_bytes_until_nul(&target).unwrap_or(c"."), to, name)?;
+        }
+        Kind::File if status.is_regular() => {
+            let source = fd::open_at(from, name, O_RDONLY | O_NOFOLLOW, 0)?;
+            let copy = fd::open_at(to, name, O_WRONLY | O_CREAT | O_EXCL, 0o600)?;
+            contents(source.as_fd(), copy.as_fd())?;
+        }
+        Kind::File => return Err(Error::new(Call::Open, Errno::ENOTSUP)),
+    }
+    match fd::chown_at(to, name, status.uid, status.gid) {
+        // An owner that the user namespace does not map cannot be given.
+        Err(Error { errno: Errno::EINVAL | Errno::EPERM, .. }) => {}
+        other => other?,
+    }
+    if status.kind() != Kind::Symlink {
+        fd::chmod_at(to, name, status.mode & 0o7777)?;
+    }
+    Ok(())
+}
+
+/// Copies the rest of a file.
+pub fn contents(from: BorrowedFd, to: BorrowedFd) -> Result<()> {
+    const AT_ONCE: usize = 1 << 30;
+    while syscall!(Call::Write, libc::SYS_sendfile, to.as_raw_fd(), from.as_raw_fd(), 0, AT_ONCE)? > 0 {}
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn a_tree_is_copied_without_following_symlinks() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::create_dir_all(from.path().join("a/b")).unwrap();
+        fs::write(from.path().join("a/b/file"), vec![7u8; 100_000]).unwrap();
+        fs::set_permissions(from.path().join("a/b/file"), fs::Permissions::from_mode(0o4755)).unwrap();
+        symlink("/etc", from.path().join("a/link")).unwrap();
+        for number in 0..200 {
+            fs::write(from.path().join(format!("file-with-a-long-name-{number}")), b"x").unwrap();
+        }
+        let open = |path: &std::path::Path| fs::File::open(path).unwrap();
+        super::tree(open(from.path()).as_fd(), open(to.path()).as_fd()).unwrap();
+        assert_eq!(fs::read(to.path().join("a/b/file")).unwrap(), vec![7u8; 100_000]);
+        assert_eq!(fs::metadata(to.path().join("a/b/file")).unwrap().permissions().mode() & 0o7777, 0o4755);
+        assert_eq!(fs::read_link(to.path().join("a/link")).unwrap().to_str(), Some("/etc"));
+        assert_eq!(fs::read_dir(to.path()).unwrap().count(), 201);
+    }
+}

@@ -1,0 +1,103 @@
+//! The kernel: every system call that rootlet makes, and the only `unsafe` code.
+//!
+//! Nothing here allocates, formats or panics: all of it may run in the child between clone and execve, where the
+//! allocator's lock may be held by a thread that does not exist. Arguments are integers, file descriptors and
+//! `&CStr`; an error is the call that failed and its errno.
+
+pub mod copy;
+pub mod creds;
+pub mod fd;
+pub mod mount;
+pub mod namespace;
+pub mod net;
+pub mod process;
+pub mod sched;
+pub mod signal;
+pub mod socket;
+pub mod tripwire;
+pub mod tty;
+
+pub use nix::errno::Errno;
+
+/// Result of a system call.
+pub type Result<T> = core::result::Result<T, Error>;
+
+/// Which call failed, and why. Small enough to be sent over the handshake socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// The call that failed.
+    pub call: Call,
+    /// Its errno.
+    pub errno: Errno,
+}
+
+macro_rules! calls {
+    ($($name:ident = $text:literal),* $(,)?) => {
+        /// The operations that an error can name. A number, because it crosses processes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Call { $(#[doc = $text] $name),* }
+
+        impl Call {
+            const ALL: &[Call] = &[$(Call::$name),*];
+
+            /// The name as in the manual.
+            pub const fn name(self) -> &'static str {
+                match self { $(Call::$name => $text),* }
+            }
+
+            /// The call with that number, as received from another process.
+            pub fn from_number(number: u8) -> Option<Call> {
+                Call::ALL.get(usize::from(number)).copied()
+            }
+        }
+    };
+}
+
+calls! {
+    Capset = "capset", Chdir = "chdir", Chmod = "fchmodat", Chown = "fchownat", Chroot = "chroot", Clone = "clone3", CloseRange = "close_range",
+    Connect = "connect", Dup = "dup", Execve = "execve", Fcntl = "fcntl", Flock = "flock", Fork = "clone",
+    Fstat = "fstat", Fstatfs = "fstatfs", Getcwd = "getcwd", Getdents = "getdents64", HookExit = "hook", HookTimeout = "hook timeout",
+    Ioctl = "ioctl", IoprioSet = "ioprio_set", Keyctl = "keyctl", Kill = "pidfd_send_signal", Listen = "listen", Lookup = "executable lookup",
+    MemfdCreate = "memfd_create", Mkdir = "mkdirat", Mknod = "mknodat", Mount = "mount", MountSetattr = "mount_setattr",
+    Open = "openat", Openat2 = "openat2", Personality = "personality", PidfdOpen = "pidfd_open", PivotRoot = "pivot_root", Poll = "poll",
+    Prctl = "prctl", Prlimit = "prlimit64", Read = "read", Readlink = "readlinkat", Receive = "recvmsg", SchedSetaffinity = "sched_setaffinity",
+    SchedSetattr = "sched_setattr", Send = "sendmsg", Setdomainname = "setdomainname", Setgid = "setresgid", Setgroups = "setgroups",
+    Sethostname = "sethostname", Setns = "setns", Setsid = "setsid", Setuid = "setresuid", Sigaction = "rt_sigaction", Signalfd = "signalfd4",
+    Sigprocmask = "rt_sigprocmask", Socket = "socket", Socketpair = "socketpair", Stat = "newfstatat", Symlink = "symlinkat", Terminal = "open terminal",
+    Umount = "umount2", Unlink = "unlinkat", Unshare = "unshare", Wait = "waitid", Write = "write",
+}
+
+impl Error {
+    /// An error that rootlet itself finds, such as a file of the wrong type.
+    pub const fn new(call: Call, errno: Errno) -> Error {
+        Error { call, errno }
+    }
+
+    fn last(call: Call) -> Error {
+        Error { call, errno: Errno::last() }
+    }
+}
+
+/// Makes a result of libc's -1 convention.
+fn check<T: Into<i64> + Copy>(call: Call, ret: T) -> Result<T> {
+    if ret.into() == -1 { Err(Error::last(call)) } else { Ok(ret) }
+}
+
+/// A raw system call whose pointer arguments come from references that live through it.
+macro_rules! syscall {
+    ($call:expr, $number:expr $(, $arg:expr)* $(,)?) => {{
+        // SAFETY: the callers in this floor pass integers, or pointers taken from references (with their true
+        // lengths) that outlive the call; the kernel writes only through pointers that come from `&mut`.
+        let ret = unsafe { libc::syscall($number $(, $arg as libc::c_long)*) };
+        $crate::sys::check($call, ret)
+    }};
+}
+use syscall;
+
+/// True if this process was started setuid, setgid or with file capabilities, where the caller's environment must not
+/// be trusted (getauxval(3), AT_SECURE).
+pub fn started_privileged() -> bool {
+    // SAFETY: getauxval only reads the auxiliary vector.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}

@@ -1,0 +1,176 @@
+//! Mounts. Targets are descriptors: the caller's current directory is /proc/self/fd, so that `7` names descriptor 7
+//! and no path is looked up twice (mount(2) on such a name costs 10 us, the fsopen family 14 to 33).
+
+use super::fd::{Name, open_at};
+use super::{Call, Result, fd, syscall};
+use core::ffi::CStr;
+use core::ptr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+pub use libc::{
+    MNT_DETACH, MS_BIND, MS_DIRSYNC, MS_LAZYTIME, MS_MANDLOCK, MS_MOVE, MS_NOATIME, MS_NODEV, MS_NODIRATIME, MS_NOEXEC,
+    MS_NOSUID, MS_PRIVATE, MS_RDONLY, MS_REC, MS_RELATIME, MS_SHARED, MS_SILENT, MS_SLAVE, MS_STRICTATIME,
+    MS_SYNCHRONOUS, MS_UNBINDABLE,
+};
+pub use libc::{
+    MOUNT_ATTR__ATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY, MOUNT_ATTR_RELATIME, MOUNT_ATTR_STRICTATIME,
+};
+
+/// MS_NOSYMFOLLOW (Linux 5.10), which libc lacks.
+pub const MS_NOSYMFOLLOW: u64 = 256;
+/// MS_I_VERSION, which libc has with another type on some targets.
+pub const MS_I_VERSION: u64 = 1 << 23;
+
+/// Where the descriptors of this process have names; kept open, it works after the host's tree is gone.
+pub fn enter_descriptor_directory() -> Result<OwnedFd> {
+    let directory = fd::open(c"/proc/self/fd", fd::O_PATH | fd::O_DIRECTORY, 0)?;
+    // CVE-2019-16884 and later: a /proc that is not procfs would let others choose what we write to.
+    if fd::file_system(directory.as_fd())? != fd::PROC_MAGIC {
+        return Err(super::Error::new(Call::Fstatfs, super::Errno::ENOTSUP));
+    }
+    fd::chdir(directory.as_fd())?;
+    Ok(directory)
+}
+
+/// mount(2) of a new file system on `target`.
+pub fn mount(source: &CStr, target: &OwnedFd, kind: &CStr, flags: u64, data: Option<&CStr>) -> Result<()> {
+    let target = Name::of(target);
+    let data = data.map_or(ptr::null(), CStr::as_ptr);
+    syscall!(Call::Mount, libc::SYS_mount, source.as_ptr(), target.as_cstr().as_ptr(), kind.as_ptr(), flags, data)
+        .map(drop)
+}
+
+/// mount(2) with MS_BIND of a path.
+pub fn bind(source: &CStr, target: &OwnedFd, recursive: bool) -> Result<()> {
+    let flags = MS_BIND | if recursive { MS_REC } else { 0 };
+    let target = Name::of(target);
+    syscall!(
+        Call::Mount,
+        libc::SYS_mount,
+        source.as_ptr(),
+        target.as_cstr().as_ptr(),
+        ptr::null::<u8>(),
+        flags,
+        ptr::null::<u8>()
+    )
+    .map(drop)
+}
+
+/// mount(2) with MS_BIND of an open file.
+pub fn bind_fd(source: &OwnedFd, target: &OwnedFd, recursive: bool) -> Result<()> {
+    bind(Name::of(source).as_cstr(), target, recursive)
+}
+
+/// Changes the propagation of the caller's root, and with `recursive` of all below it.
+pub fn propagate_root(propagation: u64) -> Result<()> {
+    syscall!(
+        Call::Mount,
+        libc::SYS_mount,
+        ptr::null::<u8>(),
+        c"/".as_ptr(),
+        ptr::null::<u8>(),
+        propagation,
+        ptr::null::<u8>()
+    )
+    .map(drop)
+}
+
+/// mount(2) with MS_BIND|MS_REC of a directory on itself, which makes it a mount; returns its root.
+pub fn bind_root(path: &CStr, propagation: u64) -> Result<OwnedFd> {
+    syscall!(
+        Call::Mount,
+        libc::SYS_mount,
+        path.as_ptr(),
+        path.as_ptr(),
+        ptr::null::<u8>(),
+        MS_BIND | MS_REC,
+        ptr::null::<u8>()
+    )?;
+    let root = fd::open(path, fd::O_PATH | fd::O_DIRECTORY, 0)?;
+    if propagation != 0 {
+        // pivot_root(2) refuses a root or a parent of it that is shared.
+        set_attributes(root.as_fd(), 0, 0, propagation, false)?;
+    }
+    Ok(root)
+}
+
+/// mount_setattr(2) (Linux 5.12): changes what is named and leaves the rest, so flags that a user namespace may not lift stay.
+pub fn set_attributes(target: BorrowedFd, set: u64, clear: u64, propagation: u64, recursive: bool) -> Result<()> {
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    syscall!(
+        Call::MountSetattr,
+        libc::SYS_mount_setattr,
+        target.as_raw_fd(),
+        c"".as_ptr(),
+        flags,
+        &raw const attributes,
+        size_of::<libc::mount_attr>()
+    )
+    .map(drop)
+}
+
+/// mount(2) with MS_REMOUNT, for what is a flag of the file system and not of the mount.
+pub fn remount(target: &OwnedFd, flags: u64, data: Option<&CStr>) -> Result<()> {
+    let target = Name::of(target);
+    let data = data.map_or(ptr::null(), CStr::as_ptr);
+    syscall!(
+        Call::Mount,
+        libc::SYS_mount,
+        ptr::null::<u8>(),
+        target.as_cstr().as_ptr(),
+        ptr::null::<u8>(),
+        flags | libc::MS_REMOUNT,
+        data
+    )
+    .map(drop)
+}
+
+/// Makes `root` the root of the mount namespace and lets go of the old one, without a place for it: pivot_root(".", ".").
+pub fn pivot_root(root: BorrowedFd) -> Result<()> {
+    let old = fd::open(c"/", fd::O_PATH | fd::O_DIRECTORY, 0)?;
+    fd::chdir(root)?;
+    syscall!(Call::PivotRoot, libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr())?;
+    fd::chdir(old.as_fd())?;
+    // The old root must not send its unmounting to the host.
+    syscall!(
+        Call::Mount,
+        libc::SYS_mount,
+        ptr::null::<u8>(),
+        c".".as_ptr(),
+        ptr::null::<u8>(),
+        MS_SLAVE | MS_REC,
+        ptr::null::<u8>()
+    )?;
+    unmount_detached(c".")
+}
+
+/// The way without pivot_root(2), for a root that is an initramfs: moves the mount over `/` and changes root.
+pub fn move_root(root: BorrowedFd) -> Result<()> {
+    fd::chdir(root)?;
+    syscall!(
+        Call::Mount,
+        libc::SYS_mount,
+        c".".as_ptr(),
+        c"/".as_ptr(),
+        ptr::null::<u8>(),
+        MS_MOVE,
+        ptr::null::<u8>()
+    )?;
+    syscall!(Call::Chroot, libc::SYS_chroot, c".".as_ptr()).map(drop)
+}
+
+/// umount2(2) with MNT_DETACH.
+pub fn unmount_detached(path: &CStr) -> Result<()> {
+    syscall!(Call::Umount, libc::SYS_umount2, path.as_ptr(), MNT_DETACH).map(drop)
+}
+
+/// Opens `name` below /proc/self, where the current directory is /proc/self/fd.
+pub fn open_own_proc(directory: BorrowedFd, name: &CStr, flags: i32) -> Result<OwnedFd> {
+    let file = open_at(directory, name, flags, 0)?;
+    if fd::file_system(file.as_fd())? != fd::PROC_MAGIC {
+        return Err(super::Error::new(Call::Fstatfs, super::Errno::ENOTSUP));
+    }
+    Ok(file)
+}

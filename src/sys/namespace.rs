@@ -1,0 +1,30 @@
+//! Namespaces: clone flags, joining, and what belongs to one.
+
+use super::{Call, Result, syscall};
+use core::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+pub use libc::{CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS};
+
+/// CLONE_NEWTIME (Linux 5.6); as a signal's place in clone(2) it works in unshare(2), setns(2) and clone3(2) only.
+pub const CLONE_NEWTIME: i32 = 0x80;
+
+/// setns(2).
+pub fn join(namespace: BorrowedFd, kind: i32) -> Result<()> {
+    syscall!(Call::Setns, libc::SYS_setns, namespace.as_raw_fd(), kind).map(drop)
+}
+
+/// unshare(2).
+pub fn unshare(kinds: i32) -> Result<()> {
+    syscall!(Call::Unshare, libc::SYS_unshare, kinds).map(drop)
+}
+
+/// sethostname(2).
+pub fn set_hostname(name: &CStr) -> Result<()> {
+    syscall!(Call::Sethostname, libc::SYS_sethostname, name.as_ptr(), name.count_bytes()).map(drop)
+}
+
+/// setdomainname(2).
+pub fn set_domainname(name: &CStr) -> Result<()> {
+    syscall!(Call::Setdomainname, libc::SYS_setdomainname, name.as_ptr(), name.count_bytes()).map(drop)
+}

@@ -1,0 +1,261 @@
+//! Processes: clone, execve, wait, signals by pidfd.
+
+use super::fd::own;
+use super::{Call, Errno, Error, Result, check, syscall};
+use core::cell::Cell;
+use core::ffi::{CStr, c_char};
+use core::ptr;
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+/// Both sides of a clone.
+#[derive(Debug)]
+pub enum Cloned {
+    /// The new process. It shares no memory with its parent, and no lock of the allocator may be taken in it.
+    Child,
+    /// The old process.
+    Parent {
+        /// The new process, as the old one's pid namespace numbers it.
+        pid: i32,
+        /// The new process, safe from pid reuse.
+        pidfd: OwnedFd,
+    },
+}
+
+/// clone3(2) like fork: `namespaces` are CLONE_NEW* flags. With `sibling`, the new process is a child of the caller's
+/// parent. Where a sandbox hides clone3 (Docker's seccomp profile answers ENOSYS, older ones EPERM) clone(2) serves.
+pub fn clone(namespaces: i32, sibling: bool) -> Result<Cloned> {
+    let mut pidfd: RawFd = -1;
+    let flags = namespaces | libc::CLONE_PIDFD | if sibling { libc::CLONE_PARENT } else { 0 };
+    // clone3(2): CLONE_PARENT takes the exit signal of the caller, so none may be given.
+    let exit_signal = if sibling { 0 } else { libc::SIGCHLD as u64 };
+    // SAFETY: an all-zero clone_args is a valid value.
+    let mut arguments: libc::clone_args = unsafe { core::mem::zeroed() };
+    arguments.flags = flags as u32 as u64;
+    arguments.pidfd = (&raw mut pidfd) as u64;
+    arguments.exit_signal = exit_signal;
+    // Without CLONE_VM the child has its own copy of this stack, so returning twice is sound, as from fork(2).
+    let pid = match syscall!(Call::Clone, libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) {
+        Err(Error { errno: Errno::ENOSYS | Errno::EPERM, .. }) => clone_without_clone3(flags, exit_signal, &mut pidfd),
+        other => other,
+    }?;
+    Ok(if pid == 0 { Cloned::Child } else { Cloned::Parent { pid: pid as i32, pidfd: own(pidfd.into()) } })
+}
+
+fn clone_without_clone3(flags: i32, exit_signal: u64, pidfd: &mut RawFd) -> Result<i64> {
+    // Flags, stack, place of the pidfd: the first three arguments are the same on every architecture.
+    syscall!(Call::Fork, libc::SYS_clone, flags as u32 as u64 | exit_signal, 0, &raw mut *pidfd, 0, 0)
+}
+
+/// Ends this process at once: no destructor, no buffer, no exit handler (they belong to the parent).
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit takes a number and does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// Strings with the table of pointers that execve(2) wants, made ready before the clone. One place is left free for a
+/// string that is known only in the child.
+pub struct Strings {
+    strings: Vec<CString>,
+    pointers: Vec<Cell<*const c_char>>,
+}
+
+impl Strings {
+    /// A table of these strings.
+    pub fn new(strings: Vec<CString>) -> Strings {
+        let mut pointers: Vec<_> = strings.iter().map(|string| Cell::new(string.as_ptr())).collect();
+        pointers.extend([Cell::new(ptr::null()), Cell::new(ptr::null())]);
+        Strings { strings, pointers }
+    }
+
+    /// The strings.
+    pub fn as_slice(&self) -> &[CString] {
+        &self.strings
+    }
+
+    fn table(&self, last: Option<&CStr>) -> *const c_char {
+        if let (Some(last), Some(place)) = (last, self.pointers.get(self.strings.len())) {
+            place.set(last.as_ptr());
+        }
+        self.pointers.as_ptr().cast()
+    }
+}
+
+impl PartialEq for Strings {
+    fn eq(&self, other: &Strings) -> bool {
+        self.strings == other.strings
+    }
+}
+
+impl core::fmt::Debug for Strings {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.strings.fmt(formatter)
+    }
+}
+
+/// execve(2), with `last` appended to the environment. Returns only to say why it failed.
+pub fn execute(path: &CStr, arguments: &Strings, environment: &Strings, last: Option<&CStr>) -> Error {
+    let (arguments, environment) = (arguments.table(None), environment.table(last));
+    match syscall!(Call::Execve, libc::SYS_execve, path.as_ptr(), arguments, environment) {
+        Ok(_) => Error::new(Call::Execve, Errno::UnknownErrno),
+        Err(error) => error,
+    }
+}
+
+/// execveat(2) of an open file with the caller's environment.
+pub fn execute_fd(file: BorrowedFd, arguments: &Strings, environment: &Strings) -> Error {
+    let (arguments, environment) = (arguments.table(None), environment.table(None));
+    let flags = libc::AT_EMPTY_PATH;
+    match syscall!(Call::Execve, libc::SYS_execveat, file.as_raw_fd(), c"".as_ptr(), arguments, environment, flags) {
+        Ok(_) => Error::new(Call::Execve, Errno::UnknownErrno),
+        Err(error) => error,
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By exit(2), with this status.
+    Exited(i32),
+    /// By this signal.
+    Signaled(i32),
+}
+
+impl Ended {
+    /// The shell's convention: the status, or 128 + the signal.
+    pub fn code(self) -> i32 {
+        match self {
+            Ended::Exited(status) => status,
+            Ended::Signaled(signal) => 128 + signal,
+        }
+    }
+}
+
+/// waitid(2) of one child: `None` if `block` is false and it still runs.
+pub fn wait(pid: i32, block: bool) -> Result<Option<Ended>> {
+    // SAFETY: an all-zero siginfo is a valid value.
+    let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
+    let flags = libc::WEXITED | libc::__WALL | if block { 0 } else { libc::WNOHANG };
+    loop {
+        match syscall!(Call::Wait, libc::SYS_waitid, libc::P_PID, pid, &raw mut info, flags, ptr::null::<u8>()) {
+            Err(Error { errno: Errno::EINTR, .. }) => continue,
+            other => other?,
+        };
+        break;
+    }
+    // SAFETY: waitid filled the fields of a SIGCHLD, or left the pid zero.
+    let (ended, status) = unsafe { (info.si_pid(), info.si_status()) };
+    Ok((ended != 0).then_some(if info.si_code == libc::CLD_EXITED {
+        Ended::Exited(status)
+    } else {
+        Ended::Signaled(status)
+    }))
+}
+
+/// Reaps whatever child has ended, without waiting; its pid, or `None`. For a subreaper.
+pub fn reap_any() -> Option<(i32, Ended)> {
+    let mut status = 0;
+    // SAFETY: waitpid writes an int.
+    let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | libc::__WALL) };
+    let ended = if libc::WIFEXITED(status) {
+        Ended::Exited(libc::WEXITSTATUS(status))
+    } else {
+        Ended::Signaled(libc::WTERMSIG(status))
+    };
+    (pid > 0).then_some((pid, ended))
+}
+
+/// pidfd_open(2).
+pub fn open_pidfd(pid: i32) -> Result<OwnedFd> {
+    syscall!(Call::PidfdOpen, libc::SYS_pidfd_open, pid, 0).map(own)
+}
+
+/// pidfd_send_signal(2).
+pub fn send_signal(pidfd: BorrowedFd, signal: i32) -> Result<()> {
+    syscall!(Call::Kill, libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, ptr::null::<u8>(), 0).map(drop)
+}
+
+/// kill(2) of a whole process group.
+pub fn kill_group(group: i32, signal: i32) -> Result<()> {
+    syscall!(Call::Kill, libc::SYS_kill, -group, signal).map(drop)
+}
+
+/// Waits for a pidfd's process to end, or any descriptor to be readable; `false` after `milliseconds` (-1: never).
+pub fn wait_readable(fd: BorrowedFd, milliseconds: i32) -> Result<bool> {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    loop {
+        // SAFETY: `poll` is one pollfd.
+        match check(Call::Poll, unsafe { libc::poll(&mut poll, 1, milliseconds) }) {
+            Err(Error { errno: Errno::EINTR, .. }) => continue,
+            other => return Ok(other? > 0),
+        }
+    }
+}
+
+/// True if the other end of a socket is gone.
+pub fn is_hung_up(fd: BorrowedFd) -> bool {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: 0, revents: 0 };
+    // SAFETY: `poll` is one pollfd.
+    unsafe { libc::poll(&mut poll, 1, 0) == 1 && poll.revents & libc::POLLHUP != 0 }
+}
+
+/// setsid(2).
+pub fn start_session() -> Result<()> {
+    syscall!(Call::Setsid, libc::SYS_setsid).map(drop)
+}
+
+/// getpid(2) from the kernel, because libc may remember the parent's.
+pub fn own_pid() -> i32 {
+    syscall!(Call::Fork, libc::SYS_getpid).unwrap_or(0) as i32
+}
+
+/// Runs a program with `input` as its standard input and `output` as its standard output and error, and waits for it.
+/// Its descriptors are those three; it is ended with its process group after `milliseconds` (-1: never).
+pub fn run_to_end(
+    path: &CStr,
+    arguments: &Strings,
+    environment: &Strings,
+    input: BorrowedFd,
+    output: BorrowedFd,
+    milliseconds: i32,
+) -> Result<()> {
+    match clone(0, false)? {
+        Cloned::Child => {
+            let error = become_program(path, arguments, environment, input, output);
+            // The errno is the exit status that the shell would give.
+            exit_now(if error.errno == Errno::ENOENT { 127 } else { 126 })
+        }
+        Cloned::Parent { pid, pidfd } => {
+            if !wait_readable(std::os::fd::AsFd::as_fd(&pidfd), milliseconds)? {
+                kill_group(pid, libc::SIGKILL)?;
+                wait(pid, true)?;
+                return Err(Error::new(Call::HookTimeout, Errno::ETIMEDOUT));
+            }
+            match wait(pid, true)? {
+                Some(Ended::Exited(0)) => Ok(()),
+                _ => Err(Error::new(Call::HookExit, Errno::ECHILD)),
+            }
+        }
+    }
+}
+
+fn become_program(
+    path: &CStr,
+    arguments: &Strings,
+    environment: &Strings,
+    input: BorrowedFd,
+    output: BorrowedFd,
+) -> Error {
+    let prepare = || {
+        start_session()?;
+        super::signal::reset()?;
+        super::fd::dup_to(input, 0)?;
+        super::fd::dup_to(output, 1)?;
+        super::fd::dup_to(output, 2)?;
+        super::fd::close_on_exec_from(3)
+    };
+    match prepare() {
+        Err(error) => error,
+        Ok(()) => execute(path, arguments, environment, None),
+    }
+}

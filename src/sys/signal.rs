@@ -1,0 +1,116 @@
+//! Signals: names, masks and waiting for them.
+
+use super::{Call, Result, check};
+use core::mem::zeroed;
+use core::ptr;
+use std::os::fd::OwnedFd;
+
+pub use libc::{SIGCHLD, SIGHUP, SIGKILL, SIGTERM, SIGURG, SIGWINCH};
+
+fn full_set() -> libc::sigset_t {
+    // SAFETY: an all-zero sigset is a valid value, and sigfillset fills it.
+    unsafe {
+        let mut set: libc::sigset_t = zeroed();
+        libc::sigfillset(&mut set);
+        set
+    }
+}
+
+/// Blocks every signal, so that they can be read from [`open_queue`].
+pub fn block_all() -> Result<()> {
+    let set = full_set();
+    // SAFETY: `set` is a signal set.
+    check(Call::Sigprocmask, unsafe { libc::sigprocmask(libc::SIG_SETMASK, &set, ptr::null_mut()) }).map(drop)
+}
+
+/// What a new program expects: nothing blocked, and SIGPIPE at its default (Rust's runtime ignores it, and that
+/// would be inherited over execve).
+pub fn reset() -> Result<()> {
+    default_pipe()?;
+    // SAFETY: an all-zero sigset is the empty set.
+    let set: libc::sigset_t = unsafe { zeroed() };
+    // SAFETY: `set` is a signal set.
+    check(Call::Sigprocmask, unsafe { libc::sigprocmask(libc::SIG_SETMASK, &set, ptr::null_mut()) }).map(drop)
+}
+
+/// Lets a write to a closed pipe end this process quietly, as any Unix tool.
+pub fn default_pipe() -> Result<()> {
+    // SAFETY: an all-zero sigaction is SIG_DFL without flags.
+    let action: libc::sigaction = unsafe { zeroed() };
+    // SAFETY: `action` is a sigaction.
+    check(Call::Sigaction, unsafe { libc::sigaction(libc::SIGPIPE, &action, ptr::null_mut()) }).map(drop)
+}
+
+/// Waits for the next blocked signal; its number.
+pub fn next() -> i32 {
+    let set = full_set();
+    let mut signal = 0;
+    loop {
+        // SAFETY: sigwait reads a set and writes a number.
+        if unsafe { libc::sigwait(&set, &mut signal) } == 0 {
+            return signal;
+        }
+    }
+}
+
+/// signalfd(2) of every signal, not blocking.
+pub fn open_queue() -> Result<OwnedFd> {
+    let set = full_set();
+    // SAFETY: `set` is a signal set; -1 asks for a new descriptor.
+    let raw = check(Call::Signalfd, unsafe { libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })?;
+    Ok(super::fd::own(raw.into()))
+}
+
+/// The number of the next signal in a queue, or `None` if it is empty.
+pub fn take(queue: &OwnedFd) -> Option<i32> {
+    let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
+    let length = super::fd::read(std::os::fd::AsFd::as_fd(queue), &mut info).ok()?;
+    let number = info.first_chunk::<4>().filter(|_| length == info.len())?;
+    Some(i32::from_ne_bytes(*number))
+}
+
+/// The number of a signal given as `TERM`, `SIGTERM` (in any case) or `15`, from 1 to SIGRTMAX.
+pub fn parse(text: &str) -> Option<i32> {
+    if let Ok(number) = text.parse::<i32>() {
+        return (1..=libc::SIGRTMAX()).contains(&number).then_some(number);
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    if let Some(offset) = name.strip_prefix("RTMIN+") {
+        return offset
+            .parse::<i32>()
+            .ok()
+            .map(|offset| libc::SIGRTMIN() + offset)
+            .filter(|number| *number <= libc::SIGRTMAX());
+    }
+    if let Some(offset) = name.strip_prefix("RTMAX-") {
+        return offset
+            .parse::<i32>()
+            .ok()
+            .map(|offset| libc::SIGRTMAX() - offset)
+            .filter(|number| *number >= libc::SIGRTMIN());
+    }
+    match name {
+        "RTMIN" => return Some(libc::SIGRTMIN()),
+        "RTMAX" => return Some(libc::SIGRTMAX()),
+        "POLL" => return Some(libc::SIGIO),
+        "CLD" => return Some(libc::SIGCHLD),
+        "IOT" => return Some(libc::SIGABRT),
+        _ => {}
+    }
+    format!("SIG{name}").parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_signal_has_three_forms() {
+        for text in ["TERM", "SIGTERM", "sigterm", "15"] {
+            assert_eq!(super::parse(text), Some(15), "{text}");
+        }
+        assert_eq!(super::parse("RTMIN+1"), Some(libc::SIGRTMIN() + 1));
+        for text in ["", "0", "-9", "65", "SIG", "FOO", "SIGSIGTERM", "RTMIN+99"] {
+            assert_eq!(super::parse(text), None, "{text}");
+        }
+    }
+}

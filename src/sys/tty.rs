@@ -1,0 +1,121 @@
+//! Terminals: a pty of the container's devpts, raw mode, window sizes.
+
+use super::fd::own;
+use super::{Call, Errno, Error, Result, check, fd, syscall};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// A pseudo-terminal.
+#[derive(Debug)]
+pub struct Pty {
+    /// The side of the terminal emulator.
+    pub master: OwnedFd,
+    /// The side of the program.
+    pub slave: OwnedFd,
+}
+
+/// Opens a new pty by the ptmx below `devpts`, which must be a devpts file system. The slave comes from TIOCGPTPEER and
+/// not from a path (CVE-2025-52565: /dev/pts/N could be a symlink).
+pub fn open_pty(devpts: BorrowedFd) -> Result<Pty> {
+    if fd::file_system(devpts)? != fd::DEVPTS_MAGIC {
+        return Err(Error::new(Call::Terminal, Errno::ENOTTY));
+    }
+    let master = fd::open_at(devpts, c"ptmx", fd::O_RDWR | libc::O_NOCTTY | fd::O_NOFOLLOW, 0)?;
+    let unlock: libc::c_int = 0;
+    // SAFETY: TIOCSPTLCK reads an int.
+    check(Call::Ioctl, unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK as _, &raw const unlock) })?;
+    let flags = fd::O_RDWR | libc::O_NOCTTY | fd::O_CLOEXEC;
+    let slave = own(syscall!(Call::Ioctl, libc::SYS_ioctl, master.as_raw_fd(), libc::TIOCGPTPEER, flags)?);
+    Ok(Pty { master, slave })
+}
+
+/// Makes a terminal the controlling one of this session.
+pub fn take_control(terminal: BorrowedFd) -> Result<()> {
+    syscall!(Call::Ioctl, libc::SYS_ioctl, terminal.as_raw_fd(), libc::TIOCSCTTY, 0).map(drop)
+}
+
+/// Rows and columns of a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
+}
+
+/// The size of the terminal's window.
+pub fn size(terminal: BorrowedFd) -> Result<Size> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ writes a winsize.
+    check(Call::Ioctl, unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ as _, &raw mut size) })?;
+    Ok(Size { rows: size.ws_row, columns: size.ws_col })
+}
+
+/// Sets the size of the terminal's window; its foreground process group gets SIGWINCH.
+pub fn set_size(terminal: BorrowedFd, size: Size) -> Result<()> {
+    let size = libc::winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads a winsize.
+    check(Call::Ioctl, unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ as _, &raw const size) }).map(drop)
+}
+
+/// True if the descriptor is a terminal.
+pub fn is_terminal(fd: BorrowedFd) -> bool {
+    size(fd).is_ok()
+}
+
+/// The terminal on standard input in raw mode; dropping it restores what was.
+pub struct Raw {
+    before: libc::termios,
+}
+
+impl Raw {
+    /// Puts the terminal on standard input into raw mode.
+    pub fn enter() -> Result<Raw> {
+        // SAFETY: an all-zero termios is a valid value.
+        let mut before: libc::termios = unsafe { core::mem::zeroed() };
+        // SAFETY: tcgetattr writes a termios.
+        check(Call::Ioctl, unsafe { libc::tcgetattr(0, &mut before) })?;
+        let mut raw = before;
+        // SAFETY: both take a termios.
+        unsafe {
+            libc::cfmakeraw(&mut raw);
+            check(Call::Ioctl, libc::tcsetattr(0, libc::TCSANOW, &raw))?;
+        }
+        Ok(Raw { before })
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // SAFETY: `before` came from tcgetattr.
+        unsafe { libc::tcsetattr(0, libc::TCSADRAIN, &self.before) };
+    }
+}
+
+/// Which of some descriptors can be read (or are at their end), waiting for the first.
+pub fn wait_for_any<const N: usize>(fds: [Option<BorrowedFd>; N]) -> Result<[bool; N]> {
+    let mut polls =
+        fds.map(|fd| libc::pollfd { fd: fd.map_or(-1, |fd| fd.as_raw_fd()), events: libc::POLLIN, revents: 0 });
+    loop {
+        // SAFETY: `polls` are N pollfds.
+        match check(Call::Poll, unsafe { libc::poll(polls.as_mut_ptr(), N as libc::nfds_t, -1) }) {
+            Err(Error { errno: Errno::EINTR, .. }) => continue,
+            other => other?,
+        };
+        return Ok(polls.map(|poll| poll.revents != 0));
+    }
+}
+
+/// Standard input.
+pub fn standard_input<'a>() -> BorrowedFd<'a> {
+    fd::borrow(0)
+}
+
+/// Standard output.
+pub fn standard_output<'a>() -> BorrowedFd<'a> {
+    fd::borrow(1)
+}
+
+/// True if this process has a pty or console on standard input.
+pub fn input_is_terminal() -> bool {
+    is_terminal(standard_input().as_fd())
+}
