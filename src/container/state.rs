@@ -8,7 +8,7 @@ use crate::sys::{creds, process};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::Metadata;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -154,19 +154,25 @@ impl Container {
 
     /// Removes the files of the directory.
     pub fn forget_files(&self) -> Result<()> {
-        for name in ["state.json", ".state.json", "start.sock"] {
-            match std::fs::remove_file(self.directory.join(name)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::from_io(format!("cannot remove {name} of {:?}", self.id), &error));
-                }
-                _ => {}
+        ["state.json", ".state.json", "start.sock"].into_iter().try_for_each(|name| self.remove(name))
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        match std::fs::remove_file(self.directory.join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::from_io(format!("cannot remove {name} of {:?}", self.id), &error))
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Removes the directory.
     pub fn forget(&self) -> Result<()> {
+        // Usually the state is all there is.
+        self.remove("state.json")?;
+        if std::fs::remove_dir(&self.directory).is_ok() {
+            return Ok(());
+        }
         self.forget_files()?;
         std::fs::remove_dir(&self.directory)
             .map_err(|error| Error::from_io(format!("cannot remove {}", self.directory.display()), &error))
@@ -239,7 +245,9 @@ fn is_alive(pid: i32, start_time: u64) -> bool {
 
 /// State letter and start time of a process.
 pub fn status_of(pid: i32) -> Option<(char, u64)> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut buffer = [0; 1024];
+    let length = std::fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut buffer)).ok()?;
+    let stat = str::from_utf8(buffer.get(..length)?).ok()?;
     // The name in parentheses may have spaces and parentheses itself.
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_whitespace();
     let state = fields.next()?.chars().next()?;

@@ -5,7 +5,7 @@
 
 use super::handshake::Message;
 use crate::plan::{Phase, Plan, Slots};
-use crate::sys::{self, Call, Errno, creds, process, socket, tripwire};
+use crate::sys::{self, Call, Errno, creds, memory, process, socket};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -29,7 +29,7 @@ struct Failure {
 impl Child<'_> {
     /// Becomes the container.
     pub fn live(mut self) -> ! {
-        tripwire::arm();
+        memory::forbid();
         let Err(Failure { step, error }) = self.follow_plan();
         let _ = Message::Fail { step, error }.send(self.socket.as_fd(), None);
         process::exit_now(1)

@@ -7,12 +7,12 @@ use super::child::Child;
 use super::handshake::Message;
 use crate::plan::Join;
 use crate::sys::process::Cloned;
-use crate::sys::{self, creds, fd, namespace, process, tripwire};
+use crate::sys::{self, creds, fd, memory, namespace, process};
 use std::os::fd::AsFd;
 
 /// Joins, clones and ends. The clone lives as `child`.
 pub fn join_and_clone(child: Child) -> ! {
-    tripwire::arm();
+    memory::forbid();
     let socket = child.socket.as_fd();
     for (index, join) in (0..).zip(&child.plan.joins) {
         if let Err(error) = enter(join) {

@@ -26,6 +26,8 @@ pub struct Slots {
     pub terminal_master: Option<OwnedFd>,
     /// The program's side of the container's terminal.
     pub terminal: Option<OwnedFd>,
+    /// The directory in which a node or link was made last.
+    pub directory: Option<(fd::Path, OwnedFd)>,
     /// Which candidate of `FindExecutable` there is.
     pub executable: usize,
     /// `HOME=...` from the container's passwd.
@@ -230,12 +232,12 @@ impl Step {
                 mount::remount(&target, *flags, data.as_deref())
             }
             Step::MakeNode { path, mode, major, minor, uid, gid } => {
-                make_node(slots.root()?, path, *mode, *major, *minor, (*uid, *gid))
+                make_node(slots, path, *mode, *major, *minor, (*uid, *gid))
             }
-            Step::BindNode { source, path } => bind_node(slots.root()?, source, path),
+            Step::BindNode { source, path } => bind_node(slots, source, path),
             Step::Symlink { path, to } => {
-                let (directory, name) = split(slots.root()?, path)?;
-                match fd::symlink_at(to, directory.as_fd(), name) {
+                let (directory, name) = directory_of(slots, path)?;
+                match fd::symlink_at(to, directory, name) {
                     Err(Error { errno: Errno::EEXIST, .. }) => Ok(()),
                     other => other,
                 }
@@ -349,40 +351,36 @@ fn bind(root: BorrowedFd, source: &CStr, target: &CStr, recursive: bool, over_pr
     mount::bind(source, &place, recursive)
 }
 
-/// The directory that holds `path`, made if it is missing, and the name in it.
-fn split<'a>(root: BorrowedFd, path: &'a CStr) -> Result<(OwnedFd, &'a CStr)> {
-    let bytes = path.to_bytes_with_nul();
-    let cut = bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
-    let name = bytes.get(cut..).and_then(|name| CStr::from_bytes_with_nul(name).ok()).unwrap_or(c"");
-    let mut parent = [0u8; fd::PATH_MAX];
-    let too_long = Error::new(Call::Openat2, Errno::ENAMETOOLONG);
-    parent
-        .get_mut(..cut)
-        .filter(|_| cut < fd::PATH_MAX)
-        .ok_or(too_long)?
-        .copy_from_slice(bytes.get(..cut).unwrap_or_default());
-    let parent = if cut == 0 { c"/" } else { CStr::from_bytes_until_nul(&parent).unwrap_or(c"/") };
-    Ok((fd::make_in_root(root, parent, Kind::Directory)?, name))
+/// The directory that holds `path`, made if it is missing, and the name in it. The last directory stays open: devices
+/// and links are made one after the other in /dev.
+fn directory_of<'a, 'b>(slots: &'b mut Slots, path: &'a CStr) -> Result<(BorrowedFd<'b>, &'a CStr)> {
+    let (parent, name) = fd::split(path)?;
+    if slots.directory.as_ref().is_none_or(|(known, _)| *known != parent) {
+        let directory = fd::make_in_root(slots.root()?, parent.as_cstr(), Kind::Directory)?;
+        slots.directory = Some((parent, directory));
+    }
+    let directory = slots.directory.as_ref().map(|(_, directory)| directory.as_fd());
+    Ok((directory.ok_or(Error::new(Call::Openat2, Errno::EBADF))?, name))
 }
 
-fn make_node(root: BorrowedFd, path: &CStr, mode: u32, major: u32, minor: u32, owner: (u32, u32)) -> Result<()> {
-    let (directory, name) = split(root, path)?;
-    match fd::make_node_at(directory.as_fd(), name, mode, major, minor) {
+fn make_node(slots: &mut Slots, path: &CStr, mode: u32, major: u32, minor: u32, owner: (u32, u32)) -> Result<()> {
+    let (directory, name) = directory_of(slots, path)?;
+    match fd::make_node_at(directory, name, mode, major, minor) {
         Err(Error { errno: Errno::EEXIST, .. }) => return Ok(()),
         other => other?,
     }
-    fd::chmod_at(directory.as_fd(), name, mode & 0o7777)?;
-    if owner == (0, 0) { Ok(()) } else { fd::chown_at(directory.as_fd(), name, owner.0, owner.1) }
+    fd::chmod_at(directory, name, mode & 0o7777)?;
+    if owner == (0, 0) { Ok(()) } else { fd::chown_at(directory, name, owner.0, owner.1) }
 }
 
-fn bind_node(root: BorrowedFd, source: &CStr, path: &CStr) -> Result<()> {
-    let (directory, name) = split(root, path)?;
-    match fd::make_file_at(directory.as_fd(), name) {
+fn bind_node(slots: &mut Slots, source: &CStr, path: &CStr) -> Result<()> {
+    let (directory, name) = directory_of(slots, path)?;
+    match fd::make_file_at(directory, name) {
         Err(Error { errno: Errno::EEXIST, .. }) => {}
         other => other?,
     }
     // Never through a symlink of the image's (CVE-2026-41579: /dev/null -> elsewhere).
-    let place = fd::open_in_root_no_symlinks(directory.as_fd(), name, fd::O_PATH)?;
+    let place = fd::open_in_root_no_symlinks(directory, name, fd::O_PATH)?;
     mount::bind(source, &place, false)
 }
 
@@ -395,12 +393,12 @@ fn open_terminal(slots: &mut Slots, size: Option<Size>, owner: u32) -> Result<()
     if owner != 0 {
         fd::chown_at(pty.slave.as_fd(), c"", owner, u32::MAX)?;
     }
-    let (dev, console) = split(slots.root()?, c"/dev/console")?;
-    match fd::make_file_at(dev.as_fd(), console) {
+    let (dev, console) = directory_of(slots, c"/dev/console")?;
+    match fd::make_file_at(dev, console) {
         Err(Error { errno: Errno::EEXIST, .. }) => {}
         other => other?,
     }
-    let place = fd::open_in_root_no_symlinks(dev.as_fd(), console, fd::O_PATH)?;
+    let place = fd::open_in_root_no_symlinks(dev, console, fd::O_PATH)?;
     mount::bind_fd(&pty.slave, &place, false)?;
     (slots.terminal_master, slots.terminal) = (Some(pty.master), Some(pty.slave));
     Ok(())

@@ -175,6 +175,18 @@ fn new(
             return bind_host(planner, c"/sys/fs/cgroup", target);
         }
         options.data.clear();
+        if is_below_bind(planner, destination) {
+            // The bound /sys shows cgroup2 there, and the same file system twice on one place is EBUSY.
+            let step = Step::Mount {
+                source: c"tmpfs".into(),
+                target: target.clone(),
+                kind: c"tmpfs".into(),
+                flags: mount::MS_NOSUID | mount::MS_NODEV | mount::MS_NOEXEC,
+                data: Some(c"size=0k".into()),
+                real_directory: false,
+            };
+            planner.step(step);
+        }
     }
     drop_unmapped_ids(planner, &mut options)?;
     let data = match options.data.is_empty() {
@@ -206,6 +218,16 @@ fn new(
     }
     attributes_of_any(planner, target, &options);
     Ok(())
+}
+
+/// True if an earlier mount is a bind of a directory above.
+fn is_below_bind(planner: &Planner, destination: &str) -> bool {
+    planner.plan.entries.iter().any(|entry| match &entry.step {
+        Step::Bind { target, .. } => {
+            destination.strip_prefix(&*target.to_string_lossy()).is_some_and(|rest| rest.starts_with('/'))
+        }
+        _ => false,
+    })
 }
 
 fn bind_host(planner: &mut Planner, source: &std::ffi::CStr, target: CString) -> Result<()> {

@@ -128,9 +128,38 @@ fn openat2(dir: BorrowedFd, path: &CStr, flags: i32, resolve: u64) -> Result<Own
 /// file at its end. Symlinks are followed inside `root` only, dangling ones too (an image's `/etc/resolv.conf` often is).
 pub fn make_in_root(root: BorrowedFd, path: &CStr, kind: Kind) -> Result<OwnedFd> {
     match open_in_root(root, path, O_PATH) {
-        Err(Error { errno: Errno::ENOENT, .. }) => walk_and_make(root, path, kind),
+        Err(Error { errno: Errno::ENOENT, .. }) => match make_last(root, path, kind) {
+            Err(Error { errno: Errno::ENOENT | Errno::EEXIST, .. }) => walk_and_make(root, path, kind),
+            other => other,
+        },
         other => other,
     }
+}
+
+/// The usual case: only the last part is missing.
+fn make_last(root: BorrowedFd, path: &CStr, kind: Kind) -> Result<OwnedFd> {
+    let (parent, name) = split(path)?;
+    if matches!(name.to_bytes(), b"" | b"." | b"..") {
+        return Err(Error::new(Call::Mkdir, Errno::EEXIST));
+    }
+    let parent = open_in_root(root, parent.as_cstr(), O_PATH | O_DIRECTORY)?;
+    match kind {
+        Kind::File => make_file_at(parent.as_fd(), name),
+        _ => make_dir_at(parent.as_fd(), name, 0o755),
+    }?;
+    open_at(parent.as_fd(), name, O_PATH | O_NOFOLLOW, 0)
+}
+
+/// The directory part of a path, and the name in it.
+pub fn split(path: &CStr) -> Result<(Path, &CStr)> {
+    let bytes = path.to_bytes_with_nul();
+    let cut = bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    let name = bytes.get(cut..).and_then(|name| CStr::from_bytes_with_nul(name).ok()).unwrap_or(c"");
+    let parent = match bytes.get(..cut) {
+        None | Some([]) => Path::new(b"."),
+        Some(parent) => Path::new(parent),
+    };
+    Ok((parent.ok_or(Error::new(Call::Openat2, Errno::ENAMETOOLONG))?, name))
 }
 
 fn walk_and_make(root: BorrowedFd, path: &CStr, kind: Kind) -> Result<OwnedFd> {
@@ -191,9 +220,15 @@ fn walk_and_make(root: BorrowedFd, path: &CStr, kind: Kind) -> Result<OwnedFd> {
 }
 
 /// A path in a fixed buffer, because its user may not allocate.
-struct Path {
+pub struct Path {
     bytes: [u8; PATH_MAX],
     length: usize,
+}
+
+impl PartialEq for Path {
+    fn eq(&self, other: &Path) -> bool {
+        self.as_cstr() == other.as_cstr()
+    }
 }
 
 impl Path {
@@ -203,7 +238,8 @@ impl Path {
         (bytes.len() < PATH_MAX).then_some(path)
     }
 
-    fn as_cstr(&self) -> &CStr {
+    /// The path.
+    pub fn as_cstr(&self) -> &CStr {
         CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c".")
     }
 

@@ -7,6 +7,7 @@
 pub mod copy;
 pub mod creds;
 pub mod fd;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod net;
@@ -14,7 +15,7 @@ pub mod process;
 pub mod sched;
 pub mod signal;
 pub mod socket;
-pub mod tripwire;
+
 pub mod tty;
 
 pub use nix::errno::Errno;

@@ -1,0 +1,112 @@
+//! The allocator: a short life needs no `free`.
+//!
+//! A command allocates some hundred kilobytes and ends; musl's allocator asks the kernel for each of them (46 system
+//! calls of a start). So memory comes from one piece of the binary's own, front to back, and only what does not fit
+//! comes from the system. It is also the proof that the child does not allocate: in debug builds, the first allocation
+//! after [`forbid`] ends the process.
+
+use core::cell::UnsafeCell;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::alloc::{GlobalAlloc, Layout, System};
+
+const SIZE: usize = 1 << 20;
+
+/// Pages of it that nobody touches cost nothing.
+#[repr(align(4096))]
+struct Piece(UnsafeCell<[u8; SIZE]>);
+
+// SAFETY: bytes are handed out once each, by the atomic `Arena::used`, so no two threads share any.
+unsafe impl Sync for Piece {}
+
+static PIECE: Piece = Piece(UnsafeCell::new([0; SIZE]));
+
+struct Arena {
+    used: AtomicUsize,
+    forbidden: AtomicBool,
+}
+
+#[global_allocator]
+static ARENA: Arena = Arena { used: AtomicUsize::new(0), forbidden: AtomicBool::new(false) };
+
+impl Arena {
+    fn trip(&self) {
+        if cfg!(debug_assertions) && self.forbidden.load(Ordering::Relaxed) {
+            let text = b"rootlet: the child allocated\n";
+            // SAFETY: the pointer and length are those of `text`.
+            unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
+            super::process::exit_now(134);
+        }
+    }
+
+    /// The place of `pointer` in the piece, if it came from there.
+    fn offset(pointer: *mut u8) -> Option<usize> {
+        let offset = pointer.addr().wrapping_sub(PIECE.0.get().addr());
+        (offset < SIZE).then_some(offset)
+    }
+
+    /// Moves the end of what is used, if nobody else has moved it.
+    fn move_end(&self, from: usize, to: usize) -> bool {
+        to <= SIZE && self.used.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    fn take(&self, layout: Layout) -> *mut u8 {
+        loop {
+            let used = self.used.load(Ordering::Relaxed);
+            let start = used.next_multiple_of(layout.align());
+            let Some(end) = start.checked_add(layout.size()).filter(|end| *end <= SIZE && layout.align() <= 4096)
+            else {
+                return null_mut();
+            };
+            if self.move_end(used, end) {
+                return PIECE.0.get().cast::<u8>().wrapping_add(start);
+            }
+        }
+    }
+}
+
+// SAFETY: each block is inside the piece, aligned, of the asked size, and given to one owner; or it is the system's.
+unsafe impl GlobalAlloc for Arena {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.trip();
+        match self.take(layout) {
+            // SAFETY: the caller keeps the contract of `alloc`.
+            pointer if pointer.is_null() => unsafe { System.alloc(layout) },
+            pointer => pointer,
+        }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        self.trip();
+        match Arena::offset(pointer) {
+            // The last block can be used again; others stay where they are to the end.
+            Some(start) => drop(self.move_end(start + layout.size(), start)),
+            // SAFETY: the caller keeps the contract of `dealloc`, and the block came from the system.
+            None => unsafe { System.dealloc(pointer, layout) },
+        }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        self.trip();
+        let Some(start) = Arena::offset(pointer) else {
+            // SAFETY: the caller keeps the contract of `realloc`, and the block came from the system.
+            return unsafe { System.realloc(pointer, layout, size) };
+        };
+        if start.checked_add(size).is_some_and(|end| self.move_end(start + layout.size(), end)) {
+            return pointer;
+        }
+        // SAFETY: the size fits, as the caller promises; the old block has `layout.size()` bytes, the new one is another.
+        unsafe {
+            let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+            if !new.is_null() {
+                new.copy_from_nonoverlapping(pointer, layout.size().min(size));
+            }
+            new
+        }
+    }
+}
+
+/// From here on, this process may not allocate.
+pub fn forbid() {
+    ARENA.forbidden.store(true, Ordering::Relaxed);
+}
