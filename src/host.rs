@@ -46,8 +46,7 @@ pub struct Host {
 impl Host {
     /// The host of this process.
     pub fn new() -> Host {
-        let (uid, gid) = creds::effective_ids();
-        Host { uid, gid, capabilities: creds::effective_capabilities(), ..Host::default() }
+        Host { uid: creds::effective_uid(), gid: creds::effective_gid(), capabilities: creds::effective_capabilities(), ..Host::default() }
     }
 
     /// True if the caller has that capability (in its own user namespace).

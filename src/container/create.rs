@@ -137,7 +137,7 @@ fn describe(spec: &Spec, options: &Options, plan: &Plan, pid: i32) -> State {
         rootfs,
         created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
         annotations: spec.annotations.clone(),
-        owner: crate::sys::creds::effective_ids().0,
+        owner: crate::sys::creds::effective_uid(),
         hooks: spec.hooks.clone(),
         has_own_pids: spec.has_new_namespace("pid"),
         is_attached: options.start == Start::Now,

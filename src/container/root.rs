@@ -66,7 +66,7 @@ impl Root {
         }
         let metadata = std::fs::symlink_metadata(&self.path)
             .map_err(|error| Error::from_io(format!("state directory {}", self.path.display()), &error))?;
-        if metadata.uid() == creds::effective_ids().0 && metadata.is_dir() && metadata.mode() & 0o022 == 0 {
+        if metadata.uid() == creds::effective_uid() && metadata.is_dir() && metadata.mode() & 0o022 == 0 {
             return Ok(());
         }
         Err(Error::new(format!("the state directory {} is not yours alone", self.path.display()))
@@ -83,7 +83,7 @@ impl Root {
                 self.check_owner()?;
                 Container::load(id, directory, &metadata)
             }
-            _ => Err(Error::new(format!("container {id:?} does not exist"))
+            _ => Err(Error::new(format!("container does not exist: {id:?}"))
                 .because(format!("{} has no such state", self.path.display()))
                 .remedy("see `rootlet list`; give the --root that it was created with")),
         }
@@ -186,7 +186,7 @@ fn check_id(id: &str) -> Result<()> {
 /// `$XDG_RUNTIME_DIR/rootlet`, `/run/rootlet` for root, `/run/user/UID/rootlet`, or a directory of one's own below the
 /// temporary one. One that somebody else owns, as after `su`, is passed over.
 fn default_path() -> PathBuf {
-    let (uid, _) = creds::effective_ids();
+    let uid = creds::effective_uid();
     let is_own = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.uid() == uid && metadata.is_dir());
     if let Some(path) = dirs::runtime_dir().filter(|path| is_own(path)) {
         return path.join("rootlet");

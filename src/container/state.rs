@@ -109,7 +109,7 @@ impl Container {
 
     /// True if the caller owns the state.
     pub fn is_ours(&self) -> bool {
-        self.owner == creds::effective_ids().0
+        self.owner == creds::effective_uid()
     }
 
     /// What it does.

@@ -103,7 +103,7 @@ pub enum Step {
     /// Sets the propagation of all mounts.
     Propagate { flags: u64 },
     /// Makes the root a mount.
-    BindRoot { source: CString, propagation: u64 },
+    BindRoot { source: CString },
     /// Mounts a new file system; `real_directory`: not over a symlink.
     Mount { source: CString, target: CString, kind: CString, flags: u64, data: Option<CString>, real_directory: bool },
     /// Mounts a tmpfs that starts with a copy of what it covers.
@@ -201,8 +201,8 @@ impl Step {
                 Ok(())
             }
             Step::Propagate { flags } => mount::propagate_root(*flags),
-            Step::BindRoot { source, propagation } => {
-                slots.root = Some(mount::bind_root(source, *propagation)?);
+            Step::BindRoot { source } => {
+                slots.root = Some(mount::bind_root(source)?);
                 Ok(())
             }
             Step::Mount { source, target, kind, flags, data, real_directory } => {

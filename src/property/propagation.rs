@@ -15,7 +15,8 @@ fn plan(planner: &mut Planner) -> Result<()> {
                 .remedy("write shared, slave, private, unbindable, or one of them with an r in front")
         })?;
     }
-    // What the container mounts must not reach the host; what the host mounts may reach the container.
+    // What the container mounts must not reach the host; what the host mounts may reach the container. Also pivot_root(2)
+    // refuses a shared root, so what the config asks for is set on the root afterwards.
     planner.step(Step::Propagate { flags: mount::MS_SLAVE | mount::MS_REC });
     Ok(())
 }

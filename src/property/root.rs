@@ -21,7 +21,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     }
     let source = planner.c_string(&path.to_string_lossy())?;
     planner.step(Step::EnterDescriptors);
-    planner.step(Step::BindRoot { source, propagation: mount::MS_PRIVATE });
+    planner.step(Step::BindRoot { source });
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use super::Spec;
 use crate::error::{Error, Result};
+use std::io::Read;
 use std::path::Path;
 
 /// A config larger than this is refused; real ones have some kilobytes.
@@ -29,12 +30,12 @@ pub fn load(bundle: &Path) -> Result<Loaded> {
             _ => error_text,
         }
     };
-    let length = std::fs::metadata(&path).map_err(|error| unreadable(&error))?.len();
-    if length > LARGEST {
-        return Err(Error::new(format!("{} has {length} bytes", path.display()))
-            .because(format!("a config has at most {LARGEST} bytes")));
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(&path).map_err(|error| unreadable(&error))?;
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(Error::new(format!("{} is too large", path.display())).because(format!("a config has at most {LARGEST} bytes")));
     }
-    let bytes = std::fs::read(&path).map_err(|error| unreadable(&error))?;
     let text = str::from_utf8(&bytes).map_err(|error| {
         let line = bytes.iter().take(error.valid_up_to()).filter(|&&byte| byte == b'\n').count() + 1;
         Error::new(format!("config.json: line {line}: not UTF-8")).remedy("save the file as UTF-8, as JSON has to be")

@@ -3,10 +3,16 @@
 use super::{Call, Errno, Error, Result, syscall};
 use core::ffi::CStr;
 
-/// Effective user and group id of this process.
-pub fn effective_ids() -> (u32, u32) {
-    // SAFETY: geteuid and getegid take nothing and cannot fail.
-    unsafe { (libc::geteuid(), libc::getegid()) }
+/// Effective user id of this process.
+pub fn effective_uid() -> u32 {
+    // SAFETY: geteuid takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Effective group id of this process.
+pub fn effective_gid() -> u32 {
+    // SAFETY: getegid takes nothing and cannot fail.
+    unsafe { libc::getegid() }
 }
 
 /// setresuid(2) of all three ids, as the bare system call: libc's would signal threads that a clone does not have.

@@ -77,7 +77,7 @@ pub fn propagate_root(propagation: u64) -> Result<()> {
 }
 
 /// mount(2) with MS_BIND|MS_REC of a directory on itself, which makes it a mount; returns its root.
-pub fn bind_root(path: &CStr, propagation: u64) -> Result<OwnedFd> {
+pub fn bind_root(path: &CStr) -> Result<OwnedFd> {
     syscall!(
         Call::Mount,
         libc::SYS_mount,
@@ -87,12 +87,7 @@ pub fn bind_root(path: &CStr, propagation: u64) -> Result<OwnedFd> {
         MS_BIND | MS_REC,
         ptr::null::<u8>()
     )?;
-    let root = fd::open(path, fd::O_PATH | fd::O_DIRECTORY, 0)?;
-    if propagation != 0 {
-        // pivot_root(2) refuses a root or a parent of it that is shared.
-        set_attributes(root.as_fd(), 0, 0, propagation, false)?;
-    }
-    Ok(root)
+    fd::open(path, fd::O_PATH | fd::O_DIRECTORY, 0)
 }
 
 /// mount_setattr(2) (Linux 5.12): changes what is named and leaves the rest, so flags that a user namespace may not lift stay.
@@ -128,21 +123,12 @@ pub fn remount(target: &OwnedFd, flags: u64, data: Option<&CStr>) -> Result<()> 
 }
 
 /// Makes `root` the root of the mount namespace and lets go of the old one, without a place for it: pivot_root(".", ".").
+/// No mount may be shared, or the host would see the unmounting.
 pub fn pivot_root(root: BorrowedFd) -> Result<()> {
     let old = fd::open(c"/", fd::O_PATH | fd::O_DIRECTORY, 0)?;
     fd::chdir(root)?;
     syscall!(Call::PivotRoot, libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr())?;
     fd::chdir(old.as_fd())?;
-    // The old root must not send its unmounting to the host.
-    syscall!(
-        Call::Mount,
-        libc::SYS_mount,
-        ptr::null::<u8>(),
-        c".".as_ptr(),
-        ptr::null::<u8>(),
-        MS_SLAVE | MS_REC,
-        ptr::null::<u8>()
-    )?;
     unmount_detached(c".")
 }
 

@@ -1,0 +1,310 @@
+//! create, start, state, list, kill, delete, run: outputs and exit codes as runc's clients know them.
+
+use crate::sandbox::{Sandbox, binary, eventually, finish, skip, wait};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+#[test]
+fn the_exit_code_is_the_programs() {
+    let sandbox = Sandbox::ordinary();
+    for code in [0, 1, 7, 255] {
+        assert_eq!(sandbox.sh(&format!("exit {code}")).run().code, code);
+    }
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_signal_is_128_and_its_number() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("trap 'exit 99' TERM; echo ready; while :; do sleep 0.1; done");
+    let bundle = sandbox.bundle();
+    let mut run = sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut ready = [0; 6];
+    run.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+    sandbox.rootlet(&["kill", "box", "KILL"]).ok();
+    assert_eq!(wait(&mut run), 137);
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_foreground_run_passes_signals_on() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("trap 'exit 99' TERM; echo ready; while :; do sleep 0.1; done");
+    let bundle = sandbox.bundle();
+    let mut run = sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut ready = [0; 6];
+    run.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(run.id() as i32), nix::sys::signal::SIGTERM).unwrap();
+    assert_eq!(wait(&mut run), 99);
+    sandbox.is_clean();
+}
+
+#[test]
+fn create_start_and_delete() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("echo started > /data/started; sleep 1000");
+    sandbox.edit(|config| config["root"]["readonly"] = json!(false));
+    let (bundle, pid_file) = (sandbox.bundle(), sandbox.path().join("pid"));
+    sandbox.rootlet(&["create", "--bundle", bundle.to_str().unwrap(), "--pid-file", pid_file.to_str().unwrap(), "box"]).ok();
+
+    let text = sandbox.rootlet(&["state", "box"]).ok().out;
+    assert!(!text.ends_with('\n') && text.starts_with("{\n  \"ociVersion\""), "{text}");
+    let state: Value = serde_json::from_str(&text).unwrap();
+    let keys: Vec<_> = state.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["ociVersion", "id", "pid", "status", "bundle", "rootfs", "created", "owner"]);
+    assert_eq!(state["status"], "created");
+    assert_eq!(fs::read_to_string(&pid_file).unwrap(), state["pid"].to_string(), "digits, and no newline");
+    assert!(!sandbox.rootfs().join("data/started").exists(), "create runs nothing");
+
+    sandbox.rootlet(&["start", "box"]).ok();
+    assert_eq!(sandbox.status("box"), "running");
+    sandbox.rootlet(&["start", "box"]).fails(&["already running"]);
+    eventually("the program has begun", || sandbox.rootfs().join("data/started").exists());
+    sandbox.rootlet(&["delete", "box"]).fails(&["cannot delete container box that is not stopped: running", "--force"]);
+    sandbox.rootlet(&["kill", "box", "9"]).ok();
+    eventually("it has stopped", || sandbox.status("box") == "stopped");
+    sandbox.rootlet(&["kill", "box"]).fails(&["container not running"]);
+    sandbox.rootlet(&["delete", "box"]).ok();
+    sandbox.rootlet(&["state", "box"]).fails(&["container does not exist"]);
+    sandbox.is_clean();
+}
+
+#[test]
+fn nobody_stays_between_the_container_and_its_caller() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1000");
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    let state: Value = serde_json::from_str(&sandbox.rootlet(&["state", "box"]).out).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", state["pid"])).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim();
+    let name = fs::read_to_string(format!("/proc/{parent}/comm")).unwrap();
+    assert!(!name.contains("rootlet-test"), "the parent is {name}");
+}
+
+#[test]
+fn lists_are_tables_json_or_names() {
+    let sandbox = Sandbox::ordinary();
+    assert_eq!(sandbox.rootlet(&["list", "-f", "json"]).ok().out, "null\n");
+    assert!(!sandbox.states().exists(), "a command that needs no state makes none");
+    sandbox.sh("sleep 1000");
+    let bundle = sandbox.bundle();
+    let bundle = bundle.to_str().unwrap();
+    sandbox.rootlet(&["create", "-b", bundle, "one"]).ok();
+    sandbox.rootlet(&["run", "--detach", "-b", bundle, "two"]).ok();
+    assert_eq!(sandbox.rootlet(&["list", "-q"]).ok().out, "one\ntwo\n");
+    let table = sandbox.rootlet(&["list"]).ok().out;
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
+    assert_eq!((rows[1][0], rows[1][2]), ("one", "created"));
+    assert_eq!((rows[2][0], rows[2][2]), ("two", "running"));
+    let json: Value = serde_json::from_str(&sandbox.rootlet(&["list", "--format=json"]).ok().out).unwrap();
+    assert_eq!(json[1]["id"], "two");
+    assert_eq!(json[1]["owner"], format!("#{}", sandbox.uid()));
+    sandbox.rootlet(&["--root", "/nonexistent-rootlet", "list"]).fails(&["/nonexistent-rootlet"]);
+}
+
+#[test]
+fn delete_force_ends_and_forgives() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("trap '' TERM; sleep 1000");
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.rootlet(&["delete", "-f", "box"]).ok();
+    sandbox.rootlet(&["delete", "--force", "box"]).ok();
+    sandbox.rootlet(&["delete", "box"]).fails(&["does not exist"]);
+    sandbox.is_clean();
+}
+
+#[test]
+fn kill_all_reaches_every_process() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.edit(|config| config["root"]["readonly"] = json!(false));
+    sandbox.sh("sh -c 'trap \"echo hit > /data/hit; exit\" USR1; echo > /data/ready; while :; do sleep 0.1; done' & trap '' USR1; wait; sleep 1000");
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    eventually("the child is ready", || sandbox.rootfs().join("data/ready").exists());
+    sandbox.rootlet(&["kill", "--all", "box", "SIGUSR1"]).ok();
+    eventually("the child got it", || sandbox.rootfs().join("data/hit").exists());
+}
+
+#[test]
+fn flags_come_twice_with_one_dash_and_with_values() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("true");
+    let bundle = sandbox.bundle();
+    let bundle = bundle.to_str().unwrap();
+    let root = sandbox.path().join("xdg/other");
+    let root = format!("--root={}", root.to_str().unwrap());
+    sandbox
+        .rootlet(&[&root, &root, "--debug=false", "--systemd-cgroup", "--rootless=auto", "--criu", "/x", "run", "-no-subreaper", "--bundle", "/", "--bundle", bundle, "--no-new-keyring=true", "--keep=false", "box"])
+        .ok();
+    sandbox.rootlet(&["run", "--no-such-flag", "box"]).fails(&["--no-such-flag"]);
+    sandbox.rootlet(&["--rootless=maybe", "list"]).fails(&["--rootless"]);
+    sandbox.rootlet(&["run", "box", "--bundle"]).fails(&["flag needs an argument: --bundle"]);
+    assert_eq!(sandbox.rootlet(&["frobnicate"]).code, 3);
+}
+
+#[test]
+fn help_has_an_example_for_every_command() {
+    let sandbox = Sandbox::empty(0);
+    let help = finish(sandbox.command(&["--help"])).ok().out;
+    for command in ["spec", "run", "create", "start", "state", "list", "kill", "delete", "plan"] {
+        assert!(help.contains(&format!("  {command} ")), "{help}");
+        let text = sandbox.rootlet(&[command, "--help"]).ok().out;
+        assert!(text.contains("Example") && text.contains(&format!("rootlet {command}")), "{text}");
+    }
+    assert!(sandbox.rootlet(&["--version"]).ok().out.starts_with("rootlet version "));
+    assert_eq!(sandbox.rootlet(&[]).ok().out, help);
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let sandbox = Sandbox::ordinary();
+    let shell = format!("{} --help | head -n 1; exit ${{PIPESTATUS[0]}}", binary().display());
+    let done = finish(sandbox.program("/bin/bash".as_ref(), &["-c", &shell]));
+    assert!(done.err.is_empty() && [0, 141].contains(&done.code), "{done:?}");
+}
+
+#[test]
+fn the_log_has_one_json_object_after_a_failure() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.edit(|config| {
+        config["process"]["args"] = json!(["nosuch"]);
+        config["surprise"] = json!(1);
+        config["process"]["capabilities"]["bounding"] = json!(["CAP_FUTURE"]);
+    });
+    let (bundle, log) = (sandbox.bundle(), sandbox.path().join("xdg/log.json"));
+    let arguments = ["--log", log.to_str().unwrap(), "--log-format", "json", "create", "-b", bundle.to_str().unwrap(), "box"];
+    sandbox.rootlet(&arguments).fails(&["executable file not found in $PATH"]);
+    let record: Value = serde_json::from_str(&fs::read_to_string(&log).unwrap()).expect("one document");
+    assert_eq!(record["level"], "error");
+    assert!(record["msg"].as_str().unwrap().contains("executable file not found in $PATH"));
+    let time = record["time"].as_str().unwrap();
+    assert!(time.ends_with('Z') && time.len() == 20 && time.as_bytes()[10] == b'T', "{time}");
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_container_whose_maker_is_killed_ends_and_its_id_is_free() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("echo ready; sleep 1000");
+    let bundle = sandbox.bundle();
+    let mut run = sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut ready = [0; 6];
+    run.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+    run.kill().unwrap();
+    run.wait().unwrap();
+    eventually("the container ends, too", || sandbox.status("box") == "stopped");
+    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).fails(&["container with given ID already exists"]);
+    assert_eq!(sandbox.status("box"), "created");
+}
+
+#[test]
+fn killed_at_any_moment_it_leaves_a_stopped_state_at_most() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1000");
+    let bundle = sandbox.bundle();
+    for delay in 0..40 {
+        let mut create = sandbox.command(&["create", "-b", bundle.to_str().unwrap(), "box"]).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_micros(delay * 500));
+        create.kill().unwrap();
+        let finished = create.wait().unwrap().success();
+        let left = sandbox.rootlet(&["list", "-q"]).ok().out;
+        if left.is_empty() {
+            continue;
+        }
+        if !finished {
+            // The child may need a moment to see that its maker is gone.
+            eventually("what is left is stopped or whole", || ["stopped", "created"].contains(&sandbox.status_or_stopped("box").as_str()));
+        }
+        let status = sandbox.status_or_stopped("box");
+        if status == "stopped" {
+            sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+        }
+        sandbox.rootlet(&["delete", "--force", "box"]).ok();
+    }
+    sandbox.is_clean();
+}
+
+impl Sandbox {
+    /// A state that was never completed has no JSON, and is stopped.
+    fn status_or_stopped(&self, id: &str) -> String {
+        let table = self.rootlet(&["list"]).out;
+        let row = table.lines().find(|line| line.starts_with(id)).unwrap_or_default().to_owned();
+        row.split_whitespace().nth(2).unwrap_or("stopped").to_owned()
+    }
+}
+
+#[test]
+fn descriptors_are_passed_on_when_asked_for() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("ls /proc/self/fd | tr '\\n' ' '; cat <&3");
+    let (bundle, file) = (sandbox.bundle(), sandbox.write("passed", "from outside"));
+    let rootlet = format!("{} run --preserve-fds 1 -b {} box 3<{} 4</dev/null", binary().display(), bundle.display(), file.display());
+    let done = finish(sandbox.program("/bin/sh".as_ref(), &["-c", &rootlet])).ok();
+    assert_eq!(done.out, "0 1 2 3 4 from outside", "4 is the directory that ls reads");
+    sandbox.rootlet(&["run", "--preserve-fds", "5", "-b", bundle.to_str().unwrap(), "box"]).fails(&["--preserve-fds 5", "is not open"]);
+    let listen = format!("LISTEN_FDS=1 LISTEN_PID=$$ exec {} run -b {} box 3<{}", binary().display(), bundle.display(), file.display());
+    sandbox.sh("echo $LISTEN_FDS $LISTEN_PID; cat <&3");
+    assert_eq!(finish(sandbox.program("/bin/sh".as_ref(), &["-c", &listen])).ok().out, "1 1\nfrom outside");
+}
+
+#[test]
+fn the_pidfd_is_sent_to_its_socket() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1000");
+    let path = sandbox.path().join("pidfd.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["run", "-d", "--pidfd-socket", path.to_str().unwrap(), "-b", bundle.to_str().unwrap(), "box"]).ok();
+    let mut text = String::new();
+    listener.accept().unwrap().0.read_to_string(&mut text).unwrap();
+    let state: Value = serde_json::from_str(&sandbox.rootlet(&["state", "box"]).out).unwrap();
+    assert_eq!(text, state["pid"].to_string());
+}
+
+#[test]
+fn a_state_directory_of_somebody_else_is_refused() {
+    if !crate::sandbox::is_root() {
+        return skip("needs root to prepare a directory of another user");
+    }
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("true");
+    let foreign = Sandbox::empty(0);
+    fs::create_dir(foreign.path().join("tmp")).unwrap();
+    fs::set_permissions(foreign.path().join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+    let trap = foreign.path().join(format!("tmp/rootlet-{}", sandbox.uid()));
+    fs::create_dir(&trap).unwrap();
+    fs::set_permissions(&trap, fs::Permissions::from_mode(0o777)).unwrap();
+    let bundle = sandbox.bundle();
+    let mut command = sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]);
+    // XDG_RUNTIME_DIR belongs to root, as after `su`: it is passed over, too.
+    command.env("XDG_RUNTIME_DIR", foreign.path()).env("TMPDIR", foreign.path().join("tmp"));
+    finish(command).fails(&["is not yours alone", "--root"]);
+}
+
+#[test]
+fn any_writable_directory_can_be_the_root() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("true");
+    let bundle = sandbox.bundle();
+    let deep = sandbox.path().join("xdg").join("long".repeat(40)).join("deeper".repeat(20));
+    sandbox.rootlet(&["--root", deep.to_str().unwrap(), "create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.rootlet(&["--root", deep.to_str().unwrap(), "start", "box"]).ok();
+    sandbox.rootlet(&["--root", deep.to_str().unwrap(), "delete", "-f", "box"]).ok();
+    sandbox.rootlet(&["--root", "/", "list"]).fails(&["--root /"]);
+}
+
+#[test]
+fn root_runs_containers_without_a_user_namespace() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    let out = sandbox.output("id -u; cat /proc/self/uid_map | tr -s ' '; ls /sys/class/net; grep CapEff /proc/self/status");
+    assert_eq!(out, "0\n 0 0 4294967295\nlo\nCapEff:\t0000000020000420\n");
+    sandbox.is_clean();
+}

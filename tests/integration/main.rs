@@ -1,0 +1,13 @@
+//! Tests that drive the built binary, as a person or an engine would.
+
+mod bad_input;
+mod container;
+mod hooks;
+mod lifecycle;
+mod plan;
+mod policies;
+mod real_roots;
+mod sandbox;
+mod security;
+mod spec;
+mod terminal;

@@ -1,0 +1,321 @@
+//! A bundle, a state directory and a user for one test.
+
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// An ordinary user: no name, no subordinate ids.
+pub const ORDINARY: u32 = 41_234;
+
+/// Longer than any command takes, even on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A place for one test, and who runs rootlet in it.
+pub struct Sandbox {
+    directory: tempfile::TempDir,
+    uid: u32,
+}
+
+/// How a command ended, and what it said.
+#[derive(Debug)]
+pub struct Done {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Done {
+    #[track_caller]
+    pub fn ok(self) -> Done {
+        assert_eq!(self.code, 0, "{self:?}");
+        self
+    }
+
+    /// The error that names all of `words`, with exit code 1.
+    #[track_caller]
+    pub fn fails(self, words: &[&str]) -> Done {
+        assert_eq!(self.code, 1, "{self:?}");
+        let errors = self.err.lines().filter(|line| line.starts_with("error: ")).count();
+        assert_eq!(errors, 1, "exactly one error: {}", self.err);
+        for word in words {
+            assert!(self.err.contains(word), "{word:?} is not in {}", self.err);
+        }
+        assert!(!self.err.contains("panicked"), "{}", self.err);
+        self
+    }
+}
+
+/// Says why a test does not run here; `scripts/test` shows it.
+pub fn skip(reason: &str) {
+    eprintln!("skipped: {reason}");
+    if let Some(file) = std::env::var_os("ROOTLET_SKIPPED") {
+        use std::io::Write;
+        let name = std::thread::current().name().unwrap_or("?").to_owned();
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
+        writeln!(file, "skipped: {name}: {reason}").unwrap();
+    }
+}
+
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// The binary, where every user can execute it and only root can write it.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let built = Path::new(env!("CARGO_BIN_EXE_rootlet"));
+        let stamp = fs::metadata(built).unwrap().modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+        let place = std::env::temp_dir().join(format!("rootlet-test-{}-{stamp}", nix::unistd::geteuid()));
+        if !place.exists() {
+            let draft = place.with_extension(std::process::id().to_string());
+            fs::copy(built, &draft).unwrap();
+            fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
+            fs::rename(draft, &place).unwrap();
+        }
+        place
+    })
+}
+
+impl Sandbox {
+    /// For an ordinary user, with the config of `rootlet spec` and a busybox root.
+    pub fn ordinary() -> Sandbox {
+        let uid = if is_root() { ORDINARY } else { nix::unistd::geteuid().as_raw() };
+        Sandbox::new(uid, &["spec"])
+    }
+
+    /// For root, with the config of `rootlet spec --rootless=false`; `None` (and a reason) for others.
+    pub fn root() -> Option<Sandbox> {
+        if !is_root() {
+            skip("needs root");
+            return None;
+        }
+        Some(Sandbox::new(0, &["spec", "--rootless=false"]))
+    }
+
+    /// An empty directory.
+    pub fn empty(uid: u32) -> Sandbox {
+        let directory = tempfile::Builder::new().prefix("rootlet-test.").tempdir().unwrap();
+        let sandbox = Sandbox { directory, uid };
+        fs::set_permissions(sandbox.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        sandbox.own(sandbox.path());
+        sandbox.mkdir("xdg", 0o700);
+        sandbox
+    }
+
+    fn new(uid: u32, spec: &[&str]) -> Sandbox {
+        let sandbox = Sandbox::empty(uid);
+        for place in ["bundle", "bundle/rootfs", "bundle/rootfs/bin", "bundle/rootfs/etc", "bundle/rootfs/tmp"] {
+            sandbox.mkdir(place, 0o755);
+        }
+        for place in ["proc", "dev", "sys", "root", "data"] {
+            sandbox.mkdir(&format!("bundle/rootfs/{place}"), 0o755);
+        }
+        let busybox = sandbox.rootfs().join("bin/busybox");
+        fs::copy("/bin/busybox", &busybox).expect("/bin/busybox is missing: install busybox-static");
+        for applet in "cat chmod cut date dd echo env false grep head hostname id ip kill ln ls mkdir mkfifo mknod mount \
+            nice nproc ps readlink rm sh sleep sort stat stty test touch tr true tty umount uname unshare wc"
+            .split_whitespace()
+        {
+            symlink("busybox", sandbox.rootfs().join("bin").join(applet)).unwrap();
+        }
+        fs::write(sandbox.rootfs().join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n").unwrap();
+        sandbox.command(spec).current_dir(sandbox.bundle()).status().unwrap();
+        sandbox.edit(|config| config["process"]["terminal"] = json!(false));
+        sandbox
+    }
+
+    fn own(&self, path: &Path) {
+        if is_root() {
+            chown(path, Some(self.uid), Some(self.uid)).unwrap();
+        }
+    }
+
+    pub fn mkdir(&self, name: &str, mode: u32) -> PathBuf {
+        let path = self.path().join(name);
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        self.own(&path);
+        path
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path().join(name);
+        fs::write(&path, text).unwrap();
+        self.own(&path);
+        path
+    }
+
+    /// An executable script on the host.
+    pub fn script(&self, name: &str, text: &str) -> String {
+        let path = self.write(name, &format!("#!/bin/sh\n{text}\n"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    pub fn bundle(&self) -> PathBuf {
+        self.path().join("bundle")
+    }
+
+    pub fn rootfs(&self) -> PathBuf {
+        self.bundle().join("rootfs")
+    }
+
+    /// Where states are by default.
+    pub fn states(&self) -> PathBuf {
+        self.path().join("xdg/rootlet")
+    }
+
+    pub fn config(&self) -> Value {
+        serde_json::from_str(&fs::read_to_string(self.bundle().join("config.json")).unwrap()).unwrap()
+    }
+
+    pub fn edit(&self, change: impl FnOnce(&mut Value)) {
+        let mut config = self.config();
+        change(&mut config);
+        self.write("bundle/config.json", &config.to_string());
+    }
+
+    /// Makes the container's program a shell script.
+    pub fn sh(&self, script: &str) -> &Sandbox {
+        self.edit(|config| config["process"]["args"] = json!(["sh", "-c", script]));
+        self
+    }
+
+    pub fn add_mount(&self, mount: Value) {
+        self.edit(|config| config["mounts"].as_array_mut().unwrap().push(mount));
+    }
+
+    /// rootlet, as the sandbox's user and with nothing of the caller's environment.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        self.program(binary(), arguments)
+    }
+
+    /// Any program as the sandbox's user.
+    pub fn program(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("XDG_RUNTIME_DIR", self.path().join("xdg"));
+        command.current_dir(self.path()).stdin(Stdio::null());
+        if is_root() && self.uid != 0 {
+            command.uid(self.uid).gid(self.uid);
+        }
+        command
+    }
+
+    /// Runs rootlet to its end.
+    pub fn rootlet(&self, arguments: &[&str]) -> Done {
+        finish(self.command(arguments))
+    }
+
+    /// Runs the bundle's container in the foreground.
+    pub fn run(&self) -> Done {
+        self.run_with(&[])
+    }
+
+    /// As [`Sandbox::run`], with flags before the subcommand.
+    pub fn run_with(&self, flags: &[&str]) -> Done {
+        let bundle = self.bundle();
+        self.rootlet(&[flags, &["run", "--bundle", bundle.to_str().unwrap(), "box"]].concat())
+    }
+
+    /// What a script prints in the container.
+    #[track_caller]
+    pub fn output(&self, script: &str) -> String {
+        self.sh(script);
+        self.run().ok().out
+    }
+
+    /// Status of a container, by `state`.
+    #[track_caller]
+    pub fn status(&self, id: &str) -> String {
+        let state: Value = serde_json::from_str(&self.rootlet(&["state", id]).ok().out).unwrap();
+        state["status"].as_str().unwrap().to_owned()
+    }
+
+    /// Asserts that no state is left.
+    #[track_caller]
+    pub fn is_clean(&self) {
+        let left: Vec<_> = fs::read_dir(self.states()).map(|entries| entries.map(|entry| entry.unwrap().file_name()).collect()).unwrap_or_default();
+        assert!(left.is_empty(), "states are left: {left:?}");
+        let processes = self.processes();
+        assert!(processes.is_empty(), "processes are left: {processes:?}");
+    }
+
+    /// Processes whose root or current directory is in this sandbox: what a container would leave behind.
+    fn processes(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let mounts = fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
+            if mounts.lines().any(|line| line.split(' ').nth(3).is_some_and(|root| root.starts_with(self.path().to_str().unwrap()))) {
+                found.push(fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default().replace('\0', " "));
+            }
+        }
+        found
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        let ids = self.command(&["list", "-q"]).output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        for id in ids.lines() {
+            let _ = self.command(&["delete", "--force", id]).output();
+        }
+    }
+}
+
+/// Runs a command to its end; it may not take longer than the test's patience. It writes to files, because a container
+/// that it leaves behind would keep a pipe open.
+#[track_caller]
+pub fn finish(mut command: Command) -> Done {
+    let (mut out, mut err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    let mut child = command.stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap()).spawn().unwrap();
+    let code = wait(&mut child);
+    Done { code, out: read(&mut out), err: read(&mut err) }
+}
+
+fn read(file: &mut fs::File) -> String {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The exit code of a child, or 128 + its signal.
+#[track_caller]
+pub fn wait(child: &mut Child) -> i32 {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code().unwrap_or_else(|| 128 + status.signal().unwrap());
+        }
+        if start.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            panic!("a command hangs");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits until something is true.
+#[track_caller]
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
