@@ -3,7 +3,7 @@
 use super::{Entry, Origin, Step};
 use crate::error::Error;
 use crate::host;
-use crate::sys::{self, Call, Errno, mount};
+use crate::sys::{self, Call, Errno, creds, mount};
 use std::ffi::CStr;
 
 /// Because, and what to try.
@@ -271,9 +271,16 @@ fn with_facts(message: Error, entry: &Entry, error: sys::Error) -> Error {
                      or `procMount: Unmasked` (Kubernetes); or leave the pid namespace out, then /proc is bound",
                 ),
         },
+        // Since Linux 5.12, as CAP_SETFCAP could be used against files of the outer root.
+        (Step::MapIds { .. }, _, Errno::EPERM) if creds::effective_uid() == 0 && creds::effective_capabilities() & 1 << CAP_SETFCAP == 0 => message
+            .because("you are root of an outer container, and whoever maps uid 0 again needs CAP_SETFCAP there")
+            .remedy("start the outer container with the capability CAP_SETFCAP, or map another hostID"),
         _ => message,
     }
 }
+
+/// Number of CAP_SETFCAP (linux/capability.h).
+const CAP_SETFCAP: u32 = 31;
 
 /// What a failed clone means. There is no step to blame.
 pub fn explain_clone(namespaces: &str, errno: Errno) -> Error {

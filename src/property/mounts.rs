@@ -74,7 +74,7 @@ fn clean(path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString, options: Options) -> Result<()> {
+fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString, mut options: Options) -> Result<()> {
     let Some(source) = mount.source.as_deref().filter(|source| !source.is_empty()) else {
         return Err(planner
             .error("a bind without source")
@@ -98,10 +98,24 @@ fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString
             .because("another directory could deceive the runtime (CVE-2019-16884)"));
     }
     let source = planner.c_string(&planner.request.bundle.join(source).to_string_lossy())?;
+    keep_access_times(planner, &mut options)?;
     let recursive = options.bind == Some(true);
     planner.step(Step::Bind { source, target: target.clone(), recursive, over_proc: destination.starts_with("/proc") });
     attributes(planner, target, &options);
     Ok(())
+}
+
+/// mount_namespaces(7): of a mount that a less privileged namespace has taken over, access time flags are locked.
+fn keep_access_times(planner: &mut Planner, options: &mut Options) -> Result<()> {
+    const TIMES: u64 = mount::MOUNT_ATTR__ATIME | mount::MOUNT_ATTR_NODIRATIME;
+    let asked = options.set | options.clear | options.set_recursively | options.clear_recursively;
+    if !planner.has_other_user_namespace() || asked & TIMES == 0 {
+        return Ok(());
+    }
+    for attributes in [&mut options.set, &mut options.clear, &mut options.set_recursively, &mut options.clear_recursively] {
+        *attributes &= !TIMES;
+    }
+    planner.decide("access time options are left out", "a user namespace may not change them on the host's mounts")
 }
 
 fn attributes(planner: &mut Planner, target: CString, options: &Options) {
