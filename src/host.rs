@@ -46,7 +46,12 @@ pub struct Host {
 impl Host {
     /// The host of this process.
     pub fn new() -> Host {
-        Host { uid: creds::effective_uid(), gid: creds::effective_gid(), capabilities: creds::effective_capabilities(), ..Host::default() }
+        Host {
+            uid: creds::effective_uid(),
+            gid: creds::effective_gid(),
+            capabilities: creds::effective_capabilities(),
+            ..Host::default()
+        }
     }
 
     /// True if the caller has that capability (in its own user namespace).

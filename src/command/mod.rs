@@ -16,6 +16,7 @@ mod state;
 
 use crate::error::Error;
 use crate::log::Log;
+use crate::sys::{signal, started_privileged};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
@@ -63,6 +64,15 @@ const UNKNOWN_COMMAND: u8 = 3;
 /// Runs a command line; the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().skip(1).collect();
+    // `rootlet list | head` ends as any other tool does.
+    let _ = signal::default_pipe();
+    if started_privileged() {
+        // CVE-2020-5291: with privileges that its caller has not, every file name and variable would be an attack.
+        let error = Error::new("rootlet is installed setuid, setgid or with capabilities")
+            .because("it needs no privileges, and must have none that its caller has not");
+        Log::default().error(&error.remedy("chmod u-s,g-s it, and remove its capabilities with `setcap -r`"));
+        return ExitCode::FAILURE;
+    }
     let (globals, rest) = match global::split(arguments) {
         Ok(split) => split,
         Err(error) => return complain(&Log::default(), &Command::new("rootlet"), error),

@@ -51,6 +51,8 @@ fn run(name: &str, index: usize, hook: &Hook, container: &Container, status: &st
     }
     // A group of its own, so that a hook that takes too long is ended with its children.
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    // What the caller left open, or passes to the container, is not for hooks.
+    fd::close_on_exec_from(3).map_err(|error| Error::from_call(&hook.path, error))?;
     let mut child = command.spawn().map_err(|error| Error::from_io(failed(hook.path.clone()).message, &error))?;
     let state = serde_json::to_vec(&container.view(status)).unwrap_or_default();
     if let Some(mut input) = child.stdin.take() {

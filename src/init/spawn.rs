@@ -40,8 +40,11 @@ pub fn spawn(plan: &Plan, equipment: Equipment) -> Result<Init> {
     let joins = !plan.joins.is_empty();
     let cloned = process::clone(if joins { 0 } else { plan.namespaces }, false);
     match cloned {
-        Ok(Cloned::Child) if joins => join::join_and_clone(child),
-        Ok(Cloned::Child) => child.live(),
+        Ok(Cloned::Child) => {
+            // The child's copy of the parent's end would hide the parent's death.
+            drop(socket);
+            if joins { join::join_and_clone(child) } else { child.live() }
+        }
         Ok(Cloned::Parent { pid, pidfd }) => {
             // The parent's copy of the child's end would hide the child's death.
             drop(child);

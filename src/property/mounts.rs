@@ -112,7 +112,9 @@ fn keep_access_times(planner: &mut Planner, options: &mut Options) -> Result<()>
     if !planner.has_other_user_namespace() || asked & TIMES == 0 {
         return Ok(());
     }
-    for attributes in [&mut options.set, &mut options.clear, &mut options.set_recursively, &mut options.clear_recursively] {
+    for attributes in
+        [&mut options.set, &mut options.clear, &mut options.set_recursively, &mut options.clear_recursively]
+    {
         *attributes &= !TIMES;
     }
     planner.decide("access time options are left out", "a user namespace may not change them on the host's mounts")

@@ -34,7 +34,8 @@ pub fn load(bundle: &Path) -> Result<Loaded> {
     let file = std::fs::File::open(&path).map_err(|error| unreadable(&error))?;
     file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
     if bytes.len() as u64 > LARGEST {
-        return Err(Error::new(format!("{} is too large", path.display())).because(format!("a config has at most {LARGEST} bytes")));
+        return Err(Error::new(format!("{} is too large", path.display()))
+            .because(format!("a config has at most {LARGEST} bytes")));
     }
     let text = str::from_utf8(&bytes).map_err(|error| {
         let line = bytes.iter().take(error.valid_up_to()).filter(|&&byte| byte == b'\n').count() + 1;

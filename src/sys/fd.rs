@@ -201,7 +201,8 @@ fn walk_and_make(root: BorrowedFd, path: &CStr, kind: Kind) -> Result<OwnedFd> {
         };
         if status(next.as_fd())?.kind() == Kind::Symlink {
             symlinks += 1;
-            if symlinks > 40 {
+            // CVE-2024-21626: a link of procfs may lead to a descriptor of ours, and nothing can be made there anyway.
+            if symlinks > 40 || file_system(next.as_fd())? == PROC_MAGIC {
                 return Err(Error::new(Call::Openat2, Errno::ELOOP));
             }
             let mut target = [0u8; PATH_MAX];

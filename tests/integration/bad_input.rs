@@ -1,1 +1,296 @@
-//! x
+//! Whatever is wrong, there is one error that names it, and nothing is left behind.
+
+use crate::sandbox::Sandbox;
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+#[test]
+fn a_config_that_is_not_json_is_named_by_line_and_column() {
+    let sandbox = Sandbox::ordinary();
+    for (text, words) in [
+        ("{\n  \"ociVersion\": \"1.0.0\",\n  \"process\": {,}\n}", "line 3, column 15"),
+        ("", "line 1, column 0"),
+        ("{\"ociVersion\": \"1.0.0\"} trailing", "line 1, column 25"),
+        ("[1, 2", "line 1"),
+        ("nonsense", "line 1, column 2"),
+    ] {
+        sandbox.write("bundle/config.json", text);
+        sandbox.run().fails(&["config.json", words]);
+    }
+    fs::write(sandbox.bundle().join("config.json"), b"{\"a\": \"\xff\"}").unwrap();
+    sandbox.run().fails(&["not UTF-8"]);
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_wrong_type_is_named_by_its_path() {
+    let sandbox = Sandbox::ordinary();
+    let config = sandbox.config();
+    for (pointer, value, words) in [
+        (
+            "/process/args",
+            json!("sh"),
+            vec!["config.json: process.args: invalid type: string \"sh\", expected a sequence", "line 1"],
+        ),
+        ("/process/user/uid", json!(-1), vec!["process.user.uid", "-1"]),
+        ("/mounts/2/options", json!({"a": 1}), vec!["mounts[2].options"]),
+        ("/linux/namespaces/0", json!("pid"), vec!["linux.namespaces[0]"]),
+        ("/root", json!(7), vec!["config.json: root: "]),
+        ("/linux/uidMappings/0/size", json!("all"), vec!["linux.uidMappings[0].size"]),
+    ] {
+        let mut broken = config.clone();
+        *broken.pointer_mut(pointer).unwrap() = value;
+        sandbox.write("bundle/config.json", &broken.to_string());
+        sandbox.run().fails(&words);
+    }
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_wrong_value_is_named_with_what_would_be_right() {
+    let sandbox = Sandbox::ordinary();
+    let config = sandbox.config();
+    let uid = sandbox.uid();
+    for (pointer, value, words) in [
+        ("/ociVersion", json!("2.0.0"), vec!["ociVersion", "2.0.0", "try:"]),
+        ("/root/path", json!("nosuch"), vec!["root.path", "nosuch", "the root file system is missing", "try:"]),
+        ("/root/path", json!("config.json"), vec!["root.path", "ENOTDIR"]),
+        ("/root/path", json!("/"), vec!["root.path", "host's root"]),
+        ("/root/path", json!("a\u{0}b"), vec!["root.path", "NUL"]),
+        ("/process/args", json!([]), vec!["process.args: missing or empty", "try:"]),
+        (
+            "/process/args",
+            json!(["/etc/passwd"]),
+            vec!["process.args", "/etc/passwd", "permission denied", "chmod a+x"],
+        ),
+        ("/process/args", json!(["/bin"]), vec!["process.args", "is a directory"]),
+        ("/process/args", json!(["/no/such"]), vec!["process.args", "no such file or directory"]),
+        ("/process/args", json!(["a\u{0}b"]), vec!["process.args", "NUL"]),
+        ("/process/cwd", json!("relative"), vec!["process.cwd", "not an absolute path"]),
+        ("/process/cwd", json!("/etc/passwd"), vec!["process.cwd", "ENOTDIR"]),
+        ("/process/cwd", json!("/nosuch"), vec!["process.cwd", "EROFS"]),
+        ("/process/env", json!(["NOVALUE"]), vec!["process.env", "NOVALUE"]),
+        ("/process/user/uid", json!(77), vec!["process.user", "uid 77 is not mapped", "try:"]),
+        ("/process/user/umask", json!(0o1000), vec!["process.user", "umask"]),
+        (
+            "/process/rlimits",
+            json!([{"type": "RLIMIT_FOO", "soft": 1, "hard": 1}]),
+            vec!["process.rlimits[0]", "RLIMIT_FOO", "try:"],
+        ),
+        (
+            "/process/rlimits",
+            json!([{"type": "RLIMIT_CORE", "soft": 2, "hard": 1}]),
+            vec!["process.rlimits[0]", "above hard"],
+        ),
+        (
+            "/process/capabilities",
+            json!({"effective": ["CAP_KILL"]}),
+            vec!["process.capabilities", "CAP_KILL", "permitted"],
+        ),
+        (
+            "/process/capabilities",
+            json!({"ambient": ["CAP_KILL"]}),
+            vec!["process.capabilities", "ambient", "inheritable"],
+        ),
+        ("/process/oomScoreAdj", json!(1001), vec!["process.oomScoreAdj", "1001"]),
+        ("/process/scheduler", json!({"policy": "SCHED_FOO"}), vec!["process.scheduler", "SCHED_FOO", "SCHED_OTHER"]),
+        ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_RT", "priority": 8}), vec!["process.ioPriority", "8"]),
+        ("/process/apparmorProfile", json!("box"), vec!["process.apparmorProfile", "not supported"]),
+        ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"}), vec!["linux.seccomp", "not supported"]),
+        ("/linux/namespaces", json!([{"type": "pid"}]), vec!["linux.namespaces", "mount namespace is missing"]),
+        (
+            "/linux/namespaces",
+            json!([{"type": "mount"}, {"type": "pdi"}]),
+            vec!["linux.namespaces[1]", "pdi", "network"],
+        ),
+        ("/linux/namespaces", json!([{"type": "mount"}, {"type": "mount"}]), vec!["linux.namespaces[1]", "twice"]),
+        (
+            "/linux/namespaces",
+            json!([{"type": "mount"}, {"type": "ipc", "path": "ns"}]),
+            vec!["linux.namespaces[1]", "not absolute"],
+        ),
+        (
+            "/linux/uidMappings",
+            json!([{"containerID": 0, "hostID": 0, "size": 1}]),
+            vec!["linux.uidMappings", "you may map one id", "try: write"],
+        ),
+        (
+            "/linux/uidMappings",
+            json!([{"containerID": 0, "hostID": uid, "size": 2}]),
+            vec!["linux.uidMappings", "you may map one id"],
+        ),
+        ("/linux/uidMappings", json!([{"containerID": 0, "hostID": uid}]), vec!["linux.uidMappings[0]", "size is 0"]),
+        (
+            "/linux/uidMappings",
+            json!([{"containerID": 4294967295u32, "hostID": uid, "size": 1}]),
+            vec!["linux.uidMappings[0]", "largest id"],
+        ),
+        (
+            "/linux/uidMappings",
+            json!(vec![json!({"containerID": 0, "hostID": uid, "size": 1}); 341]),
+            vec!["linux.uidMappings", "341", "340"],
+        ),
+        ("/linux/timeOffsets", json!({"boottime": {"secs": 1}}), vec!["linux.timeOffsets", "time namespace"]),
+        ("/linux/maskedPaths", json!(["relative"]), vec!["linux.maskedPaths[0]", "absolute"]),
+        ("/linux/devices", json!([{"type": "x", "path": "/dev/x"}]), vec!["linux.devices[0]", "\"x\""]),
+        ("/linux/devices", json!([{"type": "c", "path": "/dev/x"}]), vec!["linux.devices[0]", "major is missing"]),
+        ("/linux/rootfsPropagation", json!("sideways"), vec!["linux.rootfsPropagation", "sideways"]),
+        ("/linux/personality", json!({"domain": "BSD"}), vec!["linux.personality", "BSD"]),
+        ("/mounts", json!([{"destination": "/"}]), vec!["mounts[0]", "root itself"]),
+        ("/mounts", json!([{"type": "tmpfs"}]), vec!["mounts[0]", "destination is missing"]),
+        ("/mounts", json!([{"destination": "/data", "type": "nosuchfs"}]), vec!["mounts[0] (/data)", "ENODEV"]),
+        ("/mounts", json!([{"destination": "/data", "type": "bind"}]), vec!["mounts[0]", "without source"]),
+        (
+            "/mounts",
+            json!([{"destination": "/data", "type": "bind", "source": "/nosuch-source"}]),
+            vec!["mounts[0] (/data)", "the source is missing"],
+        ),
+        (
+            "/mounts",
+            json!([{"destination": "/data", "type": "bind", "source": "/tmp", "options": ["size=1k"]}]),
+            vec!["mounts[0]", "size=1k"],
+        ),
+        (
+            "/mounts",
+            json!([{"destination": "/data", "type": "tmpfs", "options": ["nosuchoption=1"]}]),
+            vec!["mounts[0] (/data)", "EINVAL"],
+        ),
+        (
+            "/mounts",
+            json!([{"destination": "/etc/passwd", "type": "bind", "source": "/tmp"}]),
+            vec!["mounts[0] (/etc/passwd)", "ENOTDIR"],
+        ),
+        ("/mounts", json!([{"destination": "/data", "type": "bind", "source": "a\u{0}b"}]), vec!["mounts[0]", "NUL"]),
+        ("/hostname", json!("h".repeat(65)), vec!["hostname", "65"]),
+    ] {
+        let mut broken = config.clone();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        broken.pointer_mut(parent).unwrap()[key] = value;
+        sandbox.write("bundle/config.json", &broken.to_string());
+        let done = sandbox.run();
+        let lower = done.err.to_lowercase();
+        if pointer != "/process/args" {
+            for phrase in [
+                "permission denied",
+                "operation not permitted",
+                "no such file or directory",
+                "executable file not found",
+            ] {
+                assert!(!lower.contains(phrase), "an engine would take this for a missing program: {}", done.err);
+            }
+        }
+        done.fails(&words);
+        sandbox.is_clean();
+    }
+}
+
+#[test]
+fn a_missing_part_is_named() {
+    let sandbox = Sandbox::ordinary();
+    let config = sandbox.config();
+    for (parent, key, words) in [
+        ("", "ociVersion", "ociVersion: missing"),
+        ("", "root", "root.path: missing"),
+        ("", "process", "process.cwd: missing"),
+        ("/process", "args", "process.args: missing"),
+        ("/process", "cwd", "process.cwd: missing"),
+    ] {
+        let mut broken = config.clone();
+        broken.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key);
+        sandbox.write("bundle/config.json", &broken.to_string());
+        sandbox.run().fails(&[words, "try:"]);
+    }
+}
+
+#[test]
+fn an_unknown_key_is_warned_about_and_ignored() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("echo ran");
+    sandbox.edit(|config| {
+        config["process"]["arguments"] = json!(["x"]);
+        config["process"]["capabilities"]["bounding"] = json!(["CAP_FUTURE", "NET_RAW"]);
+    });
+    let done = sandbox.run().ok();
+    assert_eq!(done.out, "ran\n");
+    for words in ["warning: config.json: process.arguments: unknown property", "\"CAP_FUTURE\"", "\"NET_RAW\""] {
+        assert!(done.err.contains(words), "{words}: {}", done.err);
+    }
+}
+
+#[test]
+fn a_pre_draft_bundle_is_recognised() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.write(
+        "bundle/config.json",
+        r#"{"version": "pre-draft", "process": {"args": ["sh"]}, "mounts": [{"name": "proc", "path": "/proc"}]}"#,
+    );
+    sandbox.write("bundle/runtime.json", r#"{"mounts": {"proc": {"type": "proc"}}}"#);
+    sandbox.run().fails(&["pre-draft format of 2015", "runtime.json", "try:", "ociVersion"]);
+}
+
+#[test]
+fn a_missing_bundle_is_named() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.rootlet(&["run", "-b", "/nosuch-bundle", "box"]).fails(&["/nosuch-bundle", "--bundle"]);
+    let empty = sandbox.mkdir("empty", 0o755);
+    sandbox.rootlet(&["run", "-b", empty.to_str().unwrap(), "box"]).fails(&["config.json", "rootlet spec"]);
+    let mut huge = fs::File::create(empty.join("config.json")).unwrap();
+    std::io::Write::write_all(&mut huge, &vec![b' '; 17 << 20]).unwrap();
+    sandbox.rootlet(&["run", "-b", empty.to_str().unwrap(), "box"]).fails(&["too large"]);
+}
+
+#[test]
+fn ids_are_names_and_nothing_else() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("true");
+    let bundle = sandbox.bundle();
+    let long = "x".repeat(1025);
+    for id in ["", ".", "..", "../x", "a/b", "a b", "a\nb", "é", &long] {
+        sandbox.rootlet(&["run", "-b", bundle.to_str().unwrap(), "--", id]).fails(&["invalid container ID format"]);
+    }
+    sandbox.rootlet(&["run", "-b", bundle.to_str().unwrap(), "--", "-a_1+b.c"]).ok();
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_named() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1000");
+    let bundle = sandbox.bundle();
+    let bundle = bundle.to_str().unwrap();
+    sandbox
+        .rootlet(&["create", "-b", bundle, "--pid-file", "/nosuch/pid", "box"])
+        .fails(&["/nosuch/pid", "--pid-file"]);
+    sandbox.is_clean();
+    sandbox.rootlet(&["--log", "/nosuch/log", "run", "-b", bundle, "box"]).fails(&["/nosuch/log", "--log"]);
+    sandbox.rootlet(&["--root", "/proc/nosuch", "run", "-b", bundle, "box"]).fails(&["/proc/nosuch", "--root"]);
+    sandbox.rootlet(&["create", "-b", bundle, "--pidfd-socket", "/nosuch.sock", "box"]).fails(&["/nosuch.sock"]);
+    sandbox.is_clean();
+}
+
+#[test]
+fn signals_and_commands_that_do_not_exist_are_named() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.rootlet(&["kill", "nosuch", "FOO"]).fails(&["container does not exist"]);
+    sandbox.sh("sleep 1000");
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    for signal in ["FOO", "0", "65", "-1"] {
+        sandbox.rootlet(&["kill", "box", signal]).fails(&["unknown signal", signal]);
+    }
+    fs::write(sandbox.states().join("box/state.json"), "{").unwrap();
+    sandbox.rootlet(&["state", "box"]).fails(&["state.json is damaged"]);
+}
+
+#[test]
+fn a_damaged_state_can_be_deleted() {
+    let sandbox = Sandbox::ordinary();
+    let directory = sandbox.mkdir("xdg/rootlet", 0o700).join("box");
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+    std::os::unix::fs::chown(&directory, Some(sandbox.uid()), Some(sandbox.uid())).unwrap();
+    assert!(sandbox.rootlet(&["list"]).ok().out.contains("stopped"), "one without a state is listed");
+    sandbox.rootlet(&["delete", "box"]).ok();
+    sandbox.is_clean();
+}

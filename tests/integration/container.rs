@@ -37,7 +37,8 @@ fn namespaces_are_its_own() {
         let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
         namespaces.retain(|namespace| namespace["type"] != "cgroup");
         namespaces.extend([json!({"type": "network"}), json!({"type": "cgroup"}), json!({"type": "time"})]);
-        config["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1_000_000_000}, "monotonic": {"secs": 5, "nanosecs": 1}});
+        config["linux"]["timeOffsets"] =
+            json!({"boottime": {"secs": 1_000_000_000}, "monotonic": {"secs": 5, "nanosecs": 1}});
     });
     let out = sandbox.output("for n in user mnt pid ipc uts net cgroup time; do readlink /proc/self/ns/$n; done; cut -d. -f1 /proc/uptime; ip -o link; ip -o addr");
     let lines: Vec<_> = out.lines().collect();
@@ -57,7 +58,9 @@ impl Holder {
         let script = format!("exec unshare {unshare} sleep 1000");
         let child = sandbox.program("/bin/sh".as_ref(), &["-c", &script]).spawn().unwrap();
         let holder = Holder(child);
-        eventually("the holder sleeps", || fs::read_to_string(format!("/proc/{}/comm", holder.0.id())).is_ok_and(|name| name == "sleep\n"));
+        eventually("the holder sleeps", || {
+            fs::read_to_string(format!("/proc/{}/comm", holder.0.id())).is_ok_and(|name| name == "sleep\n")
+        });
         holder
     }
 
@@ -92,7 +95,10 @@ fn namespaces_are_joined_by_path() {
         config.as_object_mut().unwrap().remove("hostname");
     });
     let out = sandbox.output("for n in net ipc uts cgroup user; do readlink /proc/self/ns/$n; done; id -u");
-    let theirs: Vec<_> = ["net", "ipc", "uts", "cgroup", "user"].iter().map(|name| fs::read_link(holder.path(name)).unwrap().display().to_string()).collect();
+    let theirs: Vec<_> = ["net", "ipc", "uts", "cgroup", "user"]
+        .iter()
+        .map(|name| fs::read_link(holder.path(name)).unwrap().display().to_string())
+        .collect();
     assert_eq!(out.lines().collect::<Vec<_>>(), [theirs.iter().map(String::as_str).collect(), vec!["0"]].concat());
 
     sandbox.edit(|config| config["linux"]["namespaces"][0]["path"] = json!("/proc/self/ns/nosuch"));
@@ -110,7 +116,8 @@ fn an_identity_map_keeps_the_callers_id() {
         config["process"]["user"] = json!({"uid": uid, "gid": uid});
         config["root"]["readonly"] = json!(false);
     });
-    let out = sandbox.output("id -u; id -g; touch /data/mine && stat -c %u /data/mine; grep CapEff /proc/self/status; hostname");
+    let out = sandbox
+        .output("id -u; id -g; touch /data/mine && stat -c %u /data/mine; grep CapEff /proc/self/status; hostname");
     assert_eq!(out, format!("{uid}\n{uid}\n{uid}\nCapEff:\t0000000000000000\nrootlet\n"));
 }
 
@@ -162,7 +169,9 @@ fn mounts_have_the_options_of_the_config() {
     sandbox.add_mount(json!({"destination": "/tmpfs/inside", "type": "tmpfs"}));
     sandbox.edit(|config| config["root"]["readonly"] = json!(true));
     let out = sandbox.output("cat /proc/self/mountinfo; cat /etc/file; touch /plain/new /relative/new && echo written; touch /tmpfs/x /ro/x 2>&1 | wc -l");
-    let line = |target: &str| out.lines().find(|line| line.split(' ').nth(4) == Some(target)).unwrap_or_else(|| panic!("{target}: {out}"));
+    let line = |target: &str| {
+        out.lines().find(|line| line.split(' ').nth(4) == Some(target)).unwrap_or_else(|| panic!("{target}: {out}"))
+    };
     let flags = |target: &str| line(target).split(' ').nth(5).unwrap().to_owned();
     assert!(flags("/plain").starts_with("rw"));
     // Access times of the host's mounts are locked in a user namespace.
@@ -172,7 +181,11 @@ fn mounts_have_the_options_of_the_config() {
     assert!(flags("/a/deep/place").starts_with("ro,nosuid"));
     assert!(line("/shared").contains(" shared:"));
     assert!(flags("/tmpfs").starts_with("ro") && flags("/tmpfs/inside").starts_with("rw"));
-    assert!(line("/tmpfs").ends_with(&format!("size=64k,mode=700,uid={0},gid={0}", sandbox.uid())), "{}", line("/tmpfs"));
+    assert!(
+        line("/tmpfs").ends_with(&format!("size=64k,mode=700,uid={0},gid={0}", sandbox.uid())),
+        "{}",
+        line("/tmpfs")
+    );
     assert!(flags("/").starts_with("ro"));
     assert!(out.contains("from the hostwritten\n2\n"), "{out}");
     assert!(source.join("new").exists() && sandbox.bundle().join("relative/new").exists());
@@ -184,7 +197,10 @@ fn tmpcopyup_starts_with_what_it_covers() {
     fs::create_dir_all(sandbox.rootfs().join("data/deep")).unwrap();
     fs::write(sandbox.rootfs().join("data/deep/file"), "kept").unwrap();
     sandbox.add_mount(json!({"destination": "/data", "type": "tmpfs", "options": ["tmpcopyup"]}));
-    assert_eq!(sandbox.output("cat /data/deep/file; echo changed > /data/deep/file; stat -f -c %T /data"), "kepttmpfs\n");
+    assert_eq!(
+        sandbox.output("cat /data/deep/file; echo changed > /data/deep/file; stat -f -c %T /data"),
+        "kepttmpfs\n"
+    );
     assert_eq!(fs::read_to_string(sandbox.rootfs().join("data/deep/file")).unwrap(), "kept");
 }
 
@@ -198,7 +214,9 @@ fn devices_are_the_real_ones() {
     let expected = "/dev/null 1:3\n/dev/zero 1:5\n/dev/full 1:7\n/dev/random 1:8\n/dev/urandom 1:9\n/dev/tty 5:0\n\
                     pts/ptmx\n/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\n3\nfull\n";
     assert_eq!(out, expected);
-    sandbox.edit(|config| config["linux"]["devices"] = json!([{"type": "c", "path": "/dev/nosuch", "major": 1, "minor": 99}]));
+    sandbox.edit(|config| {
+        config["linux"]["devices"] = json!([{"type": "c", "path": "/dev/nosuch", "major": 1, "minor": 99}])
+    });
     sandbox.run().fails(&["linux.devices[0] (/dev/nosuch)", "the host has no such device"]);
     sandbox.edit(|config| config["linux"]["devices"] = json!([{"type": "p", "path": "/dev/fifo", "fileMode": 0o622}]));
     assert_eq!(sandbox.output("stat -c '%F %a' /dev/fifo"), "fifo 622\n");
@@ -208,7 +226,10 @@ fn devices_are_the_real_ones() {
 fn root_makes_device_nodes() {
     let Some(sandbox) = Sandbox::root() else { return };
     sandbox.edit(|config| config["linux"]["devices"] = json!([{"type": "c", "path": "/dev/mine", "major": 10, "minor": 200, "fileMode": 0o640, "uid": 1, "gid": 2}]));
-    assert_eq!(sandbox.output("stat -c '%F %t:%T %a %u:%g' /dev/mine; stat -c '%t:%T %a' /dev/null"), "character special file a:c8 640 1:2\n1:3 666\n");
+    assert_eq!(
+        sandbox.output("stat -c '%F %t:%T %a %u:%g' /dev/mine; stat -c '%t:%T %a' /dev/null"),
+        "character special file a:c8 640 1:2\n1:3 666\n"
+    );
 }
 
 #[test]
@@ -246,7 +267,8 @@ fn environment_directory_and_home_are_the_containers() {
 fn limits_and_privileges_are_as_asked() {
     let sandbox = Sandbox::ordinary();
     sandbox.edit(|config| {
-        config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]);
+        config["process"]["rlimits"] =
+            json!([{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]);
         config["process"]["user"]["umask"] = json!(0o077);
         config["process"]["oomScoreAdj"] = json!(500);
         config["process"]["scheduler"] = json!({"policy": "SCHED_BATCH", "nice": 5});
@@ -295,7 +317,10 @@ fn the_hosts_files_and_mounts_are_out_of_sight() {
     let out = sandbox.output("ls /; cut -d' ' -f4,5 /proc/self/mountinfo | grep -v -E '^/ |^/(null|zero|full|random|urandom|tty|bus|fs|irq|sys|keys|timer_list|kcore|sysrq-trigger|asound) '");
     let (names, mounts): (Vec<_>, Vec<_>) = out.lines().partition(|line| !line.contains('/'));
     assert_eq!(names, ["bin", "data", "dev", "etc", "proc", "root", "sys", "tmp"]);
-    assert!(mounts.iter().all(|line| line.ends_with(" /") || line.contains("/sys") || line.contains("/dev")), "{mounts:?}");
+    assert!(
+        mounts.iter().all(|line| line.ends_with(" /") || line.contains("/sys") || line.contains("/dev")),
+        "{mounts:?}"
+    );
 }
 
 #[test]
@@ -358,7 +383,13 @@ fn a_container_runs_inside_a_container() {
         config["process"]["capabilities"] = json!({});
         config["process"]["args"] = json!(["/rootlet", "--root", "/tmp/state", "run", "-b", "/inner", "box"]);
     });
-    for (destination, source) in [("/inner", inner), ("/rootfs", sandbox.rootfs()), ("/rootlet", sandbox.path().join("rootlet")), ("/lib", "/lib".into()), ("/lib64", "/lib64".into())] {
+    for (destination, source) in [
+        ("/inner", inner),
+        ("/rootfs", sandbox.rootfs()),
+        ("/rootlet", sandbox.path().join("rootlet")),
+        ("/lib", "/lib".into()),
+        ("/lib64", "/lib64".into()),
+    ] {
         sandbox.add_mount(json!({"destination": destination, "type": "bind", "source": source, "options": ["rbind"]}));
     }
     sandbox.add_mount(json!({"destination": "/tmp", "type": "tmpfs"}));

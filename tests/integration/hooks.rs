@@ -1,1 +1,155 @@
-//! x
+//! The six kinds of hooks: where, when, with what, and what a failure does.
+
+use crate::sandbox::{Sandbox, eventually};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
+
+const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
+/// Hooks of all kinds that write their name, their namespaces and their state into one file.
+fn recording() -> (Sandbox, PathBuf) {
+    let sandbox = Sandbox::ordinary();
+    let record = sandbox.path().join("bundle/rootfs/data/record");
+    let inside = "/data/record";
+    sandbox.edit(|config| config["root"]["readonly"] = json!(false));
+    let line = |kind: &str, file: &str| {
+        format!(
+            "state=$(cat); echo \"{kind} $0 $1 ${{MARK:-unset}} $(readlink /proc/self/ns/mnt) $(hostname) $state\" >> {file}"
+        )
+    };
+    for kind in KINDS {
+        let (path, file) = if kind == "startContainer" {
+            ("/bin/sh".to_owned(), inside)
+        } else {
+            ("/bin/sh".to_owned(), record.to_str().unwrap())
+        };
+        let hook = json!([{"path": path, "args": ["sh", "-c", line(kind, file), "zero", "one"], "env": ["PATH=/bin:/usr/bin", format!("MARK={kind}")]}]);
+        sandbox.edit(|config| config["hooks"][kind] = hook);
+    }
+    (sandbox, record)
+}
+
+/// The words before the state, and the state, of each line.
+fn lines(record: &PathBuf) -> Vec<(Vec<String>, Value)> {
+    let text = fs::read_to_string(record).unwrap();
+    let split = |line: &str| {
+        let (words, state) = line.split_once('{').unwrap();
+        (words.split_whitespace().map(str::to_owned).collect(), serde_json::from_str(&format!("{{{state}")).unwrap())
+    };
+    text.lines().map(split).collect()
+}
+
+#[test]
+fn each_runs_in_its_order_and_namespace_with_its_state() {
+    let (sandbox, record) = recording();
+    sandbox.sh("echo \"program - - - - -{}\" >> /data/record");
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    let names = |record: &PathBuf| lines(record).iter().map(|(words, _)| words[0].clone()).collect::<Vec<_>>();
+    assert_eq!(names(&record), ["prestart", "createRuntime", "createContainer"]);
+    sandbox.rootlet(&["start", "box"]).ok();
+    eventually("it has stopped", || sandbox.status("box") == "stopped");
+    eventually("poststart has run", || names(&record).contains(&"poststart".to_owned()));
+    sandbox.rootlet(&["delete", "box"]).ok();
+
+    let all = lines(&record);
+    let mut order = names(&record);
+    // The program and poststart run at the same time.
+    order.retain(|name| name != "program");
+    assert_eq!(order, KINDS);
+    let host_namespace = fs::read_link("/proc/self/ns/mnt").unwrap().display().to_string();
+    let statuses = ["creating", "creating", "creating", "created", "running", "stopped"];
+    for ((words, state), status) in all.iter().filter(|(words, _)| words[0] != "program").zip(statuses) {
+        let kind = words[0].as_str();
+        assert_eq!(words[1..4], ["zero", "one", kind], "arguments and environment");
+        let is_inside = matches!(kind, "createContainer" | "startContainer");
+        assert_eq!(words[4] != host_namespace, is_inside, "{kind}: namespace");
+        if kind == "startContainer" {
+            assert_eq!(words[5], "rootlet", "in the container's root");
+        }
+        assert_eq!(state["status"], status, "{kind}");
+        assert_eq!(state["id"], "box");
+        assert_eq!(state["bundle"], sandbox.bundle().canonicalize().unwrap().to_str().unwrap());
+        assert_eq!(state["pid"] == 1, is_inside, "{kind}: {state}");
+    }
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_foreground_run_runs_them_all() {
+    let (sandbox, record) = recording();
+    sandbox.output("true");
+    assert_eq!(lines(&record).iter().map(|(words, _)| words[0].as_str()).collect::<Vec<_>>().len(), 6);
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_failing_hook_fails_the_start_and_leaves_nothing() {
+    let sandbox = Sandbox::ordinary();
+    let bundle = sandbox.bundle();
+    for kind in &KINDS[..5] {
+        sandbox.sh("sleep 1000");
+        sandbox.edit(|config| {
+            config["hooks"] = json!({*kind: [{"path": "/bin/sh", "args": ["sh", "-c", "echo the reason >&2; exit 3"]}]})
+        });
+        let done = sandbox.run();
+        done.fails(&[&format!("hooks.{kind}[0]"), "/bin/sh", "the reason"]);
+        sandbox.is_clean();
+        sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).fails(&[&format!("hooks.{kind}[0]")]);
+        sandbox.is_clean();
+    }
+}
+
+#[test]
+fn a_failing_poststop_is_only_warned_about() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("true");
+    sandbox.edit(|config| {
+        config["hooks"] =
+            json!({"poststop": [{"path": "/bin/false"}, {"path": "/bin/sh", "args": ["sh", "-c", "exit 0"]}]})
+    });
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    eventually("it has stopped", || sandbox.status("box") == "stopped");
+    let done = sandbox.rootlet(&["delete", "box"]).ok();
+    assert!(done.err.contains("hooks.poststop[0]"), "{done:?}");
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_hook_that_takes_too_long_is_ended() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("true");
+    for kind in ["createRuntime", "createContainer", "startContainer"] {
+        sandbox.edit(|config| {
+            config["hooks"] =
+                json!({kind: [{"path": "/bin/sh", "args": ["sh", "-c", "sleep 1000 & sleep 1000"], "timeout": 1}]})
+        });
+        sandbox.run().fails(&[&format!("hooks.{kind}[0]"), "longer than 1 s"]);
+        sandbox.is_clean();
+    }
+}
+
+#[test]
+fn a_hook_has_no_descriptors_of_rootlets() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("true");
+    for kind in ["createRuntime", "createContainer"] {
+        let record = sandbox.path().join("xdg").join(kind);
+        let list = format!("exec ls /proc/self/fd > {}", record.display());
+        sandbox.edit(|config| config["hooks"] = json!({kind: [{"path": "/bin/sh", "args": ["sh", "-c", list]}]}));
+        sandbox.run().ok();
+        assert_eq!(fs::read_to_string(record).unwrap(), "0\n1\n2\n3\n", "{kind}: 3 is the directory that ls reads");
+    }
+}
+
+#[test]
+fn a_bad_hook_is_refused_before_anything_is_made() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.edit(|config| config["hooks"] = json!({"poststop": [{"path": "true"}]}));
+    sandbox.run().fails(&["hooks.poststop[0]", "not absolute"]);
+    sandbox.edit(|config| config["hooks"] = json!({"prestart": [{"path": "/bin/true", "timeout": 0}]}));
+    sandbox.run().fails(&["hooks.prestart[0]", "timeout"]);
+    sandbox.is_clean();
+}

@@ -21,7 +21,8 @@ fn a_signal_is_128_and_its_number() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("trap 'exit 99' TERM; echo ready; while :; do sleep 0.1; done");
     let bundle = sandbox.bundle();
-    let mut run = sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut run =
+        sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut ready = [0; 6];
     run.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
     sandbox.rootlet(&["kill", "box", "KILL"]).ok();
@@ -34,7 +35,8 @@ fn a_foreground_run_passes_signals_on() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("trap 'exit 99' TERM; echo ready; while :; do sleep 0.1; done");
     let bundle = sandbox.bundle();
-    let mut run = sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut run =
+        sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut ready = [0; 6];
     run.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(run.id() as i32), nix::sys::signal::SIGTERM).unwrap();
@@ -48,7 +50,9 @@ fn create_start_and_delete() {
     sandbox.sh("echo started > /data/started; sleep 1000");
     sandbox.edit(|config| config["root"]["readonly"] = json!(false));
     let (bundle, pid_file) = (sandbox.bundle(), sandbox.path().join("pid"));
-    sandbox.rootlet(&["create", "--bundle", bundle.to_str().unwrap(), "--pid-file", pid_file.to_str().unwrap(), "box"]).ok();
+    sandbox
+        .rootlet(&["create", "--bundle", bundle.to_str().unwrap(), "--pid-file", pid_file.to_str().unwrap(), "box"])
+        .ok();
 
     let text = sandbox.rootlet(&["state", "box"]).ok().out;
     assert!(!text.ends_with('\n') && text.starts_with("{\n  \"ociVersion\""), "{text}");
@@ -140,7 +144,24 @@ fn flags_come_twice_with_one_dash_and_with_values() {
     let root = sandbox.path().join("xdg/other");
     let root = format!("--root={}", root.to_str().unwrap());
     sandbox
-        .rootlet(&[&root, &root, "--debug=false", "--systemd-cgroup", "--rootless=auto", "--criu", "/x", "run", "-no-subreaper", "--bundle", "/", "--bundle", bundle, "--no-new-keyring=true", "--keep=false", "box"])
+        .rootlet(&[
+            &root,
+            &root,
+            "--debug=false",
+            "--systemd-cgroup",
+            "--rootless=auto",
+            "--criu",
+            "/x",
+            "run",
+            "-no-subreaper",
+            "--bundle",
+            "/",
+            "--bundle",
+            bundle,
+            "--no-new-keyring=true",
+            "--keep=false",
+            "box",
+        ])
         .ok();
     sandbox.rootlet(&["run", "--no-such-flag", "box"]).fails(&["--no-such-flag"]);
     sandbox.rootlet(&["--rootless=maybe", "list"]).fails(&["--rootless"]);
@@ -178,7 +199,8 @@ fn the_log_has_one_json_object_after_a_failure() {
         config["process"]["capabilities"]["bounding"] = json!(["CAP_FUTURE"]);
     });
     let (bundle, log) = (sandbox.bundle(), sandbox.path().join("xdg/log.json"));
-    let arguments = ["--log", log.to_str().unwrap(), "--log-format", "json", "create", "-b", bundle.to_str().unwrap(), "box"];
+    let arguments =
+        ["--log", log.to_str().unwrap(), "--log-format", "json", "create", "-b", bundle.to_str().unwrap(), "box"];
     sandbox.rootlet(&arguments).fails(&["executable file not found in $PATH"]);
     let record: Value = serde_json::from_str(&fs::read_to_string(&log).unwrap()).expect("one document");
     assert_eq!(record["level"], "error");
@@ -193,14 +215,17 @@ fn a_container_whose_maker_is_killed_ends_and_its_id_is_free() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("echo ready; sleep 1000");
     let bundle = sandbox.bundle();
-    let mut run = sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut run =
+        sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut ready = [0; 6];
     run.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
     run.kill().unwrap();
     run.wait().unwrap();
     eventually("the container ends, too", || sandbox.status("box") == "stopped");
     sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
-    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).fails(&["container with given ID already exists"]);
+    sandbox
+        .rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"])
+        .fails(&["container with given ID already exists"]);
     assert_eq!(sandbox.status("box"), "created");
 }
 
@@ -220,7 +245,9 @@ fn killed_at_any_moment_it_leaves_a_stopped_state_at_most() {
         }
         if !finished {
             // The child may need a moment to see that its maker is gone.
-            eventually("what is left is stopped or whole", || ["stopped", "created"].contains(&sandbox.status_or_stopped("box").as_str()));
+            eventually("what is left is stopped or whole", || {
+                ["stopped", "created"].contains(&sandbox.status_or_stopped("box").as_str())
+            });
         }
         let status = sandbox.status_or_stopped("box");
         if status == "stopped" {
@@ -245,11 +272,23 @@ fn descriptors_are_passed_on_when_asked_for() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("ls /proc/self/fd | tr '\\n' ' '; cat <&3");
     let (bundle, file) = (sandbox.bundle(), sandbox.write("passed", "from outside"));
-    let rootlet = format!("{} run --preserve-fds 1 -b {} box 3<{} 4</dev/null", binary().display(), bundle.display(), file.display());
+    let rootlet = format!(
+        "{} run --preserve-fds 1 -b {} box 3<{} 4</dev/null",
+        binary().display(),
+        bundle.display(),
+        file.display()
+    );
     let done = finish(sandbox.program("/bin/sh".as_ref(), &["-c", &rootlet])).ok();
     assert_eq!(done.out, "0 1 2 3 4 from outside", "4 is the directory that ls reads");
-    sandbox.rootlet(&["run", "--preserve-fds", "5", "-b", bundle.to_str().unwrap(), "box"]).fails(&["--preserve-fds 5", "is not open"]);
-    let listen = format!("LISTEN_FDS=1 LISTEN_PID=$$ exec {} run -b {} box 3<{}", binary().display(), bundle.display(), file.display());
+    sandbox
+        .rootlet(&["run", "--preserve-fds", "5", "-b", bundle.to_str().unwrap(), "box"])
+        .fails(&["--preserve-fds 5", "is not open"]);
+    let listen = format!(
+        "LISTEN_FDS=1 LISTEN_PID=$$ exec {} run -b {} box 3<{}",
+        binary().display(),
+        bundle.display(),
+        file.display()
+    );
     sandbox.sh("echo $LISTEN_FDS $LISTEN_PID; cat <&3");
     assert_eq!(finish(sandbox.program("/bin/sh".as_ref(), &["-c", &listen])).ok().out, "1 1\nfrom outside");
 }
@@ -262,7 +301,9 @@ fn the_pidfd_is_sent_to_its_socket() {
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
     let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "--pidfd-socket", path.to_str().unwrap(), "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox
+        .rootlet(&["run", "-d", "--pidfd-socket", path.to_str().unwrap(), "-b", bundle.to_str().unwrap(), "box"])
+        .ok();
     let mut text = String::new();
     listener.accept().unwrap().0.read_to_string(&mut text).unwrap();
     let state: Value = serde_json::from_str(&sandbox.rootlet(&["state", "box"]).out).unwrap();
@@ -304,7 +345,8 @@ fn any_writable_directory_can_be_the_root() {
 #[test]
 fn root_runs_containers_without_a_user_namespace() {
     let Some(sandbox) = Sandbox::root() else { return };
-    let out = sandbox.output("id -u; cat /proc/self/uid_map | tr -s ' '; ls /sys/class/net; grep CapEff /proc/self/status");
+    let out =
+        sandbox.output("id -u; cat /proc/self/uid_map | tr -s ' '; ls /sys/class/net; grep CapEff /proc/self/status");
     assert_eq!(out, "0\n 0 0 4294967295\nlo\nCapEff:\t0000000020000420\n");
     sandbox.is_clean();
 }

@@ -71,7 +71,8 @@ pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let built = Path::new(env!("CARGO_BIN_EXE_rootlet"));
-        let stamp = fs::metadata(built).unwrap().modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+        let stamp =
+            fs::metadata(built).unwrap().modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
         let place = std::env::temp_dir().join(format!("rootlet-test-{}-{stamp}", nix::unistd::geteuid()));
         if !place.exists() {
             let draft = place.with_extension(std::process::id().to_string());
@@ -119,13 +120,18 @@ impl Sandbox {
         }
         let busybox = sandbox.rootfs().join("bin/busybox");
         fs::copy("/bin/busybox", &busybox).expect("/bin/busybox is missing: install busybox-static");
-        for applet in "cat chmod cut date dd echo env false grep head hostname id ip kill ln ls mkdir mkfifo mknod mount \
+        for applet in
+            "cat chmod cut date dd echo env false grep head hostname id ip kill ln ls mkdir mkfifo mknod mount \
             nice nproc ps readlink rm sh sleep sort stat stty test touch tr true tty umount uname unshare wc"
-            .split_whitespace()
+                .split_whitespace()
         {
             symlink("busybox", sandbox.rootfs().join("bin").join(applet)).unwrap();
         }
-        fs::write(sandbox.rootfs().join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n").unwrap();
+        fs::write(
+            sandbox.rootfs().join("etc/passwd"),
+            "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n",
+        )
+        .unwrap();
         sandbox.command(spec).current_dir(sandbox.bundle()).status().unwrap();
         sandbox.edit(|config| config["process"]["terminal"] = json!(false));
         sandbox
@@ -208,7 +214,11 @@ impl Sandbox {
     /// Any program as the sandbox's user.
     pub fn program(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
-        command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("XDG_RUNTIME_DIR", self.path().join("xdg"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("XDG_RUNTIME_DIR", self.path().join("xdg"));
         command.current_dir(self.path()).stdin(Stdio::null());
         if is_root() && self.uid != 0 {
             command.uid(self.uid).gid(self.uid);
@@ -249,7 +259,9 @@ impl Sandbox {
     /// Asserts that no state is left.
     #[track_caller]
     pub fn is_clean(&self) {
-        let left: Vec<_> = fs::read_dir(self.states()).map(|entries| entries.map(|entry| entry.unwrap().file_name()).collect()).unwrap_or_default();
+        let left: Vec<_> = fs::read_dir(self.states())
+            .map(|entries| entries.map(|entry| entry.unwrap().file_name()).collect())
+            .unwrap_or_default();
         assert!(left.is_empty(), "states are left: {left:?}");
         let processes = self.processes();
         assert!(processes.is_empty(), "processes are left: {processes:?}");
@@ -260,7 +272,10 @@ impl Sandbox {
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").unwrap().flatten() {
             let mounts = fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
-            if mounts.lines().any(|line| line.split(' ').nth(3).is_some_and(|root| root.starts_with(self.path().to_str().unwrap()))) {
+            if mounts
+                .lines()
+                .any(|line| line.split(' ').nth(3).is_some_and(|root| root.starts_with(self.path().to_str().unwrap())))
+            {
                 found.push(fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default().replace('\0', " "));
             }
         }
@@ -270,7 +285,11 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        let ids = self.command(&["list", "-q"]).output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        let ids = self
+            .command(&["list", "-q"])
+            .output()
+            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+            .unwrap_or_default();
         for id in ids.lines() {
             let _ = self.command(&["delete", "--force", id]).output();
         }
@@ -282,7 +301,14 @@ impl Drop for Sandbox {
 #[track_caller]
 pub fn finish(mut command: Command) -> Done {
     let (mut out, mut err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-    let mut child = command.stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap()).spawn().unwrap();
+    command.stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap());
+    let mut child = loop {
+        match command.spawn() {
+            // Another test's fork has a copy of the binary open for writing, for a moment.
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::sleep(Duration::from_millis(5)),
+            other => break other.unwrap(),
+        }
+    };
     let code = wait(&mut child);
     Done { code, out: read(&mut out), err: read(&mut err) }
 }

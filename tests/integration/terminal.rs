@@ -18,7 +18,11 @@ fn interactive() -> Sandbox {
 
 /// Runs the container under a pty of script(1), types `input`, and returns all that was shown.
 fn under_script(sandbox: &Sandbox, input: &str) -> (i32, String) {
-    let run = format!("{} run -b {} box; code=$?; stty -a | grep -o -E -e '-?icanon|-?echo ' | tr -d '\\n'; exit $code", binary().display(), sandbox.bundle().display());
+    let run = format!(
+        "{} run -b {} box; code=$?; stty -a | grep -o -E -e '-?icanon|-?echo ' | tr -d '\\n'; exit $code",
+        binary().display(),
+        sandbox.bundle().display()
+    );
     let mut command = sandbox.program("/usr/bin/script".as_ref(), &["-q", "-e", "-c", &run, "/dev/null"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut typed = child.stdin.take().unwrap();
@@ -33,7 +37,10 @@ fn under_script(sandbox: &Sandbox, input: &str) -> (i32, String) {
 fn a_shell_is_interactive_and_the_terminal_is_restored() {
     let sandbox = interactive();
     sandbox.edit(|config| config["process"]["args"] = json!(["sh"]));
-    let (code, shown) = under_script(&sandbox, "tty; readlink /proc/self/fd/0; test -t 0 && echo is-a-tty; stat -c %t:%T /dev/console; exit 7\n");
+    let (code, shown) = under_script(
+        &sandbox,
+        "tty; readlink /proc/self/fd/0; test -t 0 && echo is-a-tty; stat -c %t:%T /dev/console; exit 7\n",
+    );
     assert_eq!(code, 7, "{shown}");
     assert!(shown.contains("/dev/pts/0") && shown.contains("is-a-tty"), "{shown}");
     assert!(shown.contains("88:0"), "/dev/console is the pty: {shown}");
@@ -66,9 +73,16 @@ fn the_interrupt_character_goes_inside() {
 #[test]
 fn without_a_terminal_the_error_says_what_to_change() {
     let sandbox = interactive();
-    sandbox.run().fails(&["process.terminal", "standard input is not a terminal", "--console-socket", "set process.terminal to false"]);
+    sandbox.run().fails(&[
+        "process.terminal",
+        "standard input is not a terminal",
+        "--console-socket",
+        "set process.terminal to false",
+    ]);
     let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).fails(&["cannot allocate tty if rootlet will detach without setting console socket"]);
+    sandbox
+        .rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"])
+        .fails(&["cannot allocate tty if rootlet will detach without setting console socket"]);
     sandbox.is_clean();
 }
 
@@ -87,7 +101,9 @@ fn receive_master(listener: &UnixListener) -> fs::File {
     let mut parts = [IoSliceMut::new(&mut name)];
     let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
     let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::empty()).unwrap();
-    let Some(ControlMessageOwned::ScmRights(fds)) = message.cmsgs().unwrap().next() else { panic!("no descriptor came") };
+    let Some(ControlMessageOwned::ScmRights(fds)) = message.cmsgs().unwrap().next() else {
+        panic!("no descriptor came")
+    };
     assert_eq!(fds.len(), 1);
     // SAFETY: the descriptor has just been received and belongs to nobody else.
     fs::File::from(unsafe { OwnedFd::from_raw_fd(fds[0]) })
@@ -102,7 +118,9 @@ fn a_console_socket_gets_the_master() {
     let listener = UnixListener::bind(&path).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
     let bundle = sandbox.bundle();
-    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "--console-socket", path.to_str().unwrap(), "box"]).ok();
+    sandbox
+        .rootlet(&["create", "-b", bundle.to_str().unwrap(), "--console-socket", path.to_str().unwrap(), "box"])
+        .ok();
     let mut master = receive_master(&listener);
     sandbox.rootlet(&["start", "box"]).ok();
     master.write_all(b"hello\n").unwrap();
@@ -117,7 +135,9 @@ fn a_console_socket_gets_the_master() {
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
     sandbox.sh("true");
     sandbox.edit(|config| config["process"]["terminal"] = json!(false));
-    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "--console-socket", path.to_str().unwrap(), "box"]).fails(&["process.terminal", "no terminal"]);
+    sandbox
+        .rootlet(&["create", "-b", bundle.to_str().unwrap(), "--console-socket", path.to_str().unwrap(), "box"])
+        .fails(&["process.terminal", "no terminal"]);
     sandbox.is_clean();
 }
 
@@ -154,7 +174,8 @@ fn in_tmux_the_window_size_follows_and_jobs_are_controlled() {
     let sandbox = interactive();
     sandbox.edit(|config| config["process"]["args"] = json!(["sh"]));
     let tmux = Tmux(sandbox.path().join("tmux.sock"));
-    let script = sandbox.script("run", &format!("exec {} run -b {} box", binary().display(), sandbox.bundle().display()));
+    let script =
+        sandbox.script("run", &format!("exec {} run -b {} box", binary().display(), sandbox.bundle().display()));
     let xdg = format!("XDG_RUNTIME_DIR={}", sandbox.path().join("xdg").display());
     let become_user = format!("setpriv --reuid {0} --regid {0} --clear-groups env {xdg} {script}", sandbox.uid());
     let command = if crate::sandbox::is_root() { become_user } else { format!("env {xdg} {script}") };
