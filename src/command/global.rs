@@ -1,6 +1,6 @@
 //! Flags before the subcommand, `--help` and `--version`.
 
-use super::{SUBCOMMANDS, definition, tolerant, with_two_dashes};
+use super::{SUBCOMMANDS, definition, say, tolerant, with_two_dashes};
 use crate::container::Root;
 use crate::error::Result;
 use crate::log;
@@ -128,11 +128,8 @@ pub fn split(arguments: Vec<OsString>) -> std::result::Result<(Globals, Vec<OsSt
 /// Prints the version, or help on everything.
 pub fn print_help(globals: &Globals) -> ExitCode {
     if globals.version {
-        println!("rootlet version {}", env!("CARGO_PKG_VERSION"));
-        if let Some(commit) = option_env!("ROOTLET_COMMIT") {
-            println!("commit: {commit}");
-        }
-        println!("spec: 1.3.0");
+        let commit = option_env!("ROOTLET_COMMIT").map(|commit| format!("commit: {commit}\n")).unwrap_or_default();
+        say(&format!("rootlet version {}\n{commit}spec: 1.3.0\n", env!("CARGO_PKG_VERSION")));
         return ExitCode::SUCCESS;
     }
     let globals = tolerant(Globals::command()).help_template("{options}").render_help();
@@ -143,7 +140,7 @@ pub fn print_help(globals: &Globals) -> ExitCode {
             format!("  {:8} {about}\n", subcommand.name)
         })
         .collect();
-    print!(
+    say(&format!(
         "rootlet {} runs OCI containers for people who are not root.\n\n\
          Usage: rootlet [FLAGS] COMMAND [ARGUMENTS]\n\n\
          Commands:\n{commands}\n\
@@ -153,6 +150,6 @@ pub fn print_help(globals: &Globals) -> ExitCode {
          rootlet run box         get a shell in it\n\n\
          `rootlet COMMAND --help` explains a command.\n",
         env!("CARGO_PKG_VERSION")
-    );
+    ));
     ExitCode::SUCCESS
 }

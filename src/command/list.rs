@@ -30,12 +30,12 @@ impl super::Run for List {
     fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
         let containers = globals.root()?.all()?;
         if self.quiet {
-            containers.iter().for_each(|container| println!("{}", container.id));
+            super::say(&containers.iter().map(|container| format!("{}\n", container.id)).collect::<String>());
             return Ok(ExitCode::SUCCESS);
         }
         match self.format {
-            Format::Table => print!("{}", table(&containers)),
-            Format::Json if containers.is_empty() => println!("null"),
+            Format::Table => super::say(&table(&containers)),
+            Format::Json if containers.is_empty() => super::say("null\n"),
             Format::Json => {
                 let views: Vec<_> = containers
                     .iter()
@@ -45,7 +45,7 @@ impl super::Run for List {
                         view
                     })
                     .collect();
-                println!("{}", serde_json::to_string(&views)?);
+                super::say(&format!("{}\n", serde_json::to_string(&views)?));
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -16,10 +16,11 @@ mod state;
 
 use crate::error::Error;
 use crate::log::Log;
-use crate::sys::{signal, started_privileged};
+use crate::sys::started_privileged;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 pub use global::Globals;
@@ -58,14 +59,18 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     subcommand::<plan::Plan>("plan"),
 ];
 
+/// Prints on standard output. Whoever has closed it, as `head` does, has read enough.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
 /// runc's exit code for a command that it does not have.
 const UNKNOWN_COMMAND: u8 = 3;
 
 /// Runs a command line; the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().skip(1).collect();
-    // `rootlet list | head` ends as any other tool does.
-    let _ = signal::default_pipe();
     if started_privileged() {
         // CVE-2020-5291: with privileges that its caller has not, every file name and variable would be an attack.
         let error = Error::new("rootlet is installed setuid, setgid or with capabilities")
@@ -112,7 +117,7 @@ fn help(rest: &[OsString], log: &Log) -> ExitCode {
     let Some(name) = rest.first() else { return global::print_help(&Globals::default()) };
     match SUBCOMMANDS.iter().find(|subcommand| name == subcommand.name) {
         Some(subcommand) => {
-            print!("{}", definition(subcommand).render_help());
+            say(&definition(subcommand).render_help().to_string());
             ExitCode::SUCCESS
         }
         None => unknown(&name.to_string_lossy(), log),
@@ -169,7 +174,7 @@ fn with_two_dashes(command: &Command, arguments: &[OsString]) -> Vec<OsString> {
 /// Prints help, or says what is wrong with a command line.
 fn complain(log: &Log, command: &Command, error: clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        print!("{error}");
+        say(&error.to_string());
         return ExitCode::SUCCESS;
     }
     let context = |kind| match error.get(kind) {

@@ -55,8 +55,8 @@ impl super::Run for Plan {
             log.warn(&format!("config.json: {key}: unknown property, ignored"));
         }
         match self.format {
-            Format::Text => print!("{plan}"),
-            Format::Json => println!("{:#}", as_json(&plan)),
+            Format::Text => super::say(&plan.to_string()),
+            Format::Json => super::say(&format!("{:#}\n", as_json(&plan))),
         }
         Ok(ExitCode::SUCCESS)
     }

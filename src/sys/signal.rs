@@ -33,8 +33,8 @@ pub fn reset() -> Result<()> {
     check(Call::Sigprocmask, unsafe { libc::sigprocmask(libc::SIG_SETMASK, &set, ptr::null_mut()) }).map(drop)
 }
 
-/// Lets a write to a closed pipe end this process quietly, as any Unix tool.
-pub fn default_pipe() -> Result<()> {
+// Lets a write to a closed pipe end a program quietly, as any Unix tool.
+fn default_pipe() -> Result<()> {
     // SAFETY: an all-zero sigaction is SIG_DFL without flags.
     let action: libc::sigaction = unsafe { zeroed() };
     // SAFETY: `action` is a sigaction.
