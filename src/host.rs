@@ -39,8 +39,6 @@ pub struct Host {
     pub oom_score_adj: OnceCell<i32>,
     /// The cgroup version.
     pub cgroups: OnceCell<Cgroups>,
-    /// Free keys of the caller (user quota of keyrings).
-    pub free_keys: OnceCell<Option<u64>>,
 }
 
 impl Host {
@@ -94,17 +92,6 @@ impl Host {
                 Ok(fd::CGROUP2_MAGIC) => Cgroups::Unified,
                 _ => Cgroups::Legacy,
             }
-        })
-    }
-
-    /// How many more keys the caller may make; `None` where the kernel does not say.
-    pub fn free_keys(&self) -> Option<u64> {
-        *self.free_keys.get_or_init(|| {
-            // proc_key_users(5): "uid: usage nkeys/nikeys qnkeys/maxkeys qnbytes/maxbytes"
-            let users = std::fs::read_to_string("/proc/key-users").ok()?;
-            let line = users.lines().find_map(|line| line.trim_start().strip_prefix(&format!("{}:", self.uid)))?;
-            let (used, most) = line.split_whitespace().nth(2)?.split_once('/')?;
-            most.parse::<u64>().ok()?.checked_sub(used.parse().ok()?)
         })
     }
 

@@ -1,4 +1,77 @@
-//! rootlet
+//! rootlet runs OCI containers for people who are not root. This page is its architecture.
+//!
+//! # Think in the parent, act in the child
+//!
+//! `config.json` is compiled once, in the parent, into a [`plan::Plan`]: an ordered list of typed, fully resolved
+//! [`plan::Step`]s. The child runs steps. It does not parse, decide, format or allocate. So a plan can be printed
+//! (`rootlet plan`), compared in a test without privileges, reviewed (all that the child can do is one enum), and blamed:
+//! a step knows the property of config.json that it comes from, and an error names it.
+//!
+//! # Floors
+//!
+//! Imports go downwards only; `tests/floors.rs` reads them and fails otherwise.
+//!
+//! ```text
+//! command      one file per subcommand: arguments in, text and exit code out; no system calls
+//! container    lifecycle and state on disk; create.rs is the story
+//! init         the process that becomes the container: spawn, join, handshake, child
+//! property     one file per OCI property: spec -> steps; the ORDER table and compile()
+//! plan, spec   steps, their text, their advice; and config.json: its types, loading, the configs that are written
+//! host, error, log
+//!              what the caller and the kernel allow; what the user reads
+//! sys          system calls: the only unsafe code; no allocation, no formatting; errors are call + errno
+//! ```
+//!
+//! # Where to look
+//!
+//! - What happens when a container is created? [`container::create()`], top to bottom. Its mirror is `init/child.rs`, and
+//!   what they say to each other is drawn over `init/handshake.rs`.
+//! - In which order? [`property::ORDER`]. To add a property: one file in `property/`, one row there.
+//! - What does a step do? [`plan::Step::run`].
+//! - Why does an error say what it says? `plan/hint.rs`, a table.
+//! - What does a client of runc rely on? `command/mod.rs` and `log.rs`.
+//!
+//! # Invariants
+//!
+//! - **The user namespace comes first.** One clone3 makes it and all others, which it owns. Nothing setuid is called.
+//! - **A path inside the root is resolved once**, by openat2 with RESOLVE_IN_ROOT, and used by descriptor.
+//! - **What rootlet writes to /proc goes to procfs**, verified by its magic number.
+//! - **No code of the image runs, and nothing of it is loaded, before the final execve.**
+//! - **A limit is enforced or is an error**, never dropped in silence. What is done otherwise than asked is a
+//!   [`plan::Decision`]: printed by `plan`, kept in the state, refused under `--strict`.
+//! - **Whoever fails leaves nothing**: `Undo` in `create.rs` takes back in reverse what was made. A maker that is killed
+//!   takes its child with it, until the child is recorded and ready.
+//! - **Words that engines look for stand only for their cause** ([`error::Error`]).
+//! - Deliberately absent: a second process between caller and container, async, a closure in a plan, a helper program.
+//!
+//! # Decisions
+//!
+//! Each with the experiment behind it (Linux 6.18, two cores, ordinary user, unless it says otherwise).
+//!
+//! 1. **`mount(2)` on a descriptor's name, not fsmount.** A bind on `/proc/self/fd/N` of an openat2 target took 10 us, the
+//!    race-safe open_tree and move_mount 14; a tmpfs 17 against 33. /proc/self/fd is the current directory during set-up,
+//!    which also works when the host's tree is gone and when the image's /proc is not to be trusted.
+//! 2. **`mount_setattr(2)` for every change of flags.** It leaves what it does not name, so flags that are locked by a user
+//!    namespace need no merging and give no EPERM. It needs Linux 5.12. Access times of the host's mounts are always
+//!    locked: `noatime` on a bind gave EPERM here, so it is left out as a decision.
+//! 3. **cgroup2 over a bound /sys needs something in between.** The same file system on the same place is EBUSY (seen on
+//!    every start with a plain cgroup2 host), so a tmpfs without room is mounted first.
+//! 4. **Each side closes its copy of the other's socket.** Without it, a child whose maker was killed waited for ever: found
+//!    by `killed_at_any_moment_it_leaves_a_stopped_state_at_most`.
+//! 5. **A foreground `run` that is killed takes its container with it** (PDEATHSIG), and its id is free again. runc leaves
+//!    the container to nobody.
+//! 6. **A time namespace is unshared by the child** and entered by execve (Linux 6.1). clone3 would freeze its offsets
+//!    before they can be written.
+//! 7. **One piece of memory for the whole life of a command** (`sys/memory.rs`): musl's allocator made 46 system calls of a
+//!    start's 400.
+//! 8. **A sealed copy of the binary only where the container could write to it** (CVE-2019-5736, `init/seal.rs`). An
+//!    installed, root-owned rootlet under an ordinary user makes none.
+//! 9. **clap, but only of the named subcommand.** All of them cost 0.7 ms.
+//! 10. **Joining namespaces is done by a helper**, which clones the container's process as its sibling: the parent must stay
+//!     where its hooks belong, and a pid namespace is joined only by children.
+//! 11. **The config is read by types of our own**, owned and not borrowed: parsing takes a fiftieth of a start, and lifetimes
+//!     would run through every floor. oci-spec's types write, and `TryFrom<oci_spec::runtime::Spec>` takes them over.
+
 pub mod command;
 pub mod container;
 pub mod error;

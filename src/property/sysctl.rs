@@ -16,7 +16,11 @@ fn plan(planner: &mut Planner) -> Result<()> {
                 .because("it would change the host")
                 .remedy("leave it out, or set it on the host; for the host's name use \"hostname\"")
         })?;
-        if !planner.spec.has_new_namespace(namespace) && !(namespace == "user" && planner.has_new_user_namespace()) {
+        let has_own = match namespace {
+            "user" => planner.has_new_user_namespace(),
+            namespace => planner.spec.has_new_namespace(namespace),
+        };
+        if !has_own {
             return Err(planner
                 .error(format!("{key} needs a {namespace} namespace of the container's own"))
                 .remedy(format!("add {{\"type\": \"{namespace}\"}} to linux.namespaces")));

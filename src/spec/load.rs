@@ -142,7 +142,7 @@ mod tests {
     fn broken_json_is_named_by_line_and_column() {
         assert_eq!(
             complaint("{\n  \"ociVersion\": \"1.0.0\",,\n}"),
-            "config.json: line 2, column 26: not JSON: key must be a string"
+            "config.json: line 2, column 25: not JSON: key must be a string"
         );
     }
 

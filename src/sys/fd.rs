@@ -62,7 +62,6 @@ pub(super) fn own(raw: i64) -> OwnedFd {
 
 /// Lends a descriptor by its number.
 pub fn borrow<'a>(raw: RawFd) -> BorrowedFd<'a> {
-    debug_assert!(raw >= 0);
     // SAFETY: a number that is not open makes the calls it is given to fail with EBADF; no memory depends on it.
     unsafe { BorrowedFd::borrow_raw(raw) }
 }

@@ -305,7 +305,9 @@ pub fn finish(mut command: Command) -> Done {
     let mut child = loop {
         match command.spawn() {
             // Another test's fork has a copy of the binary open for writing, for a moment.
-            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::sleep(Duration::from_millis(5)),
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(Duration::from_millis(5))
+            }
             other => break other.unwrap(),
         }
     };

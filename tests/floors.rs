@@ -1,0 +1,131 @@
+//! The house keeps its floors: imports go downwards, `unsafe` stays at the bottom, the child neither formats nor collects.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Modules by floor, as the crate's documentation draws them.
+const FLOORS: [&[&str]; 7] =
+    [&["sys"], &["error", "host", "log"], &["spec", "plan"], &["property"], &["init"], &["container"], &["command"]];
+
+/// What the child runs.
+const CHILD: [&str; 13] = [
+    "init/child.rs",
+    "init/handshake.rs",
+    "init/join.rs",
+    "plan/step.rs",
+    "sys/copy.rs",
+    "sys/creds.rs",
+    "sys/fd.rs",
+    "sys/mount.rs",
+    "sys/namespace.rs",
+    "sys/net.rs",
+    "sys/sched.rs",
+    "sys/socket.rs",
+    "sys/tty.rs",
+];
+
+fn floor(module: &str) -> Option<usize> {
+    FLOORS.iter().position(|modules| modules.contains(&module))
+}
+
+fn sources() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut directories = vec![root.clone()];
+    let mut files = Vec::new();
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+                let text = fs::read_to_string(&path).unwrap();
+                // Tests stand at the end of a file, and may do what they like.
+                files.push((name, text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned()));
+            }
+        }
+    }
+    assert!(files.len() > 50, "the sources are found");
+    files
+}
+
+/// Lines without comments and without what stands in quotes.
+fn code(text: &str) -> impl Iterator<Item = (usize, String)> {
+    text.lines().enumerate().map(|(number, line)| {
+        let line = line.split("//").next().unwrap_or_default();
+        (number + 1, line.split('"').step_by(2).collect::<Vec<_>>().join("\"\""))
+    })
+}
+
+#[test]
+fn imports_go_downwards() {
+    for (name, text) in sources() {
+        let module = name.split(['/', '.']).next().unwrap();
+        let Some(own) = floor(module) else { continue };
+        for (number, line) in code(&text) {
+            for part in line.split("crate::").skip(1) {
+                let target = part.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap();
+                if target == module {
+                    continue;
+                }
+                let Some(other) = floor(target) else { continue };
+                assert!(other <= own, "{name}:{number}: {module} (floor {own}) imports {target} (floor {other})");
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_and_libc_stay_at_the_bottom() {
+    for (name, text) in sources() {
+        if name.starts_with("sys/") {
+            continue;
+        }
+        for (number, line) in code(&text) {
+            for word in ["unsafe ", "unsafe{", "libc::", " nix::"] {
+                assert!(!line.contains(word), "{name}:{number}: {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_child_neither_formats_nor_collects_nor_panics() {
+    let sources = sources();
+    for file in CHILD {
+        let (name, text) = sources.iter().find(|(name, _)| name == file).unwrap_or_else(|| panic!("{file} is gone"));
+        for (number, line) in code(text) {
+            for word in [
+                "format!",
+                "println!",
+                "print!",
+                "write!",
+                "vec!",
+                ".collect",
+                ".to_owned()",
+                ".to_string()",
+                ".clone()",
+                "String::",
+                "Vec::",
+                "Box::new",
+                "panic!",
+                "unwrap()",
+                "expect(",
+                "assert!",
+                "assert_eq!",
+            ] {
+                assert!(!line.contains(word), "{name}:{number}: {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    for (name, text) in sources() {
+        let first = text.lines().next().unwrap_or_default();
+        assert!(first.starts_with("//!") || name == "property/tests.rs", "{name} has no first line of documentation");
+    }
+}
