@@ -69,8 +69,8 @@
 //! 9. **clap, but only of the named subcommand.** All of them cost 0.7 ms.
 //! 10. **Joining namespaces is done by a helper**, which clones the container's process as its sibling: the parent must stay
 //!     where its hooks belong, and a pid namespace is joined only by children.
-//! 11. **The config is read by types of our own**, owned and not borrowed: parsing takes a fiftieth of a start, and lifetimes
-//!     would run through every floor. oci-spec's types write, and `TryFrom<oci_spec::runtime::Spec>` takes them over.
+//! 11. **The config is read by types of our own**, owned and not borrowed: some kilobytes are copied, once, and no lifetime
+//!     runs through the floors. oci-spec's types write, and `TryFrom<oci_spec::runtime::Spec>` takes them over.
 
 pub mod command;
 pub mod container;
