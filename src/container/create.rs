@@ -71,7 +71,7 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     let output = equipment.hook_output.as_ref().and_then(|output| output.try_clone().ok());
     let init = undo.init.insert(spawn(&plan, equipment)?);
     let reservation = undo.reservation.as_ref().ok_or_else(lost)?;
-    let state = undo.state.insert(describe(&spec, options, &plan, init.pid));
+    let state = undo.state.insert(describe(&spec, &host, options, &plan, init.pid));
     state.save(reservation)?;
     init.run_born_steps(&plan)?;
     let (terminal, tolerated) = follow(init, &plan, state, options, output)?;
@@ -123,7 +123,7 @@ fn follow(
     }
 }
 
-fn describe(spec: &Spec, options: &Options, plan: &Plan, pid: i32) -> State {
+fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, pid: i32) -> State {
     let bundle = &options.request.bundle;
     let rootfs = spec.root.as_ref().map_or(bundle.clone(), |root| bundle.join(&root.path));
     let last =
@@ -137,7 +137,7 @@ fn describe(spec: &Spec, options: &Options, plan: &Plan, pid: i32) -> State {
         rootfs,
         created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
         annotations: spec.annotations.clone(),
-        owner: crate::sys::creds::effective_uid(),
+        owner: host.uid,
         hooks: spec.hooks.clone(),
         has_own_pids: spec.has_new_namespace("pid"),
         is_attached: options.start == Start::Now,

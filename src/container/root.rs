@@ -44,28 +44,33 @@ impl Root {
             Error::from_io(message, error)
                 .remedy("name one that you may write to with --root DIR, or set XDG_RUNTIME_DIR")
         };
-        if !self.path.is_dir() {
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&self.path)
-                .map_err(|error| failed(&error))?;
-            if !self.explicit {
-                // The XDG specification lets files be cleaned away unless they are sticky.
-                std::fs::set_permissions(&self.path, std::fs::Permissions::from_mode(0o1700))
-                    .map_err(|error| failed(&error))?;
-            }
+        match std::fs::symlink_metadata(&self.path) {
+            Ok(metadata) => return self.check_owner(&metadata),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(&error)),
+            Err(_) => {}
         }
-        self.check_owner()
-    }
-
-    /// A default directory must be one's own. One that the user names may be shared, as /tmp is: each state in it is 0700.
-    fn check_owner(&self) -> Result<()> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(|error| failed(&error))?;
         if self.explicit {
             return Ok(());
         }
-        let metadata = std::fs::symlink_metadata(&self.path)
-            .map_err(|error| Error::from_io(format!("state directory {}", self.path.display()), &error))?;
+        // The XDG specification lets files be cleaned away unless they are sticky.
+        std::fs::set_permissions(&self.path, std::fs::Permissions::from_mode(0o1700))
+            .map_err(|error| failed(&error))?;
+        self.check()
+    }
+
+    fn check(&self) -> Result<()> {
+        let metadata = std::fs::symlink_metadata(&self.path);
+        self.check_owner(
+            &metadata.map_err(|error| Error::from_io(format!("state directory {}", self.path.display()), &error))?,
+        )
+    }
+
+    /// A default directory must be one's own. One that the user names may be shared, as /tmp is: each state in it is 0700.
+    fn check_owner(&self, metadata: &std::fs::Metadata) -> Result<()> {
+        if self.explicit {
+            return Ok(());
+        }
         if metadata.uid() == creds::effective_uid() && metadata.is_dir() && metadata.mode() & 0o022 == 0 {
             return Ok(());
         }
@@ -80,7 +85,7 @@ impl Root {
         let directory = self.path.join(id);
         match directory.symlink_metadata() {
             Ok(metadata) if metadata.is_dir() => {
-                self.check_owner()?;
+                self.check()?;
                 Container::load(id, directory, &metadata)
             }
             _ => Err(Error::new(format!("container does not exist: {id:?}"))
@@ -97,7 +102,7 @@ impl Root {
                 Error::from_io(format!("cannot read {}", self.path.display()), &error).remedy("correct --root")
             })?,
         };
-        self.check_owner()?;
+        self.check()?;
         let mut ids: Vec<String> = entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
             .filter(|id| check_id(id).is_ok())
@@ -117,8 +122,14 @@ impl Root {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return self.reclaim(id, directory),
             Err(error) => return Err(failed(&error).remedy("name a directory that you may write to with --root DIR")),
         }
-        let lock = lock(&directory)?.ok_or_else(|| already_exists(id))?;
-        Ok(Reservation { directory, lock })
+        match lock(&directory) {
+            Ok(Some(lock)) => Ok(Reservation { directory, lock }),
+            Ok(None) => Err(already_exists(id)),
+            Err(error) => {
+                let _ = std::fs::remove_dir(&directory);
+                Err(error)
+            }
+        }
     }
 
     /// An id whose maker was killed before the container ran is free again.

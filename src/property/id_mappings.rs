@@ -54,15 +54,18 @@ fn plan(planner: &mut Planner) -> Result<()> {
     } else {
         planner.step_in(Phase::Born, maps);
     }
-    let user = &planner.spec.process().user;
-    let (uid, gid) = (inside(uids, user.uid), inside(gids, user.gid));
+    let (uid, gid) = sets_up_as(planner);
     planner.step(Step::BecomeId { uid, gid, may_set_groups: !single });
     Ok(())
 }
 
-/// The id that sets the container up: its root, or the program's user where root is not mapped.
-fn inside(mappings: &[IdMapping], program: u32) -> u32 {
-    if is_mapped(mappings, 0) { 0 } else { program }
+/// The ids that set the container up: its root, or the program's user where root is not mapped.
+pub fn sets_up_as(planner: &Planner) -> (u32, u32) {
+    let (linux, user) = (planner.spec.linux(), &planner.spec.process().user);
+    // Without mappings, root is the caller.
+    let choose =
+        |mappings: &[IdMapping], program| if mappings.is_empty() || is_mapped(mappings, 0) { 0 } else { program };
+    (choose(&linux.uid_mappings, user.uid), choose(&linux.gid_mappings, user.gid))
 }
 
 /// True if an id of the container is mapped.

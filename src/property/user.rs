@@ -33,6 +33,10 @@ fn plan(planner: &mut Planner) -> Result<()> {
         planner.current.property = PROPERTY.path;
     }
     let groups = may_set_groups.then(|| user.additional_gids.0.clone().into_boxed_slice());
+    let is_that_user = planner.has_new_user_namespace() && id_mappings::sets_up_as(planner) == (user.uid, user.gid);
+    if is_that_user && groups.is_none() && user.umask.is_none() {
+        return Ok(());
+    }
     planner.step(Step::BecomeUser { uid: user.uid, gid: user.gid, groups, umask: user.umask });
     Ok(())
 }

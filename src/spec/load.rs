@@ -8,6 +8,9 @@ use std::path::Path;
 /// A config larger than this is refused; real ones have some kilobytes.
 const LARGEST: u64 = 16 << 20;
 
+/// Most fit into this, and are read at once.
+const USUAL: usize = 16 << 10;
+
 /// A config, and the keys in it that the specification does not have.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
@@ -30,7 +33,7 @@ pub fn load(bundle: &Path) -> Result<Loaded> {
             _ => error_text,
         }
     };
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(USUAL);
     let file = std::fs::File::open(&path).map_err(|error| unreadable(&error))?;
     file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
     if bytes.len() as u64 > LARGEST {

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod container;
+mod faults;
 mod hooks;
 mod lifecycle;
 mod plan;

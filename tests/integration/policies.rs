@@ -192,7 +192,7 @@ fn a_full_keyring_quota_is_survived() {
     if most > 1000 {
         return skip("kernel.keys.maxkeys is too large to be filled here");
     }
-    let sandbox = Sandbox::ordinary();
+    let sandbox = Sandbox::stranger();
     sandbox.sh("sleep 1000");
     let bundle = sandbox.bundle();
     let mut survivors = 0;

@@ -91,6 +91,11 @@ impl Sandbox {
         Sandbox::new(uid, &["spec"])
     }
 
+    /// For another ordinary user, whose quotas are nobody else's.
+    pub fn stranger() -> Sandbox {
+        Sandbox::new(ORDINARY + 1, &["spec"])
+    }
+
     /// For root, with the config of `rootlet spec --rootless=false`; `None` (and a reason) for others.
     pub fn root() -> Option<Sandbox> {
         if !is_root() {
