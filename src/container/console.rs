@@ -5,10 +5,10 @@ use super::run;
 use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::plan::Plan;
-use crate::sys::process::Ended;
+use crate::sys::process::{Ended, wait_readable};
 use crate::sys::tty::{self, Raw};
 use crate::sys::{Errno, fd, signal};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Refuses a terminal that nobody would get, and a socket without a terminal to send.
 pub fn check(plan: &Plan, options: &Options) -> Result<()> {
@@ -27,7 +27,8 @@ pub fn check(plan: &Plan, options: &Options) -> Result<()> {
 
 /// The caller's terminal and the container's, joined.
 pub struct Relay {
-    master: OwnedFd,
+    // Closed when the caller's terminal is gone: then the kernel hangs the container's up, too.
+    master: Option<OwnedFd>,
     signals: OwnedFd,
     // Restores the caller's terminal on every way out.
     raw: Raw,
@@ -37,31 +38,31 @@ impl Relay {
     /// Takes the caller's terminal over.
     pub fn new(master: OwnedFd) -> Result<Relay> {
         let system = |error| Error::from_call("terminal", error);
-        let relay =
-            Relay { master, signals: signal::open_queue().map_err(system)?, raw: Raw::enter().map_err(system)? };
+        let relay = Relay {
+            master: Some(master),
+            signals: signal::open_queue().map_err(system)?,
+            raw: Raw::enter().map_err(system)?,
+        };
         relay.resize();
         Ok(relay)
     }
 
     fn resize(&self) {
-        if let Ok(size) = tty::size(tty::standard_input()) {
-            let _ = tty::set_size(self.master.as_fd(), size);
+        if let (Some(master), Ok(size)) = (&self.master, tty::size(tty::standard_input())) {
+            let _ = tty::set_size(master.as_fd(), size);
         }
     }
 
     /// Relays until the first process has ended.
-    pub fn attend(self, init: &Init) -> Result<Ended> {
-        let (mut listens, mut speaks) = (true, true);
+    pub fn attend(mut self, init: &Init) -> Result<Ended> {
         loop {
-            let sources =
-                [Some(self.signals.as_fd()), listens.then(tty::standard_input), speaks.then(|| self.master.as_fd())];
-            let [signaled, typed, printed] =
+            let typing = self.master.is_some().then(tty::standard_input);
+            let sources = [Some(self.signals.as_fd()), self.master.as_ref().map(AsFd::as_fd), typing];
+            let [signaled, printed, typed] =
                 tty::wait_for_any(sources).map_err(|error| Error::from_call("terminal", error))?;
-            if printed {
-                speaks = self.print();
-            }
-            if typed {
-                listens = self.type_in();
+            let goes_on = (!printed || self.print()) && (!typed || self.type_in());
+            if !goes_on {
+                self.master = None;
             }
             while let Some(number) = signaled.then(|| signal::take(&self.signals)).flatten() {
                 if number == signal::SIGWINCH {
@@ -75,29 +76,28 @@ impl Relay {
         }
     }
 
-    /// Copies what the container has printed; false at its end.
+    /// Copies what the container has printed; false when nobody prints or reads any more.
     fn print(&self) -> bool {
-        let mut buffer = [0; 16384];
-        match fd::read(self.master.as_fd(), &mut buffer) {
-            Ok(length) => {
-                length > 0 && fd::write_all(tty::standard_output(), buffer.get(..length).unwrap_or_default()).is_ok()
-            }
-            Err(error) => error.errno == Errno::EINTR || error.errno == Errno::EAGAIN,
-        }
+        self.master.as_ref().is_some_and(|master| copy(master.as_fd(), tty::standard_output()))
+    }
+
+    /// Copies what the user has typed; false when the caller's terminal is gone.
+    fn type_in(&self) -> bool {
+        self.master.as_ref().is_some_and(|master| copy(tty::standard_input(), master.as_fd()))
     }
 
     /// What was printed just before the end.
     fn print_rest(&self) {
-        while crate::sys::process::wait_readable(self.master.as_fd(), 0).unwrap_or(false) && self.print() {}
+        let Some(master) = &self.master else { return };
+        while wait_readable(master.as_fd(), 0).unwrap_or(false) && self.print() {}
     }
+}
 
-    fn type_in(&self) -> bool {
-        let mut buffer = [0; 4096];
-        match fd::read(tty::standard_input(), &mut buffer) {
-            Ok(length) => {
-                length > 0 && fd::write_all(self.master.as_fd(), buffer.get(..length).unwrap_or_default()).is_ok()
-            }
-            Err(error) => error.errno == Errno::EINTR || error.errno == Errno::EAGAIN,
-        }
+/// Copies what can be read; false at an end.
+fn copy(from: BorrowedFd, to: BorrowedFd) -> bool {
+    let mut buffer = [0; 16384];
+    match fd::read(from, &mut buffer) {
+        Ok(length) => length > 0 && fd::write_all(to, buffer.get(..length).unwrap_or_default()).is_ok(),
+        Err(error) => matches!(error.errno, Errno::EINTR | Errno::EAGAIN),
     }
 }

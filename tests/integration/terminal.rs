@@ -71,6 +71,20 @@ fn the_interrupt_character_goes_inside() {
 }
 
 #[test]
+fn a_terminal_that_goes_away_ends_the_container() {
+    if Command::new("tmux").arg("-V").output().is_err() {
+        return skip("tmux is not installed");
+    }
+    let sandbox = interactive();
+    sandbox.edit(|config| config["process"]["args"] = json!(["cat"]));
+    let tmux = Tmux::start(&sandbox);
+    eventually("it runs", || sandbox.rootlet(&["list"]).out.contains("running"));
+    tmux.call(&["kill-server"]);
+    eventually("it is gone", || sandbox.rootlet(&["list", "-q"]).out.is_empty());
+    sandbox.is_clean();
+}
+
+#[test]
 fn without_a_terminal_the_error_says_what_to_change() {
     let sandbox = interactive();
     sandbox.run().fails(&[
@@ -145,6 +159,18 @@ fn a_console_socket_gets_the_master() {
 struct Tmux(std::path::PathBuf);
 
 impl Tmux {
+    /// A session of 100x30 that runs the sandbox's container.
+    fn start(sandbox: &Sandbox) -> Tmux {
+        let tmux = Tmux(sandbox.path().join("tmux.sock"));
+        let script =
+            sandbox.script("run", &format!("exec {} run -b {} box", binary().display(), sandbox.bundle().display()));
+        let xdg = format!("XDG_RUNTIME_DIR={}", sandbox.path().join("xdg").display());
+        let become_user = format!("setpriv --reuid {0} --regid {0} --clear-groups env {xdg} {script}", sandbox.uid());
+        let command = if crate::sandbox::is_root() { become_user } else { format!("env {xdg} {script}") };
+        tmux.call(&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", &command]);
+        tmux
+    }
+
     fn call(&self, arguments: &[&str]) -> String {
         let output = Command::new("tmux").arg("-S").arg(&self.0).args(arguments).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
@@ -173,13 +199,7 @@ fn in_tmux_the_window_size_follows_and_jobs_are_controlled() {
     }
     let sandbox = interactive();
     sandbox.edit(|config| config["process"]["args"] = json!(["sh"]));
-    let tmux = Tmux(sandbox.path().join("tmux.sock"));
-    let script =
-        sandbox.script("run", &format!("exec {} run -b {} box", binary().display(), sandbox.bundle().display()));
-    let xdg = format!("XDG_RUNTIME_DIR={}", sandbox.path().join("xdg").display());
-    let become_user = format!("setpriv --reuid {0} --regid {0} --clear-groups env {xdg} {script}", sandbox.uid());
-    let command = if crate::sandbox::is_root() { become_user } else { format!("env {xdg} {script}") };
-    tmux.call(&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", &command]);
+    let tmux = Tmux::start(&sandbox);
     eventually("a prompt", || tmux.shows("#"));
     tmux.type_line("stty size");
     eventually("the size", || tmux.shows("30 100"));
