@@ -86,7 +86,8 @@ impl Root {
         match directory.symlink_metadata() {
             Ok(metadata) if metadata.is_dir() => {
                 self.check()?;
-                Container::load(id, directory, &metadata)
+                check_state(id, &metadata)?;
+                Container::load(id, directory)
             }
             _ => Err(Error::new(format!("container does not exist: {id:?}"))
                 .because(format!("{} has no such state", self.path.display()))
@@ -108,7 +109,7 @@ impl Root {
             .filter(|id| check_id(id).is_ok())
             .collect();
         ids.sort();
-        Ok(ids.iter().filter_map(|id| self.find(id).ok().filter(|container| container.is_ours())).collect())
+        Ok(ids.iter().filter_map(|id| self.find(id).ok()).collect())
     }
 
     /// Takes an id for a new container: its directory, and the lock on it.
@@ -136,7 +137,7 @@ impl Root {
     fn reclaim(&self, id: &str, directory: PathBuf) -> Result<Reservation> {
         let container = self.find(id)?;
         let lock = lock(&directory)?.ok_or_else(|| already_exists(id))?;
-        if !container.is_ours() || !container.is_abandoned() {
+        if !container.is_abandoned() {
             return Err(already_exists(id));
         }
         container.forget_files()?;
@@ -179,6 +180,16 @@ pub fn wait_for_lock(directory: &Path) -> Result<Option<OwnedFd>> {
 fn open(directory: &Path) -> crate::sys::Result<OwnedFd> {
     let path = CString::new(directory.as_os_str().as_bytes()).unwrap_or_default();
     fd::open(&path, fd::O_RDONLY | fd::O_DIRECTORY | fd::O_NOFOLLOW, 0)
+}
+
+/// A state says which processes are killed and which hooks are run, so nobody else may have written it.
+fn check_state(id: &str, metadata: &std::fs::Metadata) -> Result<()> {
+    if metadata.uid() == creds::effective_uid() && metadata.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(Error::new(format!("container {id:?} is not yours"))
+        .because(format!("its state belongs to uid {} with mode {:o}", metadata.uid(), metadata.mode() & 0o7777))
+        .remedy("run this command as that user, or name your own --root"))
 }
 
 /// runc's rule for ids, and a length that a file name can have.

@@ -4,13 +4,12 @@ use super::root::Reservation;
 use crate::error::{Error, Result};
 use crate::plan::Decision;
 use crate::spec::{Hooks, Map};
-use crate::sys::{creds, process};
+use crate::sys::process;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::fs::Metadata;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// `state.json`.
@@ -81,35 +80,25 @@ pub struct Container {
     pub directory: PathBuf,
     /// `None`: its maker was killed before the state was written.
     pub state: Option<State>,
-    owner: u32,
 }
 
 impl Container {
     /// A container that the caller has just made.
     pub fn new(directory: PathBuf, state: State) -> Container {
-        Container { id: state.id.clone(), directory, owner: state.owner, state: Some(state) }
+        Container { id: state.id.clone(), directory, state: Some(state) }
     }
 
     /// Reads a container's state.
-    pub fn load(id: &str, directory: PathBuf, metadata: &Metadata) -> Result<Container> {
+    pub fn load(id: &str, directory: PathBuf) -> Result<Container> {
         let state = match std::fs::read(directory.join("state.json")) {
             Ok(text) => Some(serde_json::from_slice(&text).map_err(|error| {
                 Error::new(format!("{}/state.json is damaged: {error}", directory.display()))
                     .remedy(format!("remove the container with `rootlet delete --force {id}`"))
             })?),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => {
-                return Err(Error::from_io(format!("cannot read the state of {id:?}"), &error)
-                    .because(format!("it belongs to uid {}", metadata.uid()))
-                    .remedy("run this command as that user, or name your own --root"));
-            }
+            Err(error) => return Err(Error::from_io(format!("cannot read the state of {id:?}"), &error)),
         };
-        Ok(Container { id: id.to_owned(), directory, state, owner: metadata.uid() })
-    }
-
-    /// True if the caller owns the state.
-    pub fn is_ours(&self) -> bool {
-        self.owner == creds::effective_uid()
+        Ok(Container { id: id.to_owned(), directory, state })
     }
 
     /// What it does.

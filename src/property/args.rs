@@ -51,7 +51,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     planner.current.property = PROPERTY.path;
     let name = process.args.first().map_or("", String::as_str);
     let candidates = candidates(planner, name)?;
-    planner.step(Step::CloseDescriptors { first: 3 + planner.request.preserved_descriptors });
+    planner.step(Step::CloseDescriptors { first: planner.request.preserved_descriptors.saturating_add(3) });
     planner.step(Step::Execute {
         candidates,
         arguments: Strings::new(arguments),

@@ -429,3 +429,18 @@ impl TryFrom<oci_spec::runtime::Spec> for Spec {
         Ok(load::parse(&text)?.spec)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_of_oci_spec_is_taken_over() {
+        let theirs = oci_spec::runtime::Spec::rootless(1000, 1001);
+        let ours = Spec::try_from(theirs.clone()).unwrap();
+        assert_eq!(ours.mounts.len(), theirs.mounts().as_ref().unwrap().len());
+        assert_eq!(ours.linux().gid_mappings.first().map(|mapping| mapping.host_id), Some(1001));
+        assert_eq!(ours.process().args.first(), theirs.process().as_ref().unwrap().args().as_ref().unwrap().first());
+        assert!(ours.has_new_namespace("user") && !ours.has_new_namespace("network"));
+    }
+}

@@ -235,6 +235,30 @@ fn ids_that_are_reused_are_not_hit() {
 }
 
 #[test]
+fn a_state_that_somebody_else_has_written_is_not_believed() {
+    if !is_root() {
+        return skip("needs root to be two users");
+    }
+    // A shared --root, as /tmp is: another user's state would have us kill a process of ours, and run a hook.
+    let (sandbox, attacker) = (Sandbox::ordinary(), Sandbox::stranger());
+    let shared = sandbox.mkdir("shared", 0o1777);
+    let trap = shared.join("box");
+    fs::create_dir(&trap).unwrap();
+    let state = json!({"ociVersion": "1.0.0", "id": "box", "pid": std::process::id(), "startTime": 0, "bundle": "/", "rootfs": "/", "created": "",
+        "owner": 0, "hasOwnPids": true, "isAttached": false, "hooks": {"poststop": [{"path": "/bin/touch", "args": ["touch", sandbox.path().join("xdg/hooked")]}]}});
+    fs::write(trap.join("state.json"), state.to_string()).unwrap();
+    std::os::unix::fs::chown(&trap, Some(attacker.uid()), None).unwrap();
+    let root = shared.to_str().unwrap();
+    for command in [&["state", "box"][..], &["kill", "box"], &["delete", "--force", "box"], &["start", "box"]] {
+        sandbox.rootlet(&[&["--root", root], command].concat()).fails(&["is not yours"]);
+    }
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["--root", root, "create", "-b", bundle.to_str().unwrap(), "box"]).fails(&["is not yours"]);
+    assert_eq!(sandbox.rootlet(&["--root", root, "list", "-q"]).ok().out, "");
+    assert!(!sandbox.path().join("xdg/hooked").exists());
+}
+
+#[test]
 fn a_setuid_rootlet_refuses_to_work() {
     if !is_root() {
         return skip("needs root to make a setuid binary");
