@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 7] =
     [&["sys"], &["error", "host", "log"], &["spec", "plan"], &["property"], &["init"], &["container"], &["command"]];
 
 /// What the child runs.
-const CHILD: [&str; 13] = [
+const CHILD: [&str; 14] = [
     "init/child.rs",
     "init/handshake.rs",
     "init/join.rs",
@@ -21,6 +21,7 @@ const CHILD: [&str; 13] = [
     "sys/mount.rs",
     "sys/namespace.rs",
     "sys/net.rs",
+    "sys/resolve.rs",
     "sys/sched.rs",
     "sys/socket.rs",
     "sys/tty.rs",

@@ -7,7 +7,7 @@ use crate::sys::namespace as ns;
 use crate::sys::process::Strings;
 use crate::sys::sched::{self, Limit, Scheduling};
 use crate::sys::tty::{self, Size};
-use crate::sys::{Call, Errno, Error, Result, copy, creds, mount, net, process};
+use crate::sys::{Call, Errno, Error, Result, copy, creds, mount, net, process, resolve};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -27,7 +27,7 @@ pub struct Slots {
     /// The program's side of the container's terminal.
     pub terminal: Option<OwnedFd>,
     /// The directory in which a node or link was made last.
-    pub directory: Option<(fd::Path, OwnedFd)>,
+    pub directory: Option<(resolve::Path, OwnedFd)>,
     /// Which candidate of `FindExecutable` there is.
     pub executable: usize,
     /// `HOME=...` from the container's passwd.
@@ -217,18 +217,18 @@ impl Step {
                 let place = make_outside_proc(slots.root()?, target)?;
                 let before = fd::open_at(place.as_fd(), c".", fd::O_RDONLY | fd::O_DIRECTORY, 0)?;
                 mount::mount(c"tmpfs", &place, c"tmpfs", *flags, data.as_deref())?;
-                let after = fd::open_in_root(slots.root()?, target, fd::O_RDONLY | fd::O_DIRECTORY)?;
+                let after = resolve::open_in_root(slots.root()?, target, fd::O_RDONLY | fd::O_DIRECTORY)?;
                 copy::tree(before.as_fd(), after.as_fd())
             }
             Step::Bind { source, target, recursive, over_proc } => {
                 bind(slots.root()?, source, target, *recursive, *over_proc)
             }
             Step::SetMountAttributes { target, set, clear, propagation, recursive } => {
-                let target = fd::open_in_root(slots.root()?, target, fd::O_PATH)?;
+                let target = resolve::open_in_root(slots.root()?, target, fd::O_PATH)?;
                 mount::set_attributes(target.as_fd(), *set, *clear, *propagation, *recursive)
             }
             Step::Remount { target, flags, data } => {
-                let target = fd::open_in_root(slots.root()?, target, fd::O_PATH)?;
+                let target = resolve::open_in_root(slots.root()?, target, fd::O_PATH)?;
                 mount::remount(&target, *flags, data.as_deref())
             }
             Step::MakeNode { path, mode, major, minor, uid, gid } => {
@@ -290,7 +290,7 @@ impl Step {
             }
             Step::Chdir { path } => {
                 // CVE-2024-21626: a directory outside the root, reached by /proc/self/fd/N, is never entered.
-                let directory = fd::make_in_root(slots.root()?, path, Kind::Directory)?;
+                let directory = resolve::make_in_root(slots.root()?, path, Kind::Directory)?;
                 fd::chdir(directory.as_fd())
             }
             Step::FindHome { uid } => {
@@ -314,17 +314,17 @@ impl Step {
 
 /// CVE-2019-19921: an image must not choose by a symlink where its /proc or /sys is.
 fn make_real_directory(root: BorrowedFd, path: &CStr) -> Result<OwnedFd> {
-    match fd::open_in_root_no_symlinks(root, path, fd::O_PATH | fd::O_DIRECTORY) {
-        Err(Error { errno: Errno::ENOENT, .. }) => fd::make_in_root(root, path, Kind::Directory).map(drop),
+    match resolve::open_in_root_no_symlinks(root, path, fd::O_PATH | fd::O_DIRECTORY) {
+        Err(Error { errno: Errno::ENOENT, .. }) => resolve::make_in_root(root, path, Kind::Directory).map(drop),
         Err(error) => Err(error),
         Ok(directory) => return Ok(directory),
     }?;
-    fd::open_in_root_no_symlinks(root, path, fd::O_PATH | fd::O_DIRECTORY)
+    resolve::open_in_root_no_symlinks(root, path, fd::O_PATH | fd::O_DIRECTORY)
 }
 
 /// A directory to mount on that is not in procfs, whatever the image's symlinks say.
 fn make_outside_proc(root: BorrowedFd, path: &CStr) -> Result<OwnedFd> {
-    let target = fd::make_in_root(root, path, Kind::Directory)?;
+    let target = resolve::make_in_root(root, path, Kind::Directory)?;
     refuse_proc(&target).map(|()| target)
 }
 
@@ -337,11 +337,11 @@ fn refuse_proc(target: &OwnedFd) -> Result<()> {
 }
 
 fn bind(root: BorrowedFd, source: &CStr, target: &CStr, recursive: bool, over_proc: bool) -> Result<()> {
-    let place = match fd::open_in_root(root, target, fd::O_PATH) {
+    let place = match resolve::open_in_root(root, target, fd::O_PATH) {
         Err(Error { errno: Errno::ENOENT, .. }) => {
             let source = fd::open(source, fd::O_PATH, 0)?;
             let kind = if fd::status(source.as_fd())?.kind() == Kind::Directory { Kind::Directory } else { Kind::File };
-            fd::make_in_root(root, target, kind)
+            resolve::make_in_root(root, target, kind)
         }
         other => other,
     }?;
@@ -354,9 +354,9 @@ fn bind(root: BorrowedFd, source: &CStr, target: &CStr, recursive: bool, over_pr
 /// The directory that holds `path`, made if it is missing, and the name in it. The last directory stays open: devices
 /// and links are made one after the other in /dev.
 fn directory_of<'a, 'b>(slots: &'b mut Slots, path: &'a CStr) -> Result<(BorrowedFd<'b>, &'a CStr)> {
-    let (parent, name) = fd::split(path)?;
+    let (parent, name) = resolve::split(path)?;
     if slots.directory.as_ref().is_none_or(|(known, _)| *known != parent) {
-        let directory = fd::make_in_root(slots.root()?, parent.as_cstr(), Kind::Directory)?;
+        let directory = resolve::make_in_root(slots.root()?, parent.as_cstr(), Kind::Directory)?;
         slots.directory = Some((parent, directory));
     }
     let directory = slots.directory.as_ref().map(|(_, directory)| directory.as_fd());
@@ -380,12 +380,12 @@ fn bind_node(slots: &mut Slots, source: &CStr, path: &CStr) -> Result<()> {
         other => other?,
     }
     // Never through a symlink of the image's (CVE-2026-41579: /dev/null -> elsewhere).
-    let place = fd::open_in_root_no_symlinks(directory, name, fd::O_PATH)?;
+    let place = resolve::open_in_root_no_symlinks(directory, name, fd::O_PATH)?;
     mount::bind(source, &place, false)
 }
 
 fn open_terminal(slots: &mut Slots, size: Option<Size>, owner: u32) -> Result<()> {
-    let devpts = fd::open_in_root(slots.root()?, c"/dev/pts", fd::O_PATH | fd::O_DIRECTORY)?;
+    let devpts = resolve::open_in_root(slots.root()?, c"/dev/pts", fd::O_PATH | fd::O_DIRECTORY)?;
     let pty = tty::open_pty(devpts.as_fd())?;
     if let Some(size) = size {
         tty::set_size(pty.slave.as_fd(), size)?;
@@ -398,7 +398,7 @@ fn open_terminal(slots: &mut Slots, size: Option<Size>, owner: u32) -> Result<()
         Err(Error { errno: Errno::EEXIST, .. }) => {}
         other => other?,
     }
-    let place = fd::open_in_root_no_symlinks(dev, console, fd::O_PATH)?;
+    let place = resolve::open_in_root_no_symlinks(dev, console, fd::O_PATH)?;
     mount::bind_fd(&pty.slave, &place, false)?;
     (slots.terminal_master, slots.terminal) = (Some(pty.master), Some(pty.slave));
     Ok(())
@@ -415,7 +415,7 @@ fn run_hook(program: &Program, slots: &Slots) -> Result<()> {
 }
 
 fn mask(slots: &mut Slots, path: &CStr) -> Result<()> {
-    let target = match fd::open_in_root(slots.root()?, path, fd::O_PATH) {
+    let target = match resolve::open_in_root(slots.root()?, path, fd::O_PATH) {
         // runtime-spec, masked paths: one that does not exist hides nothing.
         Err(Error { errno: Errno::ENOENT | Errno::ENOTDIR, .. }) => return Ok(()),
         other => other?,
@@ -428,7 +428,7 @@ fn mask(slots: &mut Slots, path: &CStr) -> Result<()> {
         Some(mask) => mount::bind_fd(mask, &target, false),
         None => {
             mount::mount(c"tmpfs", &target, c"tmpfs", mount::MS_RDONLY, Some(c"size=0k"))?;
-            slots.mask = Some(fd::open_in_root(slots.root()?, path, fd::O_PATH | fd::O_DIRECTORY)?);
+            slots.mask = Some(resolve::open_in_root(slots.root()?, path, fd::O_PATH | fd::O_DIRECTORY)?);
             Ok(())
         }
     }
@@ -436,7 +436,7 @@ fn mask(slots: &mut Slots, path: &CStr) -> Result<()> {
 
 /// CVE-2025-31133: /dev/null of the image may be something else.
 fn open_null(root: BorrowedFd) -> Result<OwnedFd> {
-    let null = fd::open_in_root_no_symlinks(root, c"/dev/null", fd::O_PATH)?;
+    let null = resolve::open_in_root_no_symlinks(root, c"/dev/null", fd::O_PATH)?;
     match fd::status(null.as_fd())? {
         status if status.is_char_device(1, 3) => Ok(null),
         _ => Err(Error::new(Call::Fstat, Errno::ENODEV)),
@@ -444,12 +444,12 @@ fn open_null(root: BorrowedFd) -> Result<OwnedFd> {
 }
 
 fn make_readonly(root: BorrowedFd, path: &CStr) -> Result<()> {
-    let place = match fd::open_in_root(root, path, fd::O_PATH) {
+    let place = match resolve::open_in_root(root, path, fd::O_PATH) {
         Err(Error { errno: Errno::ENOENT | Errno::ENOTDIR, .. }) => return Ok(()),
         other => other?,
     };
     mount::bind_fd(&place, &place, true)?;
-    let mounted = fd::open_in_root(root, path, fd::O_PATH)?;
+    let mounted = resolve::open_in_root(root, path, fd::O_PATH)?;
     mount::set_attributes(mounted.as_fd(), mount::MOUNT_ATTR_RDONLY, 0, 0, true)
 }
 
@@ -464,7 +464,7 @@ fn find_home(uid: u32, root: BorrowedFd) -> Option<Home> {
         }
     };
     set([&mut text, b""]);
-    let passwd = fd::open_in_root(root, c"/etc/passwd", fd::O_RDONLY).ok();
+    let passwd = resolve::open_in_root(root, c"/etc/passwd", fd::O_RDONLY).ok();
     let mut buffer = [0u8; 2048];
     let mut line = [0u8; 1024];
     let mut length = 0;

@@ -12,6 +12,7 @@ pub mod mount;
 pub mod namespace;
 pub mod net;
 pub mod process;
+pub mod resolve;
 pub mod sched;
 pub mod signal;
 pub mod socket;

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
 
 #[test]
 fn the_exit_code_is_the_programs() {
@@ -20,11 +19,7 @@ fn the_exit_code_is_the_programs() {
 fn a_signal_is_128_and_its_number() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("trap 'exit 99' TERM; echo ready; while :; do sleep 0.1; done");
-    let bundle = sandbox.bundle();
-    let mut run =
-        sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut ready = [0; 6];
-    run.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+    let mut run = sandbox.run_until_ready();
     sandbox.rootlet(&["kill", "box", "KILL"]).ok();
     assert_eq!(wait(&mut run), 137);
     sandbox.is_clean();
@@ -34,11 +29,7 @@ fn a_signal_is_128_and_its_number() {
 fn a_foreground_run_passes_signals_on() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("trap 'exit 99' TERM; echo ready; while :; do sleep 0.1; done");
-    let bundle = sandbox.bundle();
-    let mut run =
-        sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut ready = [0; 6];
-    run.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+    let mut run = sandbox.run_until_ready();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(run.id() as i32), nix::sys::signal::SIGTERM).unwrap();
     assert_eq!(wait(&mut run), 99);
     sandbox.is_clean();
@@ -214,14 +205,11 @@ fn the_log_has_one_json_object_after_a_failure() {
 fn a_container_whose_maker_is_killed_ends_and_its_id_is_free() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("echo ready; sleep 1000");
-    let bundle = sandbox.bundle();
-    let mut run =
-        sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut ready = [0; 6];
-    run.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+    let mut run = sandbox.run_until_ready();
     run.kill().unwrap();
     run.wait().unwrap();
     eventually("the container ends, too", || sandbox.status("box") == "stopped");
+    let bundle = sandbox.bundle();
     sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
     sandbox
         .rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"])

@@ -247,6 +247,17 @@ impl Sandbox {
         self.rootlet(&[flags, &["run", "--bundle", bundle.to_str().unwrap(), "box"]].concat())
     }
 
+    /// Starts a foreground run whose program says `ready`, and returns when it has.
+    pub fn run_until_ready(&self) -> Child {
+        let bundle = self.bundle();
+        let mut command = self.command(&["run", "-b", bundle.to_str().unwrap(), "box"]);
+        let mut run = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut ready = [0; 6];
+        run.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+        assert_eq!(&ready, b"ready\n");
+        run
+    }
+
     /// What a script prints in the container.
     #[track_caller]
     pub fn output(&self, script: &str) -> String {
