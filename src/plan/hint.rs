@@ -189,6 +189,13 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
         (Step::SetOomScoreAdj { .. }, _, Errno::EACCES | Errno::EPERM) => {
             ("the value may only be raised", "raise process.oomScoreAdj")
         }
+        (Step::JoinKeyring { .. }, _, Errno::EDQUOT) => (
+            "you have as many keys as kernel.keys.maxkeys allows",
+            "give --no-new-keyring, or end containers that you do not need",
+        ),
+        (Step::JoinKeyring { .. }, _, _) => {
+            ("this kernel, or an outer container's seccomp filter, allows no keyrings", "give --no-new-keyring")
+        }
         (Step::SetTimeOffsets { .. }, _, Errno::EINVAL) => {
             ("this kernel has no time namespaces", "leave linux.timeOffsets and the time namespace out")
         }
