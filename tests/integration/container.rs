@@ -107,6 +107,26 @@ fn namespaces_are_joined_by_path() {
 }
 
 #[test]
+fn the_processes_and_clocks_of_another_are_joined() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    let arguments = ["--time", "--boottime", "1000000000", "--pid", "--fork", "--kill-child", "sleep", "1000"];
+    let holder = Holder(sandbox.program("unshare".as_ref(), &arguments).spawn().unwrap());
+    let (pids, clocks) = (holder.path("pid_for_children"), holder.path("time_for_children"));
+    eventually("both namespaces are there", || {
+        fs::read_link(&pids).is_ok()
+            && fs::read_link(&clocks).is_ok_and(|own| own != fs::read_link("/proc/self/ns/time").unwrap())
+    });
+    sandbox.edit(|config| {
+        config["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "uts"}, {"type": "ipc"}, {"type": "pid", "path": pids}, {"type": "time", "path": clocks}]);
+    });
+    let out = sandbox.output("cut -d. -f1 /proc/uptime; cat /proc/1/comm; test $$ != 1 && echo second");
+    let lines: Vec<_> = out.lines().collect();
+    assert!(lines[0].parse::<u64>().unwrap() > 1_000_000_000, "{out}");
+    assert_eq!(lines[1..], ["sleep", "second"]);
+    sandbox.is_clean();
+}
+
+#[test]
 fn an_identity_map_keeps_the_callers_id() {
     let sandbox = Sandbox::ordinary();
     let uid = sandbox.uid();
