@@ -2,12 +2,14 @@
 
 use crate::sys::{creds, fd, sched};
 use std::cell::OnceCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Number of CAP_SETGID and others that decide what rootlet may do (linux/capability.h).
 pub const CAP_SETGID: u8 = 6;
 /// To map ids other than one's own.
 pub const CAP_SETUID: u8 = 7;
+/// To move network devices.
+pub const CAP_NET_ADMIN: u8 = 12;
 /// To mount and to make namespaces.
 pub const CAP_SYS_ADMIN: u8 = 21;
 /// To raise hard limits and to lower oom_score_adj.
@@ -93,6 +95,38 @@ impl Host {
                 _ => Cgroups::Legacy,
             }
         })
+    }
+
+    /// True if AppArmor confines programs.
+    pub fn has_apparmor(&self) -> bool {
+        std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
+    }
+
+    /// True if SELinux labels programs (selinux(8): its file system is mounted).
+    pub fn has_selinux(&self) -> bool {
+        Path::new("/sys/fs/selinux/enforce").exists()
+    }
+
+    /// True if the file system of Resource Director Technology is mounted.
+    pub fn has_resctrl(&self) -> bool {
+        Path::new("/sys/fs/resctrl/schemata").exists()
+    }
+
+    /// Where a symlink of the host leads to; `None` if it is no symlink.
+    pub fn symlink(&self, path: &Path) -> Option<PathBuf> {
+        std::fs::read_link(path).ok()
+    }
+
+    /// A program of the host by its name, in the caller's PATH.
+    pub fn find_program(&self, name: &str) -> Option<PathBuf> {
+        use std::os::unix::fs::PermissionsExt;
+        let is_program = |path: &PathBuf| {
+            path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+        };
+        let path = std::env::var_os("PATH")?;
+        std::env::split_paths(&path)
+            .map(|directory| directory.join(name))
+            .find(|path| !name.is_empty() && !name.contains('/') && is_program(path))
     }
 
     /// The caller's own limit of a resource.

@@ -80,5 +80,6 @@ pub mod init;
 pub mod log;
 pub mod plan;
 pub mod property;
+pub mod seccomp;
 pub mod spec;
 pub mod sys;

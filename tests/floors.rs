@@ -6,14 +6,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by floor, as the crate's documentation draws them.
-const FLOORS: [&[&str]; 7] =
-    [&["sys"], &["error", "host", "log"], &["spec", "plan"], &["property"], &["init"], &["container"], &["command"]];
+const FLOORS: [&[&str]; 7] = [
+    &["sys"],
+    &["error", "host", "log"],
+    &["seccomp", "spec", "plan"],
+    &["property"],
+    &["init"],
+    &["container"],
+    &["command"],
+];
 
 /// What the child runs.
-const CHILD: [&str; 14] = [
+const CHILD: [&str; 17] = [
     "init/child.rs",
     "init/handshake.rs",
     "init/join.rs",
+    "plan/mounting.rs",
+    "plan/programs.rs",
     "plan/step.rs",
     "sys/copy.rs",
     "sys/creds.rs",
@@ -23,6 +32,7 @@ const CHILD: [&str; 14] = [
     "sys/net.rs",
     "sys/resolve.rs",
     "sys/sched.rs",
+    "sys/seccomp.rs",
     "sys/socket.rs",
     "sys/tty.rs",
 ];

@@ -2,10 +2,10 @@
 
 use super::root::{Reservation, Root};
 use super::state::{Container, State, status_of};
-use super::{console, hooks, publish};
+use super::{console, fuse, hooks, listener, publish};
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::init::{Equipment, Init, Message, seal, spawn};
+use crate::init::{Equipment, Init, Message, prepare, seal, spawn};
 use crate::log::Log;
 use crate::plan::{Decision, Entry, Phase, Plan, Step};
 use crate::property::{Request, compile};
@@ -66,9 +66,9 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     let equipment = Equipment {
         start: undo.listen(options.start)?,
         console: options.console_socket.as_deref().map(publish::connect).transpose()?,
-        hook_output: hooks::output(&spec)?,
+        slots: prepare(&plan, hooks::output(&spec)?)?,
     };
-    let output = equipment.hook_output.as_ref().and_then(|output| output.try_clone().ok());
+    let output = equipment.slots.hook_output.as_ref().and_then(|output| output.try_clone().ok());
     let init = undo.init.insert(spawn(&plan, equipment)?);
     let reservation = undo.reservation.as_ref().ok_or_else(lost)?;
     let state = undo.state.insert(describe(&spec, &host, options, &plan, init.pid));
@@ -100,12 +100,22 @@ fn follow(
     options: &Options,
     output: Option<OwnedFd>,
 ) -> Result<(Option<OwnedFd>, Vec<Decision>)> {
-    let (mut terminal, mut tolerated) = (None, Vec::new());
+    let (mut terminal, mut tolerated, mut servers) = (None, Vec::new(), Vec::new());
     loop {
         match init.receive()? {
             Some((Message::Console, master)) => terminal = master,
             Some((Message::Hooks, _)) => {
                 hooks::run_before_start(state)?;
+                init.run_steps(plan, Phase::Hooked)?;
+                init.go()?;
+            }
+            Some((Message::Serve { step }, device)) => {
+                servers.push(fuse::serve(init, plan, step, device)?);
+                init.go()?;
+            }
+            Some((Message::Notify, fd)) => {
+                let container = Container::new(PathBuf::new(), state.clone());
+                listener::hand_over(plan.listener.as_ref(), &container, "creating", fd)?;
                 init.go()?;
             }
             Some((Message::Tolerated { step, error }, _)) => {
@@ -115,7 +125,8 @@ fn follow(
             }
             Some((Message::Ready, _)) => return Ok((terminal, tolerated)),
             Some((Message::Fail { step, error }, _)) => {
-                return Err(hooks::with_output(plan.blame(step as usize, error), output));
+                let blame = hooks::with_output(plan.blame(step as usize, error), output);
+                return Err(fuse::with_output(blame, servers));
             }
             None if options.start == Start::Now => return Ok((terminal, tolerated)),
             _ => return Err(init.death()),
@@ -142,6 +153,7 @@ fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, pid: i32) 
         has_own_pids: spec.has_new_namespace("pid"),
         is_attached: options.start == Start::Now,
         decisions: plan.decisions.clone(),
+        listener: plan.listener.clone(),
         last_steps: last.map(|(index, entry)| (index, name_of(entry))).collect(),
     }
 }

@@ -81,14 +81,14 @@ fn run(name: &str, index: usize, hook: &Hook, container: &Container, status: &st
     Err(if text.is_empty() { error } else { error.because(format!("it said: {text}")) })
 }
 
-/// The last kilobyte of what a program says, on one line.
 fn read_end(mut pipe: Box<dyn Read + Send>) -> String {
     let mut text = Vec::new();
     let _ = pipe.read_to_end(&mut text);
     last_words(&text)
 }
 
-fn last_words(text: &[u8]) -> String {
+/// The last kilobyte of a text, on one line.
+pub fn last_words(text: &[u8]) -> String {
     let end = text.get(text.len().saturating_sub(1024)..).unwrap_or_default();
     String::from_utf8_lossy(end).trim().replace('\n', "; ")
 }

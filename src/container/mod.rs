@@ -3,8 +3,10 @@
 pub mod console;
 pub mod create;
 pub mod delete;
+pub mod fuse;
 pub mod hooks;
 pub mod kill;
+pub mod listener;
 pub mod publish;
 pub mod root;
 pub mod run;

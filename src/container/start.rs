@@ -1,7 +1,7 @@
 //! `start`: lets a created container become its program.
 
-use super::hooks;
 use super::state::{Container, Status};
+use super::{hooks, listener};
 use crate::error::{Error, Result};
 use crate::init::Message;
 use crate::plan::{Entry, Origin, Phase, Step, hint};
@@ -32,10 +32,15 @@ pub fn start(container: &Container) -> Result<()> {
     })?;
     // Whoever connects first starts it; for the others it is running.
     let _ = std::fs::remove_file(container.start_socket());
-    match Message::receive(connection.as_fd()) {
-        Ok(Some((Message::Fail { step, error }, _))) => return Err(explain(state, step, error)),
-        Ok(_) => {}
-        Err(error) => return Err(system(error)),
+    loop {
+        match Message::receive(connection.as_fd()).map_err(system)? {
+            Some((Message::Notify, fd)) => {
+                listener::hand_over(state.listener.as_ref(), container, "created", fd)?;
+                Message::Go.send(connection.as_fd(), None).map_err(system)?;
+            }
+            Some((Message::Fail { step, error }, _)) => return Err(explain(state, step, error)),
+            _ => break,
+        }
     }
     hooks::run_poststart(container)
 }
@@ -50,24 +55,19 @@ fn explain(state: &super::State, step: u32, error: sys::Error) -> Error {
     let Some((_, name)) = state.last_steps.iter().find(|(index, _)| *index == step) else {
         return Error::from_call("start", error);
     };
-    if error.call == sys::Call::Execve {
-        let words = name.split_once(": ").map_or(name.as_str(), |(_, program)| program);
-        let arguments = Strings::new(vec![CString::new(words).unwrap_or_default()]);
-        let step = Step::Execute { candidates: Box::new([]), arguments, environment: Strings::new(Vec::new()) };
-        return hint::explain(
-            &Entry {
-                phase: Phase::Last,
-                origin: Origin { property: "process.args", index: None },
-                step,
-                tolerate: &[],
-            },
-            error,
-        );
-    }
-    match error.call {
-        sys::Call::HookExit | sys::Call::HookTimeout => {
-            Error::in_config(name.clone(), format!("the {} failed", error.call.name()))
+    let (property, step) = match error.call {
+        sys::Call::Execve => {
+            let words = name.split_once(": ").map_or(name.as_str(), |(_, program)| program);
+            let arguments = Strings::new(vec![CString::new(words).unwrap_or_default()]);
+            let nothing = Strings::new(Vec::new());
+            ("process.args", Step::Execute { candidates: Box::new([]), arguments, environment: nothing })
         }
-        _ => Error { errno: Some(error.errno), ..Error::in_config(name.clone(), error.call.name()) },
-    }
+        sys::Call::Seccomp => ("linux.seccomp", Step::InstallFilter { filter: Box::new([]), flags: 0 }),
+        sys::Call::HookExit | sys::Call::HookTimeout => {
+            return Error::in_config(name.clone(), format!("the {} failed", error.call.name()));
+        }
+        _ => return Error { errno: Some(error.errno), ..Error::in_config(name.clone(), error.call.name()) },
+    };
+    let origin = Origin { property, index: None };
+    hint::explain(&Entry { phase: Phase::Last, origin, step, tolerate: &[] }, error, false)
 }

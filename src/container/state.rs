@@ -2,7 +2,7 @@
 
 use super::root::Reservation;
 use crate::error::{Error, Result};
-use crate::plan::Decision;
+use crate::plan::{Decision, Listener};
 use crate::spec::{Hooks, Map};
 use crate::sys::process;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,9 @@ pub struct State {
     /// What is done otherwise than the config asks.
     #[serde(default)]
     pub decisions: Vec<Decision>,
+    /// Who answers for filtered system calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<Listener>,
     /// What each step after `start` is called in a message, by its index in the plan.
     #[serde(default)]
     pub last_steps: Vec<(u32, String)>,

@@ -42,7 +42,7 @@ impl Child<'_> {
         }
         self.run(Phase::Inside)?;
         self.hand_terminal_over()?;
-        if self.plan.pauses_for_hooks {
+        if self.plan.pauses() {
             self.tell(Message::Hooks)?;
             self.wait_for_go()?;
         }
@@ -62,10 +62,21 @@ impl Child<'_> {
                 continue;
             }
             match entry.step.run(&mut self.slots) {
-                Ok(()) => {}
+                Ok(()) => self.hand_over(step)?,
                 Err(error) if entry.tolerate.contains(&error.errno) => self.tell(Message::Tolerated { step, error })?,
                 Err(error) => return Err(Failure { step, error }),
             }
+        }
+        Ok(())
+    }
+
+    /// What a step has opened for somebody else.
+    fn hand_over(&mut self, step: u32) -> Result<(), Failure> {
+        if let Some(device) = self.slots.fuse.take() {
+            self.tell_with(Message::Serve { step }, device)?;
+        }
+        if let Some(listener) = self.slots.listener.take() {
+            self.tell_with(Message::Notify, listener)?;
         }
         Ok(())
     }
@@ -98,6 +109,12 @@ impl Child<'_> {
 
     fn tell(&self, message: Message) -> Result<(), Failure> {
         message.send(self.socket.as_fd(), None).map_err(|error| self.lost(error))
+    }
+
+    fn tell_with(&self, message: Message, attached: OwnedFd) -> Result<(), Failure> {
+        message.send(self.socket.as_fd(), Some(attached.as_fd())).map_err(|error| self.lost(error))?;
+        drop(attached);
+        self.wait_for_go()
     }
 
     /// Waits for the parent; without it there is nothing to become.

@@ -6,16 +6,20 @@
 //! 1   clone3 (or join, below)
 //! 2   Born steps (maps of several ids) ; Go -> only if there are Born steps
 //!                                              Inside steps: mounts, devices, terminal
+//!     <-------------------- Serve(step, fd)    only for each fuse mount: an opened /dev/fuse
+//!     start its server ; Go ---------------->
 //!     <------------------------- Console(fd)   only with a terminal and no console socket
-//! 3   <------------------------------- Hooks   only with prestart or createRuntime hooks
-//!     run them ; Go ------------------------>
+//! 3   <------------------------------- Hooks   only with prestart or createRuntime hooks, or network devices
+//!     run them ; Hooked steps ; Go --------->
 //!                                              Jailed steps: createContainer hooks, pivot_root, user, capabilities
 //! 4   <------------------------------- Ready   only for `create` and `run -d`
 //!     Go ----------------------------------->  then it waits for `start` on its own socket
-//! 5   end of file: it runs                     Last steps: startContainer hooks, execve
+//! 5   end of file: it runs                     Last steps: startContainer hooks, system call filter, execve
 //!
 //! at any time: <--- Tolerated(step, error)     noted, and gone on
 //!              <---- Fail(step, error)         the last word
+//!              <---- Notify(fd)                the listener of a filter that was just installed
+//!              hand it to the agent ; Go ---->
 //! with a helper that joins namespaces: <--- Born(pid, pidfd) or JoinFailed(index, error)
 //! ```
 //!
@@ -45,6 +49,13 @@ pub enum Message {
     Console,
     /// The parent's hooks are due.
     Hooks,
+    /// A fuse file system wants its server; an opened /dev/fuse is attached.
+    Serve {
+        /// Index in [`crate::plan::Plan::entries`].
+        step: u32,
+    },
+    /// The listener of a system call filter is attached.
+    Notify,
     /// A step failed in a way that it tolerates.
     Tolerated {
         /// Index in [`crate::plan::Plan::entries`].
@@ -78,6 +89,8 @@ impl Message {
             Message::Tolerated { step, error } => (6, step, error),
             Message::Ready => (7, 0, none),
             Message::Fail { step, error } => (8, step, error),
+            Message::Serve { step } => (9, step, none),
+            Message::Notify => (10, 0, none),
         };
         let ([n0, n1, n2, n3], [e0, e1, e2, e3]) = (number.to_ne_bytes(), (error.errno as i32).to_ne_bytes());
         [kind, error.call as u8, 0, 0, n0, n1, n2, n3, e0, e1, e2, e3, 0, 0, 0, 0]
@@ -96,6 +109,8 @@ impl Message {
             6 => Message::Tolerated { step: number, error },
             7 => Message::Ready,
             8 => Message::Fail { step: number, error },
+            9 => Message::Serve { step: number },
+            10 => Message::Notify,
             _ => return None,
         })
     }
@@ -132,6 +147,8 @@ mod tests {
             Message::Go,
             Message::Console,
             Message::Hooks,
+            Message::Serve { step: 9 },
+            Message::Notify,
             Message::Tolerated { step: 7, error },
             Message::Ready,
             Message::Fail { step: 70_000, error },

@@ -7,4 +7,16 @@ pub mod seal;
 mod spawn;
 
 pub use handshake::Message;
-pub use spawn::{Equipment, Init, spawn};
+pub use spawn::{Equipment, Init, prepare, spawn};
+
+use crate::sys::process::Strings;
+use std::ffi::CString;
+use std::os::unix::ffi::OsStringExt;
+
+/// The caller's environment, for execve(2).
+pub fn environment() -> Strings {
+    let variable = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        CString::new([name.into_vec(), value.into_vec()].join(&b'=')).ok()
+    };
+    Strings::new(std::env::vars_os().filter_map(variable).collect())
+}

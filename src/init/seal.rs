@@ -19,13 +19,8 @@ pub fn ensure(spec: &Spec, host: &Host) -> Result<()> {
         return Ok(());
     }
     let sealed = copy_sealed(&binary).map_err(system)?;
-    let strings =
-        |texts: Vec<Vec<u8>>| Strings::new(texts.into_iter().filter_map(|text| CString::new(text).ok()).collect());
-    let arguments = strings(std::env::args_os().map(OsStringExt::into_vec).collect());
-    let variable =
-        |(name, value): (std::ffi::OsString, std::ffi::OsString)| [name.into_vec(), value.into_vec()].join(&b'=');
-    let environment = strings(std::env::vars_os().map(variable).collect());
-    Err(system(execute_fd(sealed.as_fd(), &arguments, &environment)))
+    let arguments = std::env::args_os().filter_map(|argument| CString::new(argument.into_vec()).ok()).collect();
+    Err(system(execute_fd(sealed.as_fd(), &Strings::new(arguments), &super::environment())))
 }
 
 fn is_exposed(binary: fd::Status, spec: &Spec, host: &Host) -> bool {

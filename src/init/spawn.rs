@@ -6,7 +6,7 @@ use super::join;
 use crate::error::{Error, Result};
 use crate::plan::{Phase, Plan, Slots, hint, print};
 use crate::sys::process::{Cloned, Ended};
-use crate::sys::{Errno, process, socket};
+use crate::sys::{Errno, process, signal, socket};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// What the child takes along.
@@ -16,8 +16,8 @@ pub struct Equipment {
     pub start: Option<OwnedFd>,
     /// Where its terminal goes; without one, to the parent.
     pub console: Option<OwnedFd>,
-    /// Where hooks in the container write to.
-    pub hook_output: Option<OwnedFd>,
+    /// What earlier steps have left for it.
+    pub slots: Slots,
 }
 
 /// The container's process, as its parent sees it.
@@ -31,12 +31,27 @@ pub struct Init {
     pub socket: OwnedFd,
 }
 
+/// Runs the Host steps; what they leave is for the child.
+pub fn prepare(plan: &Plan, hook_output: Option<OwnedFd>) -> Result<Slots> {
+    let mut slots = Slots { hook_output, ..Slots::default() };
+    run_steps(plan, Phase::Host, &mut slots).map(|()| slots)
+}
+
+fn run_steps(plan: &Plan, phase: Phase, slots: &mut Slots) -> Result<()> {
+    let steps = plan.entries.iter().enumerate().filter(|(_, entry)| entry.phase == phase);
+    for (index, entry) in steps {
+        entry.step.run(slots).map_err(|error| plan.blame(index, error))?;
+        slots.trees.extend(slots.opened.take());
+    }
+    Ok(())
+}
+
 /// Clones the container's process, which follows `plan` at once.
 pub fn spawn(plan: &Plan, equipment: Equipment) -> Result<Init> {
     let system = |error| Error::from_call("container", error);
     let (socket, theirs) = socket::pair().map_err(system)?;
-    let slots = Slots { hook_output: equipment.hook_output, ..Slots::default() };
-    let child = Child { plan, socket: theirs, start: equipment.start, console: equipment.console, slots };
+    let Equipment { start, console, slots } = equipment;
+    let child = Child { plan, socket: theirs, start, console, slots };
     let joins = !plan.joins.is_empty();
     let cloned = process::clone(if joins { 0 } else { plan.namespaces }, false);
     match cloned {
@@ -86,11 +101,13 @@ impl Init {
         if !plan.waits_when_born() {
             return Ok(());
         }
-        let mut slots = Slots { pid: self.pid, ..Slots::default() };
-        for (index, entry) in plan.entries.iter().enumerate().filter(|(_, entry)| entry.phase == Phase::Born) {
-            entry.step.run(&mut slots).map_err(|error| plan.blame(index, error))?;
-        }
+        self.run_steps(plan, Phase::Born)?;
         self.go()
+    }
+
+    /// Runs steps of the parent that are about the child.
+    pub fn run_steps(&self, plan: &Plan, phase: Phase) -> Result<()> {
+        run_steps(plan, phase, &mut Slots { pid: self.pid, ..Slots::default() })
     }
 
     /// Lets the waiting child go on.
@@ -106,6 +123,14 @@ impl Init {
     /// How the child ended, where it should have lived.
     pub fn death(&self) -> Error {
         match process::wait(self.pid, true) {
+            Ok(Some(Ended::Signaled(signal::SIGSYS))) => Error::in_config(
+                "linux.seccomp",
+                "the container's process was ended by SIGSYS while it was created",
+            )
+            .because(
+                "the filter forbids a system call that rootlet itself still needs, as process.noNewPrivileges is false",
+            )
+            .remedy("set process.noNewPrivileges to true: then the filter comes last"),
             Ok(Some(Ended::Signaled(signal))) => {
                 Error::new(format!("the container's process was ended by signal {signal} while it was created"))
                     .because("it ran out of memory, or somebody killed it")
@@ -120,7 +145,7 @@ impl Init {
 
     /// Ends the process and waits until it is gone.
     pub fn kill(&self) {
-        let _ = process::send_signal(self.pidfd.as_fd(), crate::sys::signal::SIGKILL);
+        let _ = process::send_signal(self.pidfd.as_fd(), signal::SIGKILL);
         let _ = process::wait(self.pid, true);
     }
 }

@@ -10,7 +10,7 @@ use std::ffi::CStr;
 type Advice = (&'static str, &'static str);
 
 /// The whole message for a step that failed.
-pub fn explain(entry: &Entry, error: sys::Error) -> Error {
+pub fn explain(entry: &Entry, error: sys::Error, is_filtered: bool) -> Error {
     if let Some(error) = explain_program(entry, error) {
         return error;
     }
@@ -36,7 +36,13 @@ pub fn explain(entry: &Entry, error: sys::Error) -> Error {
     if let Some((because, remedy)) = advise(&entry.step, error) {
         message = message.because(because).remedy(remedy);
     }
-    with_facts(message, entry, error)
+    message = with_facts(message, entry, error);
+    if is_filtered && message.because.is_none() && matches!(error.errno, Errno::EPERM | Errno::ENOSYS | Errno::EACCES) {
+        message = message
+            .because("linux.seccomp is installed by then, as process.noNewPrivileges is false, and may forbid the call")
+            .remedy(format!("allow {} in linux.seccomp, or set process.noNewPrivileges to true", error.call.name()));
+    }
+    message
 }
 
 /// Failures of the user's own program, in the words that engines look for.
@@ -74,6 +80,9 @@ fn explain_program(entry: &Entry, error: sys::Error) -> Option<Error> {
 fn subject(step: &Step) -> Option<&CStr> {
     Some(match step {
         Step::Mount { target, .. }
+        | Step::Attach { target, .. }
+        | Step::MountFuse { target, .. }
+        | Step::AwaitFuse { target }
         | Step::MountCopy { target, .. }
         | Step::Bind { target, .. }
         | Step::SetMountAttributes { target, .. }
@@ -85,7 +94,8 @@ fn subject(step: &Step) -> Option<&CStr> {
         | Step::Mask { path }
         | Step::MakeReadonly { path }
         | Step::Chdir { path } => path,
-        Step::BindRoot { source, .. } => source,
+        Step::BindRoot { source, .. } | Step::OpenMapped { source, .. } => source,
+        Step::MoveDevice { name, .. } => name,
         _ => return None,
     })
 }
@@ -158,6 +168,66 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
         (Step::SetMountAttributes { .. } | Step::MakeReadonly { .. }, Call::MountSetattr, Errno::ENOSYS) => {
             ("mount_setattr needs Linux 5.12", "use a newer kernel")
         }
+        (Step::OpenMapped { .. }, Call::OpenTree, Errno::ENOENT) => {
+            ("the source is missing on the host", "correct the source of the mount, or make it")
+        }
+        (Step::OpenMapped { .. }, Call::MountSetattr, Errno::EINVAL) => (
+            "the file system of the source, or this kernel, has no idmapped mounts",
+            "take idmap and the mappings out, or move the source to a file system that has them, such as ext4",
+        ),
+        (Step::OpenMapped { .. }, Call::MountSetattr, Errno::EPERM) => {
+            ("the file system belongs to another user namespace", "take idmap and the mappings out")
+        }
+        (Step::MountFuse { .. }, Call::Open, Errno::EACCES | Errno::EPERM) => (
+            "you may not open /dev/fuse",
+            "as root: chmod 666 /dev/fuse (what most distributions have), or give the outer container the device",
+        ),
+        (Step::MountFuse { .. }, Call::Open, Errno::ENOENT | Errno::ENODEV | Errno::ENXIO) => {
+            ("this host has no /dev/fuse", "as root: modprobe fuse, or give the outer container the device /dev/fuse")
+        }
+        (Step::MountFuse { .. }, Call::Mount, Errno::EINVAL) => {
+            ("the kernel does not know one of the options", "see max_read and blksize in the options of the mount")
+        }
+        (Step::AwaitFuse { .. }, _, _) => {
+            ("the program that serves it has ended", "correct source and options of the mount")
+        }
+        (Step::MoveDevice { .. }, _, Errno::ENODEV) => {
+            ("the caller has no network device of that name", "see `ip link`; correct linux.netDevices")
+        }
+        (Step::MoveDevice { .. }, _, Errno::EEXIST) => {
+            ("the container has a network device of that name already", "choose another \"name\" in linux.netDevices")
+        }
+        (Step::MoveDevice { .. }, _, Errno::EINVAL | Errno::EPERM | Errno::EOPNOTSUPP) => {
+            ("the device cannot leave its network namespace, as `lo` and bridges cannot", "move another device")
+        }
+        (Step::SetMemoryPolicy { .. }, _, Errno::ENOSYS) => {
+            ("this kernel was built without NUMA", "leave linux.memoryPolicy out")
+        }
+        (Step::SetMemoryPolicy { .. }, _, Errno::EINVAL) => (
+            "the mode needs other nodes or flags, or a node is not there",
+            "see set_mempolicy(2) and /sys/devices/system/node/online",
+        ),
+        (Step::SetLabel { .. }, _, Errno::ENOENT | Errno::EINVAL) => {
+            ("the security module does not know it", "load the profile or policy, or correct the name")
+        }
+        (Step::InstallFilter { .. }, _, Errno::EACCES) => {
+            ("a filter without process.noNewPrivileges needs CAP_SYS_ADMIN", "set process.noNewPrivileges to true")
+        }
+        (Step::InstallFilter { .. }, _, Errno::EINVAL | Errno::ENOSYS) => (
+            "this kernel lacks an action or flag of the profile, or system call filters",
+            "leave out what is newer than the kernel (SCMP_ACT_NOTIFY: 5.0, WAIT_KILLABLE_RECV: 5.19)",
+        ),
+        (Step::InstallFilter { .. }, _, Errno::EBUSY) => {
+            ("an outer filter has a listener already, and the kernel allows one", "take SCMP_ACT_NOTIFY out")
+        }
+        (Step::SetScheduling(scheduling), _, Errno::EBUSY) if scheduling.policy == 6 => (
+            "the processors are not free enough for runtime in each period",
+            "lower runtime, or raise deadline and period, in process.scheduler",
+        ),
+        (Step::SetScheduling(_), _, Errno::EINVAL) => (
+            "the policy does not exist in this kernel, or does not go with nice, priority or the times",
+            "see sched_setattr(2); SCHED_DEADLINE needs runtime <= deadline <= period, all above 1024",
+        ),
         (Step::BindNode { .. }, Call::Mount, Errno::ENOENT) => (
             "the host has no such device, and a user namespace cannot make one",
             "leave the device out, or make it on the host",
@@ -334,7 +404,7 @@ mod tests {
             propagation: 0,
             recursive: false,
         };
-        let error = explain(&entry(step), sys::Error::new(Call::MountSetattr, Errno::EPERM));
+        let error = explain(&entry(step), sys::Error::new(Call::MountSetattr, Errno::EPERM), false);
         assert_eq!(error.to_string(), "config.json: mounts[3] (/data): mount_setattr: EPERM (not permitted)");
         assert!(error.because.unwrap().contains("may not lift"));
         assert_eq!(error.remedy.unwrap(), "leave \"dev\" out of the options");
@@ -344,7 +414,7 @@ mod tests {
     fn engines_recognise_a_missing_and_a_forbidden_program() {
         let find = |name: &CStr, errno| {
             let step = Step::FindExecutable { name: name.into(), candidates: Box::new([]) };
-            explain(&entry(step), sys::Error::new(Call::Lookup, errno)).message
+            explain(&entry(step), sys::Error::new(Call::Lookup, errno), false).message
         };
         assert_eq!(find(c"nosuch", Errno::ENOENT), "exec: \"nosuch\": executable file not found in $PATH");
         assert!(find(c"/nosuch", Errno::ENOENT).contains("no such file or directory"));
@@ -353,11 +423,24 @@ mod tests {
 
     #[test]
     fn advice_never_has_the_words_that_engines_look_for() {
-        let step = Step::Bind { source: c"/x".into(), target: c"/y".into(), recursive: false, over_proc: false };
+        let step = Step::Bind {
+            source: c"/x".into(),
+            target: c"/y".into(),
+            recursive: false,
+            over_proc: false,
+            itself: (false, false),
+        };
         for errno in [Errno::ENOENT, Errno::EACCES, Errno::EINVAL, Errno::ENOTDIR] {
             let error = explain(
-                &entry(Step::Bind { source: c"/x".into(), target: c"/y".into(), recursive: false, over_proc: false }),
+                &entry(Step::Bind {
+                    source: c"/x".into(),
+                    target: c"/y".into(),
+                    recursive: false,
+                    over_proc: false,
+                    itself: (false, false),
+                }),
                 sys::Error::new(Call::Mount, errno),
+                false,
             );
             let text = format!("{error} {:?} {:?}", error.because, error.remedy).to_lowercase();
             assert!(error.because.is_some(), "{step}: {errno}");

@@ -3,7 +3,9 @@
 //! A plan can be printed, compared and blamed. Whoever runs it, in the parent or in the child, follows it in order.
 
 pub mod hint;
+mod mounting;
 pub mod print;
+mod programs;
 pub mod step;
 
 use crate::error::{Error, Result};
@@ -11,16 +13,21 @@ use crate::sys::{self, Errno};
 use serde::{Deserialize, Serialize};
 use std::ffi::CString;
 use std::fmt;
+use std::path::PathBuf;
 
 pub use step::{Slots, Step};
 
 /// When, and by whom, a step is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
+    /// By the parent, before the container's process exists.
+    Host,
     /// By the parent, when the container's process exists and waits.
     Born,
     /// By the container's process, with the host's files in sight.
     Inside,
+    /// By the parent, when its hooks have been run and the container's process waits.
+    Hooked,
     /// By the container's process, from the moment that it enters its root.
     Jailed,
     /// By the container's process, after `start`.
@@ -30,8 +37,10 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
+            Phase::Host => "host",
             Phase::Born => "born",
             Phase::Inside => "inside",
+            Phase::Hooked => "hooked",
             Phase::Jailed => "jailed",
             Phase::Last => "last",
         })
@@ -97,6 +106,15 @@ impl fmt::Display for Decision {
     }
 }
 
+/// The agent that gets the listener of a system call filter (config-linux.md, seccomp).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// Its socket.
+    pub path: PathBuf,
+    /// What it is told besides the state.
+    pub metadata: String,
+}
+
 /// A compiled config.
 #[derive(Debug, Default, PartialEq)]
 pub struct Plan {
@@ -111,7 +129,9 @@ pub struct Plan {
     /// What the user should know, such as keys that the specification does not have.
     pub warnings: Vec<String>,
     /// Whether hooks of the parent run between Inside and Jailed.
-    pub pauses_for_hooks: bool,
+    pub has_runtime_hooks: bool,
+    /// Who answers for system calls that are to be asked about.
+    pub listener: Option<Listener>,
     /// Whether there is a terminal.
     pub has_terminal: bool,
 }
@@ -123,10 +143,19 @@ impl Plan {
         !self.joins.is_empty() || self.entries.iter().any(|entry| entry.phase == Phase::Born)
     }
 
+    /// True if the parent has something to do between Inside and Jailed.
+    pub fn pauses(&self) -> bool {
+        self.has_runtime_hooks || self.entries.iter().any(|entry| entry.phase == Phase::Hooked)
+    }
+
     /// The message for a step that failed.
     pub fn blame(&self, step: usize, error: sys::Error) -> Error {
         match self.entries.get(step) {
-            Some(entry) => hint::explain(entry, error),
+            Some(entry) => {
+                let filters = |entry: &Entry| matches!(entry.step, Step::InstallFilter { .. });
+                let is_filtered = self.entries.iter().take(step).any(filters);
+                hint::explain(entry, error, is_filtered)
+            }
             None => Error::from_call("container", error),
         }
     }

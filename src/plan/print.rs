@@ -29,6 +29,13 @@ impl fmt::Display for Step {
         let data = |data: &Option<CString>| data.as_ref().map_or(String::new(), |data| format!(" data {data:?}"));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().replace('\n', ", ");
         match self {
+            Step::OpenMapped { source, uid_map, gid_map, .. } => write!(
+                f,
+                "open {} with mapped ids: uids {}; gids {}",
+                source.to_string_lossy(),
+                text(uid_map),
+                text(gid_map)
+            ),
             Step::MapIds { uid_map, gid_map, deny_setgroups } => {
                 let groups = if *deny_setgroups { "deny" } else { "allow" };
                 write!(f, "map ids: uids {}; gids {}; setgroups {groups}", text(uid_map), text(gid_map))
@@ -67,6 +74,15 @@ impl fmt::Display for Step {
                 let all = if *recursive { " recursively" } else { "" };
                 write!(f, "bind {} on {}{all}", source.to_string_lossy(), target.to_string_lossy())
             }
+            Step::Attach { target, .. } => write!(f, "attach what was opened on {}", target.to_string_lossy()),
+            Step::MountFuse { target, flags, data, server } => write!(
+                f,
+                "mount fuse on {} flags {} data {data:?}, served by {:?}",
+                target.to_string_lossy(),
+                MountFlags(*flags),
+                server.arguments
+            ),
+            Step::AwaitFuse { target } => write!(f, "wait until {} is served", target.to_string_lossy()),
             Step::SetMountAttributes { target, set, clear, propagation, recursive } => {
                 let all = if *recursive { " recursively" } else { "" };
                 write!(
@@ -86,6 +102,9 @@ impl fmt::Display for Step {
                 write!(f, "bind device {} on {}", source.to_string_lossy(), path.to_string_lossy())
             }
             Step::Symlink { path, to } => write!(f, "symlink {} to {}", path.to_string_lossy(), to.to_string_lossy()),
+            Step::MoveDevice { name, new_name } => {
+                write!(f, "move network device {} as {}", name.to_string_lossy(), new_name.to_string_lossy())
+            }
             Step::LoopbackUp => f.write_str("bring lo up"),
             Step::OpenTerminal { size, .. } => match size {
                 Some(Size { rows, columns }) => write!(f, "open a terminal of {columns}x{rows}"),
@@ -104,6 +123,10 @@ impl fmt::Display for Step {
             Step::SetPersonality { domain } => write!(f, "set personality {domain:#x}"),
             Step::SetScheduling(scheduling) => write!(f, "set {scheduling:?}"),
             Step::SetIoPriority { class, level } => write!(f, "set io priority class {class} level {level}"),
+            Step::SetMemoryPolicy { mode, nodes } => write!(f, "set memory policy {mode:#x} nodes {nodes:x?}"),
+            Step::SetLabel { path, value } => {
+                write!(f, "write {value:?} to {}", path.to_string_lossy().replace("..", "/proc/self"))
+            }
             Step::StartSession => f.write_str("start a session"),
             Step::SetNoNewPrivileges => f.write_str("set no_new_privs"),
             Step::BecomeUser { uid, gid, groups, umask } => {
@@ -122,6 +145,10 @@ impl fmt::Display for Step {
             Step::FindHome { uid } => write!(f, "read HOME of uid {uid} from /etc/passwd"),
             Step::FindExecutable { name, .. } => write!(f, "find {}", name.to_string_lossy()),
             Step::CloseDescriptors { first } => write!(f, "close descriptors from {first} on"),
+            Step::ResetSignals => f.write_str("reset signals"),
+            Step::InstallFilter { filter, flags } => {
+                write!(f, "install a system call filter of {} instructions flags {flags:#x}", filter.len())
+            }
             Step::Execute { arguments, .. } => write!(f, "execute {arguments:?}"),
         }
     }

@@ -2,10 +2,12 @@
 //!
 //! Steps are plain data, made ready by the parent: running one neither allocates nor formats.
 
-use crate::sys::fd::{self, Kind, Status};
+use super::{mounting, programs};
+use crate::sys::fd::{self, Kind};
 use crate::sys::namespace as ns;
 use crate::sys::process::Strings;
 use crate::sys::sched::{self, Limit, Scheduling};
+use crate::sys::seccomp::{self, Instruction};
 use crate::sys::tty::{self, Size};
 use crate::sys::{Call, Errno, Error, Result, copy, creds, mount, net, process, resolve};
 use std::ffi::{CStr, CString};
@@ -34,15 +36,29 @@ pub struct Slots {
     pub home: Option<Home>,
     /// Where hooks in the container write to.
     pub hook_output: Option<OwnedFd>,
+    /// Trees with mapped ids, by the number that their mount has in config.json.
+    pub trees: Vec<(usize, OwnedFd)>,
+    /// One that was just opened, and is not among them yet.
+    pub opened: Option<(usize, OwnedFd)>,
+    /// An opened /dev/fuse, until it is handed over to its server.
+    pub fuse: Option<OwnedFd>,
+    /// The listener of a system call filter, until it is handed over.
+    pub listener: Option<OwnedFd>,
 }
 
 impl Slots {
-    fn root(&self) -> Result<BorrowedFd<'_>> {
+    /// The container's root.
+    pub fn root(&self) -> Result<BorrowedFd<'_>> {
         self.root.as_ref().map(AsFd::as_fd).ok_or(Error::new(Call::Openat2, Errno::EBADF))
     }
 
     fn descriptors(&self) -> Result<BorrowedFd<'_>> {
         self.descriptors.as_ref().map(AsFd::as_fd).ok_or(Error::new(Call::Open, Errno::EBADF))
+    }
+
+    fn tree(&self, number: usize) -> Result<&OwnedFd> {
+        let found = self.trees.iter().find(|(known, _)| *known == number);
+        found.map(|(_, tree)| tree).ok_or(Error::new(Call::OpenTree, Errno::EBADF))
     }
 
     /// The procfs directory of the process that the step is about.
@@ -65,7 +81,7 @@ impl Slots {
 }
 
 /// A text `HOME=...` of at most 511 bytes.
-pub struct Home([u8; 512]);
+pub struct Home(pub [u8; 512]);
 
 /// A program to run beside the container's.
 #[derive(Debug, PartialEq)]
@@ -82,10 +98,30 @@ pub struct Program {
     pub input: (CString, CString),
 }
 
+/// Who serves a fuse file system: a program of the host, beside the container.
+#[derive(Debug, PartialEq)]
+pub struct Server {
+    /// Absolute path on the host.
+    pub path: CString,
+    /// Including argument 0.
+    pub arguments: Strings,
+    /// Its ids in the container's user namespace, if the container has one.
+    pub ids: Option<(u32, u32)>,
+}
+
 /// One thing to do. Paths are inside the root unless they are called `source`.
 #[derive(Debug, PartialEq)]
 #[allow(missing_docs)] // the fields are the arguments of the system calls
 pub enum Step {
+    /// Opens a copy of a mount with mapped ids, for `Attach`; texts as in user_namespaces(7).
+    OpenMapped {
+        tree: usize,
+        source: CString,
+        recursive: bool,
+        map_recursively: bool,
+        uid_map: Box<[u8]>,
+        gid_map: Box<[u8]>,
+    },
     /// Writes the maps of the user namespace; texts as in user_namespaces(7).
     MapIds { uid_map: Box<[u8]>, gid_map: Box<[u8]>, deny_setgroups: bool },
     /// Takes ids of the user namespace, with all capabilities in it.
@@ -108,8 +144,14 @@ pub enum Step {
     Mount { source: CString, target: CString, kind: CString, flags: u64, data: Option<CString>, real_directory: bool },
     /// Mounts a tmpfs that starts with a copy of what it covers.
     MountCopy { target: CString, flags: u64, data: Option<CString> },
-    /// Binds a file or directory; `over_proc`: it may lie in procfs.
-    Bind { source: CString, target: CString, recursive: bool, over_proc: bool },
+    /// Binds a file or directory; `over_proc`: it may lie in procfs; `itself`: source and target may be symlinks.
+    Bind { source: CString, target: CString, recursive: bool, over_proc: bool, itself: (bool, bool) },
+    /// Attaches what `OpenMapped` has opened.
+    Attach { tree: usize, target: CString, over_proc: bool },
+    /// Mounts /dev/fuse for a server that the parent starts; `data` lacks the descriptor at its end.
+    MountFuse { target: CString, flags: u64, data: CString, server: Server },
+    /// Waits until the server answers.
+    AwaitFuse { target: CString },
     /// Changes flags and propagation of a mount.
     SetMountAttributes { target: CString, set: u64, clear: u64, propagation: u64, recursive: bool },
     /// Changes flags of a file system.
@@ -120,6 +162,8 @@ pub enum Step {
     BindNode { source: CString, path: CString },
     /// Makes a symlink, unless there is something already.
     Symlink { path: CString, to: CString },
+    /// Moves a network device of the caller into the container's network namespace.
+    MoveDevice { name: CString, new_name: CString },
     /// Brings `lo` up.
     LoopbackUp,
     /// Opens a pty of the container's devpts, for /dev/console and standard input, output and error.
@@ -146,6 +190,10 @@ pub enum Step {
     SetScheduling(Scheduling),
     /// ioprio_set(2).
     SetIoPriority { class: u16, level: u16 },
+    /// set_mempolicy(2).
+    SetMemoryPolicy { mode: u32, nodes: Box<[u64]> },
+    /// Writes the label that a security module gives at execve; `path` is relative to /proc/self/fd.
+    SetLabel { path: CString, value: CString },
     /// A session of its own, with the pty as its terminal if there is one.
     StartSession,
     /// PR_SET_NO_NEW_PRIVS.
@@ -162,6 +210,10 @@ pub enum Step {
     FindExecutable { name: CString, candidates: Box<[CString]> },
     /// Closes all descriptors from `first` on at execve.
     CloseDescriptors { first: u32 },
+    /// What a new program expects of signals: none blocked, none ignored.
+    ResetSignals,
+    /// Installs a system call filter.
+    InstallFilter { filter: Box<[Instruction]>, flags: u64 },
     /// Becomes the program.
     Execute { candidates: Box<[CString]>, arguments: Strings, environment: Strings },
 }
@@ -170,6 +222,11 @@ impl Step {
     /// Does it. May run in the child: no allocation, no formatting, no panic.
     pub fn run(&self, slots: &mut Slots) -> Result<()> {
         match self {
+            Step::OpenMapped { tree, source, recursive, map_recursively, uid_map, gid_map } => {
+                let mapped = mounting::open_mapped(source, *recursive, *map_recursively, uid_map, gid_map)?;
+                slots.opened = Some((*tree, mapped));
+                Ok(())
+            }
             Step::MapIds { uid_map, gid_map, deny_setgroups } => {
                 let directory = slots.proc_directory()?;
                 if *deny_setgroups {
@@ -207,22 +264,30 @@ impl Step {
             }
             Step::Mount { source, target, kind, flags, data, real_directory } => {
                 let target = if *real_directory {
-                    make_real_directory(slots.root()?, target)?
+                    mounting::make_real_directory(slots.root()?, target)?
                 } else {
-                    make_outside_proc(slots.root()?, target)?
+                    mounting::make_outside_proc(slots.root()?, target)?
                 };
                 mount::mount(source, &target, kind, *flags, data.as_deref())
             }
             Step::MountCopy { target, flags, data } => {
-                let place = make_outside_proc(slots.root()?, target)?;
+                let place = mounting::make_outside_proc(slots.root()?, target)?;
                 let before = fd::open_at(place.as_fd(), c".", fd::O_RDONLY | fd::O_DIRECTORY, 0)?;
                 mount::mount(c"tmpfs", &place, c"tmpfs", *flags, data.as_deref())?;
                 let after = resolve::open_in_root(slots.root()?, target, fd::O_RDONLY | fd::O_DIRECTORY)?;
                 copy::tree(before.as_fd(), after.as_fd())
             }
-            Step::Bind { source, target, recursive, over_proc } => {
-                bind(slots.root()?, source, target, *recursive, *over_proc)
+            Step::Bind { source, target, recursive, over_proc, itself } => {
+                mounting::bind(slots.root()?, source, target, *recursive, *over_proc, *itself)
             }
+            Step::Attach { tree, target, over_proc } => {
+                mounting::attach(slots.root()?, slots.tree(*tree)?, target, *over_proc)
+            }
+            Step::MountFuse { target, flags, data, .. } => {
+                slots.fuse = Some(mounting::mount_fuse(slots.root()?, target, *flags, data)?);
+                Ok(())
+            }
+            Step::AwaitFuse { target } => mounting::await_fuse(slots.root()?, target),
             Step::SetMountAttributes { target, set, clear, propagation, recursive } => {
                 let target = resolve::open_in_root(slots.root()?, target, fd::O_PATH)?;
                 mount::set_attributes(target.as_fd(), *set, *clear, *propagation, *recursive)
@@ -232,19 +297,23 @@ impl Step {
                 mount::remount(&target, *flags, data.as_deref())
             }
             Step::MakeNode { path, mode, major, minor, uid, gid } => {
-                make_node(slots, path, *mode, *major, *minor, (*uid, *gid))
+                mounting::make_node(slots, path, *mode, *major, *minor, (*uid, *gid))
             }
-            Step::BindNode { source, path } => bind_node(slots, source, path),
+            Step::BindNode { source, path } => mounting::bind_node(slots, source, path),
             Step::Symlink { path, to } => {
-                let (directory, name) = directory_of(slots, path)?;
+                let (directory, name) = mounting::directory_of(slots, path)?;
                 match fd::symlink_at(to, directory, name) {
                     Err(Error { errno: Errno::EEXIST, .. }) => Ok(()),
                     other => other,
                 }
             }
+            Step::MoveDevice { name, new_name } => {
+                let theirs = fd::open_at(slots.proc_directory()?.as_fd(), c"ns/net", fd::O_RDONLY, 0)?;
+                net::move_device(name, new_name, theirs.as_fd())
+            }
             Step::LoopbackUp => net::bring_loopback_up(),
-            Step::OpenTerminal { size, owner } => open_terminal(slots, *size, *owner),
-            Step::RunHook(program) => run_hook(program, slots),
+            Step::OpenTerminal { size, owner } => mounting::open_terminal(slots, *size, *owner),
+            Step::RunHook(program) => programs::run_hook(program, slots),
             Step::PivotRoot => {
                 mount::pivot_root(slots.root()?)?;
                 fd::chdir(slots.descriptors()?)
@@ -259,11 +328,16 @@ impl Step {
                 let file = mount::open_own_proc(slots.descriptors()?, path, fd::O_WRONLY)?;
                 fd::write(file.as_fd(), value.to_bytes()).map(drop)
             }
-            Step::Mask { path } => mask(slots, path),
-            Step::MakeReadonly { path } => make_readonly(slots.root()?, path),
+            Step::Mask { path } => mounting::mask(slots, path),
+            Step::MakeReadonly { path } => mounting::make_readonly(slots.root()?, path),
             Step::SetPersonality { domain } => sched::set_personality(*domain),
             Step::SetScheduling(scheduling) => sched::set_scheduling(*scheduling),
             Step::SetIoPriority { class, level } => sched::set_io_priority(*class, *level),
+            Step::SetMemoryPolicy { mode, nodes } => sched::set_memory_policy(*mode, nodes),
+            Step::SetLabel { path, value } => {
+                let file = mount::open_own_proc(slots.descriptors()?, path, fd::O_WRONLY)?;
+                fd::write(file.as_fd(), value.to_bytes()).map(drop)
+            }
             Step::StartSession => {
                 process::start_session()?;
                 let Some(terminal) = &slots.terminal else { return Ok(()) };
@@ -294,230 +368,24 @@ impl Step {
                 fd::chdir(directory.as_fd())
             }
             Step::FindHome { uid } => {
-                slots.home = find_home(*uid, slots.root()?);
+                slots.home = programs::find_home(*uid, slots.root()?);
                 Ok(())
             }
             Step::FindExecutable { candidates, .. } => {
-                slots.executable = find_executable(candidates)?;
+                slots.executable = programs::find_executable(candidates)?;
                 Ok(())
             }
             Step::CloseDescriptors { first } => fd::close_on_exec_from(*first),
+            Step::ResetSignals => crate::sys::signal::reset(),
+            Step::InstallFilter { filter, flags } => {
+                slots.listener = seccomp::install(filter, *flags)?;
+                Ok(())
+            }
             Step::Execute { candidates, arguments, environment } => {
-                crate::sys::signal::reset()?;
                 let home = slots.home.as_ref().and_then(|home| CStr::from_bytes_until_nul(&home.0).ok());
                 let path = candidates.get(slots.executable).ok_or(Error::new(Call::Execve, Errno::ENOENT))?;
                 Err(process::execute(path, arguments, environment, home))
             }
         }
     }
-}
-
-/// CVE-2019-19921: an image must not choose by a symlink where its /proc or /sys is.
-fn make_real_directory(root: BorrowedFd, path: &CStr) -> Result<OwnedFd> {
-    match resolve::open_in_root_no_symlinks(root, path, fd::O_PATH | fd::O_DIRECTORY) {
-        Err(Error { errno: Errno::ENOENT, .. }) => resolve::make_in_root(root, path, Kind::Directory).map(drop),
-        Err(error) => Err(error),
-        Ok(directory) => return Ok(directory),
-    }?;
-    resolve::open_in_root_no_symlinks(root, path, fd::O_PATH | fd::O_DIRECTORY)
-}
-
-/// A directory to mount on that is not in procfs, whatever the image's symlinks say.
-fn make_outside_proc(root: BorrowedFd, path: &CStr) -> Result<OwnedFd> {
-    let target = resolve::make_in_root(root, path, Kind::Directory)?;
-    refuse_proc(&target).map(|()| target)
-}
-
-/// CVE-2019-16884 and later: what is mounted over parts of /proc could fake them for the runtime.
-fn refuse_proc(target: &OwnedFd) -> Result<()> {
-    match fd::file_system(target.as_fd())? {
-        fd::PROC_MAGIC => Err(Error::new(Call::Fstatfs, Errno::ELOOP)),
-        _ => Ok(()),
-    }
-}
-
-fn bind(root: BorrowedFd, source: &CStr, target: &CStr, recursive: bool, over_proc: bool) -> Result<()> {
-    let place = match resolve::open_in_root(root, target, fd::O_PATH) {
-        Err(Error { errno: Errno::ENOENT, .. }) => {
-            let source = fd::open(source, fd::O_PATH, 0)?;
-            let kind = if fd::status(source.as_fd())?.kind() == Kind::Directory { Kind::Directory } else { Kind::File };
-            resolve::make_in_root(root, target, kind)
-        }
-        other => other,
-    }?;
-    if !over_proc {
-        refuse_proc(&place)?;
-    }
-    mount::bind(source, &place, recursive)
-}
-
-/// The directory that holds `path`, made if it is missing, and the name in it. The last directory stays open: devices
-/// and links are made one after the other in /dev.
-fn directory_of<'a, 'b>(slots: &'b mut Slots, path: &'a CStr) -> Result<(BorrowedFd<'b>, &'a CStr)> {
-    let (parent, name) = resolve::split(path)?;
-    if slots.directory.as_ref().is_none_or(|(known, _)| *known != parent) {
-        let directory = resolve::make_in_root(slots.root()?, parent.as_cstr(), Kind::Directory)?;
-        slots.directory = Some((parent, directory));
-    }
-    let directory = slots.directory.as_ref().map(|(_, directory)| directory.as_fd());
-    Ok((directory.ok_or(Error::new(Call::Openat2, Errno::EBADF))?, name))
-}
-
-fn make_node(slots: &mut Slots, path: &CStr, mode: u32, major: u32, minor: u32, owner: (u32, u32)) -> Result<()> {
-    let (directory, name) = directory_of(slots, path)?;
-    match fd::make_node_at(directory, name, mode, major, minor) {
-        Err(Error { errno: Errno::EEXIST, .. }) => return Ok(()),
-        other => other?,
-    }
-    fd::chmod_at(directory, name, mode & 0o7777)?;
-    if owner == (0, 0) { Ok(()) } else { fd::chown_at(directory, name, owner.0, owner.1) }
-}
-
-fn bind_node(slots: &mut Slots, source: &CStr, path: &CStr) -> Result<()> {
-    let (directory, name) = directory_of(slots, path)?;
-    match fd::make_file_at(directory, name) {
-        Err(Error { errno: Errno::EEXIST, .. }) => {}
-        other => other?,
-    }
-    // Never through a symlink of the image's (CVE-2026-41579: /dev/null -> elsewhere).
-    let place = resolve::open_in_root_no_symlinks(directory, name, fd::O_PATH)?;
-    mount::bind(source, &place, false)
-}
-
-fn open_terminal(slots: &mut Slots, size: Option<Size>, owner: u32) -> Result<()> {
-    let devpts = resolve::open_in_root(slots.root()?, c"/dev/pts", fd::O_PATH | fd::O_DIRECTORY)?;
-    let pty = tty::open_pty(devpts.as_fd())?;
-    if let Some(size) = size {
-        tty::set_size(pty.slave.as_fd(), size)?;
-    }
-    if owner != 0 {
-        fd::chown_at(pty.slave.as_fd(), c"", owner, u32::MAX)?;
-    }
-    let (dev, console) = directory_of(slots, c"/dev/console")?;
-    match fd::make_file_at(dev, console) {
-        Err(Error { errno: Errno::EEXIST, .. }) => {}
-        other => other?,
-    }
-    let place = resolve::open_in_root_no_symlinks(dev, console, fd::O_PATH)?;
-    mount::bind_fd(&pty.slave, &place, false)?;
-    (slots.terminal_master, slots.terminal) = (Some(pty.master), Some(pty.slave));
-    Ok(())
-}
-
-fn run_hook(program: &Program, slots: &Slots) -> Result<()> {
-    let input = fd::memory_file(c"state")?;
-    fd::write(input.as_fd(), program.input.0.to_bytes())?;
-    fd::write(input.as_fd(), fd::Name::of_number(process::own_pid()).as_cstr().to_bytes())?;
-    fd::write(input.as_fd(), program.input.1.to_bytes())?;
-    fd::rewind(input.as_fd())?;
-    let output = slots.hook_output.as_ref().map_or(fd::borrow(2), AsFd::as_fd);
-    process::run_to_end(&program.path, &program.arguments, &program.environment, input.as_fd(), output, program.timeout)
-}
-
-fn mask(slots: &mut Slots, path: &CStr) -> Result<()> {
-    let target = match resolve::open_in_root(slots.root()?, path, fd::O_PATH) {
-        // runtime-spec, masked paths: one that does not exist hides nothing.
-        Err(Error { errno: Errno::ENOENT | Errno::ENOTDIR, .. }) => return Ok(()),
-        other => other?,
-    };
-    // A bind that fails with ENOTDIR waits 60 us for RCU, so look first.
-    if fd::status(target.as_fd())?.kind() != Kind::Directory {
-        return mount::bind_fd(&open_null(slots.root()?)?, &target, false);
-    }
-    match &slots.mask {
-        Some(mask) => mount::bind_fd(mask, &target, false),
-        None => {
-            mount::mount(c"tmpfs", &target, c"tmpfs", mount::MS_RDONLY, Some(c"size=0k"))?;
-            slots.mask = Some(resolve::open_in_root(slots.root()?, path, fd::O_PATH | fd::O_DIRECTORY)?);
-            Ok(())
-        }
-    }
-}
-
-/// CVE-2025-31133: /dev/null of the image may be something else.
-fn open_null(root: BorrowedFd) -> Result<OwnedFd> {
-    let null = resolve::open_in_root_no_symlinks(root, c"/dev/null", fd::O_PATH)?;
-    match fd::status(null.as_fd())? {
-        status if status.is_char_device(1, 3) => Ok(null),
-        _ => Err(Error::new(Call::Fstat, Errno::ENODEV)),
-    }
-}
-
-fn make_readonly(root: BorrowedFd, path: &CStr) -> Result<()> {
-    let place = match resolve::open_in_root(root, path, fd::O_PATH) {
-        Err(Error { errno: Errno::ENOENT | Errno::ENOTDIR, .. }) => return Ok(()),
-        other => other?,
-    };
-    mount::bind_fd(&place, &place, true)?;
-    let mounted = resolve::open_in_root(root, path, fd::O_PATH)?;
-    mount::set_attributes(mounted.as_fd(), mount::MOUNT_ATTR_RDONLY, 0, 0, true)
-}
-
-/// The home directory of `uid` in /etc/passwd, read piece by piece through a fixed buffer; `/` if there is none.
-fn find_home(uid: u32, root: BorrowedFd) -> Option<Home> {
-    let mut text = *b"HOME=/\0";
-    let mut home = Home([0; 512]);
-    let mut set = |parts: [&[u8]; 2]| {
-        home.0 = [0; 512];
-        for (place, byte) in home.0.iter_mut().take(511).zip(parts.iter().flat_map(|part| part.iter())) {
-            *place = *byte;
-        }
-    };
-    set([&mut text, b""]);
-    let passwd = resolve::open_in_root(root, c"/etc/passwd", fd::O_RDONLY).ok();
-    let mut buffer = [0u8; 2048];
-    let mut line = [0u8; 1024];
-    let mut length = 0;
-    'file: while let Some(passwd) = &passwd {
-        let count = fd::read(passwd.as_fd(), &mut buffer).unwrap_or(0);
-        for byte in buffer.get(..count).unwrap_or_default() {
-            if *byte != b'\n' {
-                if let Some(place) = line.get_mut(length) {
-                    *place = *byte;
-                }
-                length += 1;
-                continue;
-            }
-            // passwd(5): name:password:uid:gid:comment:home:shell
-            let mut fields = line.get(..length).unwrap_or_default().split(|byte| *byte == b':');
-            length = 0;
-            let number =
-                fields.nth(2).and_then(|field| str::from_utf8(field).ok()).and_then(|field| field.parse::<u32>().ok());
-            if let (true, Some(directory)) = (number == Some(uid), fields.nth(2)) {
-                if !directory.is_empty() && directory.len() < 500 {
-                    set([b"HOME=", directory]);
-                }
-                break 'file;
-            }
-        }
-        if count == 0 {
-            break;
-        }
-    }
-    Some(home)
-}
-
-/// The first candidate that may be executed, or the most telling error: one that exists but may not be run over ENOENT.
-fn find_executable(candidates: &[CString]) -> Result<usize> {
-    let mut error = Error::new(Call::Lookup, Errno::ENOENT);
-    for (index, candidate) in candidates.iter().enumerate() {
-        match check_executable(candidate) {
-            Ok(()) => return Ok(index),
-            Err(other) if matches!(other.errno, Errno::ENOENT | Errno::ENOTDIR) => {}
-            Err(other) => error = Error::new(Call::Lookup, other.errno),
-        }
-    }
-    Err(error)
-}
-
-fn check_executable(path: &CStr) -> Result<()> {
-    let file = fd::open(path, fd::O_PATH, 0)?;
-    let status: Status = fd::status(file.as_fd())?;
-    if status.kind() == Kind::Directory {
-        return Err(Error::new(Call::Lookup, Errno::EISDIR));
-    }
-    if !status.is_regular() {
-        return Err(Error::new(Call::Lookup, Errno::EACCES));
-    }
-    fd::check_executable(file.as_fd())
 }

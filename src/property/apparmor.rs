@@ -1,28 +1,29 @@
-//! `process.apparmorProfile` and `process.selinuxLabel`: an error where the security module is off.
+//! `process.apparmorProfile`: an error where AppArmor is off.
 
 use super::{Planner, Property};
 use crate::error::Result;
-use crate::plan::Phase;
+use crate::plan::{Phase, Step};
 
-pub const APPARMOR: Property = Property { path: "process.apparmorProfile", phase: Phase::Jailed, plan: plan_apparmor };
-pub const SELINUX: Property = Property { path: "process.selinuxLabel", phase: Phase::Jailed, plan: plan_selinux };
+pub const PROPERTY: Property = Property { paths: &["process.apparmorProfile"], phase: Phase::Jailed, plan };
 
-fn plan_apparmor(planner: &mut Planner) -> Result<()> {
-    let spec = planner.spec;
-    refuse(planner, spec.process().apparmor_profile.as_deref().filter(|profile| *profile != "unconfined"))
-}
-
-fn plan_selinux(planner: &mut Planner) -> Result<()> {
-    let spec = planner.spec;
-    refuse(planner, spec.process().selinux_label.as_deref())
-}
-
-fn refuse(planner: &Planner, asked: Option<&str>) -> Result<()> {
-    match asked {
-        None | Some("") => Ok(()),
-        Some(_) => Err(planner
-            .error("not supported by this version of rootlet")
-            .because("a restriction that is not enforced must not seem to be")
-            .remedy("take it out of config.json")),
+fn plan(planner: &mut Planner) -> Result<()> {
+    let Some(profile) = planner.spec.process().apparmor_profile.as_deref().filter(|profile| !profile.is_empty()) else {
+        return Ok(());
+    };
+    if !planner.host.has_apparmor() {
+        // Without AppArmor, everybody is unconfined.
+        return if profile == "unconfined" { Ok(()) } else { Err(refuse(planner, "AppArmor")) };
     }
+    // The file of AppArmor alone (Linux 5.8): attr/exec may belong to another security module.
+    let value = planner.c_string(&format!("exec {profile}"))?;
+    planner.step(Step::SetLabel { path: c"../attr/apparmor/exec".into(), value });
+    Ok(())
+}
+
+/// A restriction that would not be enforced.
+pub fn refuse(planner: &Planner, module: &str) -> crate::error::Error {
+    planner
+        .error(format!("{module} is not on"))
+        .because("a restriction that is not enforced must not seem to be")
+        .remedy("take it out of config.json, or boot with that security module")
 }

@@ -7,8 +7,11 @@ use crate::sys::process::Strings;
 use std::ffi::CString;
 
 /// The program is looked for at create, so that a wrong name is known before `start`.
-pub const FIND: Property = Property { path: "process.args", phase: Phase::Jailed, plan: plan_find };
-pub const PROPERTY: Property = Property { path: "process.args", phase: Phase::Last, plan };
+/// What comes after the program has begun must not depend on what its caller left open.
+pub const CLOSE: Property = Property { paths: &["process.args"], phase: Phase::Jailed, plan: plan_close };
+pub const FIND: Property = Property { paths: &["process.args"], phase: Phase::Jailed, plan: plan_find };
+pub const RESET: Property = Property { paths: &["process.args"], phase: Phase::Last, plan: plan_reset };
+pub const PROPERTY: Property = Property { paths: &["process.args", "process.env"], phase: Phase::Last, plan };
 
 fn plan_find(planner: &mut Planner) -> Result<()> {
     let process = planner.spec.process();
@@ -35,6 +38,16 @@ fn candidates(planner: &Planner, name: &str) -> Result<Box<[CString]>> {
     directories.split(':').map(place).collect()
 }
 
+fn plan_close(planner: &mut Planner) -> Result<()> {
+    planner.step(Step::CloseDescriptors { first: planner.request.preserved_descriptors.saturating_add(3) });
+    Ok(())
+}
+
+fn plan_reset(planner: &mut Planner) -> Result<()> {
+    planner.step(Step::ResetSignals);
+    Ok(())
+}
+
 fn plan(planner: &mut Planner) -> Result<()> {
     let process = planner.spec.process();
     let arguments = process.args.iter().map(|text| planner.c_string(text)).collect::<Result<_>>()?;
@@ -42,16 +55,18 @@ fn plan(planner: &mut Planner) -> Result<()> {
     let mut environment = Vec::new();
     for (index, variable) in process.env.iter().chain(&planner.request.environment).enumerate() {
         if !variable.contains('=') || variable.starts_with('=') {
-            return Err(planner.error(format!("[{index}] {variable:?} is not NAME=VALUE")));
+            let planned = Err(planner
+                .error(format!("[{index}] {variable:?} is not NAME=VALUE"))
+                .remedy("write a name, = and a value"));
+            planner.settle(planned)?;
         }
         if variable != "HOME=" {
             environment.push(planner.c_string(variable)?);
         }
     }
-    planner.current.property = PROPERTY.path;
+    planner.current.property = PROPERTY.path();
     let name = process.args.first().map_or("", String::as_str);
     let candidates = candidates(planner, name)?;
-    planner.step(Step::CloseDescriptors { first: planner.request.preserved_descriptors.saturating_add(3) });
     planner.step(Step::Execute {
         candidates,
         arguments: Strings::new(arguments),

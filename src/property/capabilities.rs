@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::plan::{Phase, Step};
 use crate::spec::{Capabilities, List};
 
-pub const PROPERTY: Property = Property { path: "process.capabilities", phase: Phase::Jailed, plan };
+pub const PROPERTY: Property = Property { paths: &["process.capabilities"], phase: Phase::Jailed, plan };
 
 /// linux/capability.h: the position is the number.
 pub const NAMES: [&str; 41] = [

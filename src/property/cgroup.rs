@@ -1,20 +1,17 @@
 //! `linux.resources` and `linux.cgroupsPath`: a limit is enforced, or it is an error that says why not.
 
-use super::{Planner, Property};
+use super::{Planner, Property, number_list};
 use crate::error::Result;
 use crate::plan::Phase;
-use serde_json::Value;
+use crate::spec::{BlockIo, DeviceRule, Resources};
 
-pub const RESOURCES: Property = Property { path: "linux.resources", phase: Phase::Inside, plan: plan_resources };
-pub const PATH: Property = Property { path: "linux.cgroupsPath", phase: Phase::Inside, plan: plan_path };
+pub const RESOURCES: Property = Property { paths: &["linux.resources"], phase: Phase::Inside, plan: plan_resources };
+pub const PATH: Property = Property { paths: &["linux.cgroupsPath"], phase: Phase::Inside, plan: plan_path };
 
 fn plan_resources(planner: &mut Planner) -> Result<()> {
-    let Some(Value::Object(resources)) = &planner.spec.linux().resources else { return Ok(()) };
-    let limits: Vec<&str> = resources
-        .iter()
-        .filter(|(key, value)| key.as_str() != "devices" && limits_something(value))
-        .map(|(key, _)| key.as_str())
-        .collect();
+    let Some(resources) = &planner.spec.linux().resources else { return Ok(()) };
+    check(planner, resources)?;
+    let limits = limits(resources);
     if !limits.is_empty() {
         let names = limits.join(", ");
         let reason = "this version of rootlet makes no cgroup, and only a cgroup enforces it";
@@ -26,34 +23,108 @@ fn plan_resources(planner: &mut Planner) -> Result<()> {
         }
         planner.decide(format!("{names}: not enforced"), reason)?;
     }
-    if let Some(Value::Array(rules)) = resources.get("devices").filter(|rules| **rules != Value::Array(Vec::new())) {
-        let denies = rules.iter().any(|rule| rule.get("allow") != Some(&Value::Bool(true)));
-        if denies && !planner.has_other_user_namespace() {
-            planner.decide(
-                "device rules are not enforced",
-                "this version of rootlet makes no cgroup; nodes can be made only with CAP_MKNOD",
-            )?;
-        } else if denies {
+    if resources.devices.iter().any(|rule| !rule.allow) {
+        if planner.has_other_user_namespace() {
             planner.decide(
                 "device rules are left out",
                 "no device node can be made in a user namespace, so there is nothing to deny",
+            )?;
+        } else {
+            planner.decide(
+                "device rules are not enforced",
+                "this version of rootlet makes no cgroup; nodes can be made only with CAP_MKNOD",
             )?;
         }
     }
     Ok(())
 }
 
-/// False for what asks for nothing: null, empty, -1 ("unlimited").
-fn limits_something(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Number(number) => number.as_i64() != Some(-1),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(fields) => {
-            fields.iter().any(|(key, value)| key != "checkBeforeUpdate" && limits_something(value))
+/// What asks for a limit; null, empty and -1 ("unlimited") do not.
+fn limits(resources: &Resources) -> Vec<&'static str> {
+    let limited = |value: Option<i64>| value.is_some_and(|value| value != -1);
+    let memory = resources.memory.clone().unwrap_or_default();
+    let cpu = resources.cpu.clone().unwrap_or_default();
+    let network = resources.network.clone().unwrap_or_default();
+    let all = [
+        ("memory.limit", limited(memory.limit)),
+        ("memory.reservation", limited(memory.reservation)),
+        ("memory.swap", limited(memory.swap)),
+        ("memory.kernel", limited(memory.kernel)),
+        ("memory.kernelTCP", limited(memory.kernel_tcp)),
+        ("memory.swappiness", memory.swappiness.is_some()),
+        ("memory.disableOOMKiller", memory.disable_oom_killer == Some(true)),
+        ("cpu.shares", cpu.shares.is_some_and(|shares| shares != 0)),
+        ("cpu.quota", limited(cpu.quota).then_some(cpu.quota != Some(0)).unwrap_or(false)),
+        ("cpu.burst", cpu.burst.is_some_and(|burst| burst != 0)),
+        ("cpu.period", cpu.period.is_some_and(|period| period != 0)),
+        ("cpu.realtimeRuntime", cpu.realtime_runtime.is_some_and(|runtime| runtime != 0)),
+        ("cpu.realtimePeriod", cpu.realtime_period.is_some_and(|period| period != 0)),
+        ("cpu.cpus", cpu.cpus.is_some_and(|cpus| !cpus.is_empty())),
+        ("cpu.mems", cpu.mems.is_some_and(|mems| !mems.is_empty())),
+        ("cpu.idle", cpu.idle.is_some_and(|idle| idle != 0)),
+        ("pids.limit", limited(resources.pids.as_ref().and_then(|pids| pids.limit))),
+        ("blockIO", resources.block_io.as_ref().is_some_and(|block_io| *block_io != BlockIo::default())),
+        ("hugepageLimits", !resources.hugepage_limits.is_empty()),
+        ("network", network.class_id.is_some_and(|id| id != 0) || !network.priorities.is_empty()),
+        ("rdma", resources.rdma.as_ref().is_some_and(|rdma| !rdma.is_empty())),
+        ("unified", resources.unified.as_ref().is_some_and(|unified| !unified.is_empty())),
+    ];
+    all.into_iter().filter(|(_, asked)| *asked).map(|(name, _)| name).collect()
+}
+
+/// Wrong values are named even where nothing is enforced.
+fn check(planner: &mut Planner, resources: &Resources) -> Result<()> {
+    for (index, rule) in resources.devices.iter().enumerate() {
+        let planned = check_device(planner, index, rule);
+        planner.settle(planned)?;
+    }
+    let weights = resources.block_io.iter().flat_map(|block_io| {
+        let own = [block_io.weight, block_io.leaf_weight];
+        own.into_iter().chain(block_io.weight_device.iter().flat_map(|device| [device.weight, device.leaf_weight]))
+    });
+    if let Some(weight) = weights.flatten().find(|weight| *weight != 0 && !(10..=1000).contains(weight)) {
+        let planned = Err(planner.error(format!("blockIO: weight {weight} is not from 10 to 1000")));
+        planner.settle(planned)?;
+    }
+    for limit in &resources.hugepage_limits {
+        let unit = limit.page_size.trim_start_matches(|digit: char| digit.is_ascii_digit());
+        if !matches!(unit, "KB" | "MB" | "GB") || unit.len() == limit.page_size.len() {
+            let planned = Err(planner
+                .error(format!("hugepageLimits: pageSize {:?}", limit.page_size))
+                .remedy("write a size such as \"2MB\"; see /sys/kernel/mm/hugepages"));
+            planner.settle(planned)?;
         }
-        Value::Bool(value) => *value,
-        Value::String(text) => !text.is_empty(),
+    }
+    if let Some(cpu) = &resources.cpu {
+        for (list, most) in [(&cpu.cpus, 8192), (&cpu.mems, 1024)] {
+            if let Some(list) = list {
+                let planned = number_list::parse(planner, list, most).map(drop);
+                planner.settle(planned)?;
+            }
+        }
+    }
+    for name in resources.unified.iter().flatten().map(|(name, _)| name) {
+        if name.contains('/') || !name.contains('.') {
+            let planned = Err(planner
+                .error(format!("unified: {name:?} is not a file of a cgroup"))
+                .remedy("write a name such as \"memory.high\""));
+            planner.settle(planned)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_device(planner: &Planner, index: usize, rule: &DeviceRule) -> Result<()> {
+    let wrong = |what: String, remedy: &str| Err(planner.error(format!("devices[{index}]: {what}")).remedy(remedy));
+    match rule.kind.as_deref() {
+        None | Some("" | "a" | "b" | "c") => {}
+        Some(kind) => return wrong(format!("type {kind:?}"), "write \"a\", \"b\" or \"c\""),
+    }
+    match rule.access.as_deref() {
+        Some(access) if access.chars().any(|letter| !"rwm".contains(letter)) => {
+            wrong(format!("access {access:?}"), "write letters of \"rwm\"")
+        }
+        _ => Ok(()),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::plan::{Phase, Step};
 use crate::spec::Device;
 
-pub const PROPERTY: Property = Property { path: "linux.devices", phase: Phase::Inside, plan };
+pub const PROPERTY: Property = Property { paths: &["linux.devices"], phase: Phase::Inside, plan };
 
 /// config-linux.md, default devices. /dev/console comes with the terminal, /dev/ptmx is a link.
 const DEFAULT: [(&str, i64, i64); 6] = [
@@ -59,11 +59,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
 }
 
 fn plan_listed(planner: &mut Planner) -> Result<()> {
-    for (index, device) in planner.spec.linux().devices.iter().enumerate() {
-        planner.at(index);
-        plan_device(planner, device)?;
-    }
-    Ok(())
+    planner.each(&planner.spec.linux().devices, plan_device)
 }
 
 fn plan_device(planner: &mut Planner, device: &Device) -> Result<()> {

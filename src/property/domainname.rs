@@ -4,7 +4,7 @@ use super::{Planner, Property, hostname};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { path: "domainname", phase: Phase::Jailed, plan };
+pub const PROPERTY: Property = Property { paths: &["domainname"], phase: Phase::Jailed, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let spec = planner.spec;

@@ -8,11 +8,15 @@ use crate::spec::Hook;
 use crate::sys::process::Strings;
 use std::ffi::CString;
 
-pub const RUNTIME: Property = Property { path: "hooks.createRuntime", phase: Phase::Inside, plan: plan_runtime };
+pub const RUNTIME: Property = Property {
+    paths: &["hooks.createRuntime", "hooks.prestart", "hooks.poststart", "hooks.poststop"],
+    phase: Phase::Inside,
+    plan: plan_runtime,
+};
 pub const CREATE_CONTAINER: Property =
-    Property { path: "hooks.createContainer", phase: Phase::Jailed, plan: plan_create_container };
+    Property { paths: &["hooks.createContainer"], phase: Phase::Jailed, plan: plan_create_container };
 pub const START_CONTAINER: Property =
-    Property { path: "hooks.startContainer", phase: Phase::Last, plan: plan_start_container };
+    Property { paths: &["hooks.startContainer"], phase: Phase::Last, plan: plan_start_container };
 
 fn plan_runtime(planner: &mut Planner) -> Result<()> {
     let Some(hooks) = &planner.spec.hooks else { return Ok(()) };
@@ -25,10 +29,11 @@ fn plan_runtime(planner: &mut Planner) -> Result<()> {
         ("hooks.poststop", &hooks.poststop),
     ] {
         for (index, hook) in list.iter().enumerate() {
-            check(&format!("{name}[{index}]"), hook)?;
+            let checked = check(&format!("{name}[{index}]"), hook);
+            planner.settle(checked)?;
         }
     }
-    planner.plan.pauses_for_hooks = !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty();
+    planner.plan.has_runtime_hooks = !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty();
     Ok(())
 }
 
@@ -57,9 +62,8 @@ fn plan_start_container(planner: &mut Planner) -> Result<()> {
     plan_hooks(planner, &hooks.start_container, &planner.spec.process().env, "created")
 }
 
-fn plan_hooks(planner: &mut Planner, hooks: &[Hook], environment: &[String], status: &str) -> Result<()> {
-    for (index, hook) in hooks.iter().enumerate() {
-        planner.at(index);
+fn plan_hooks<'a>(planner: &mut Planner<'a>, hooks: &'a [Hook], environment: &[String], status: &str) -> Result<()> {
+    planner.each(hooks, |planner, hook| {
         let strings = |texts: &[String]| {
             texts.iter().map(|text| planner.c_string(text)).collect::<Result<Vec<CString>>>().map(Strings::new)
         };
@@ -71,8 +75,8 @@ fn plan_hooks(planner: &mut Planner, hooks: &[Hook], environment: &[String], sta
             hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
         let input = state(planner, status)?;
         planner.step(Step::RunHook(Program { path, arguments, environment, timeout, input }));
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// The state (runtime.md) around its pid, which is known only in the process.

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::plan::{Phase, Step};
 use std::ffi::CString;
 
-pub const PROPERTY: Property = Property { path: "hostname", phase: Phase::Jailed, plan };
+pub const PROPERTY: Property = Property { paths: &["hostname"], phase: Phase::Jailed, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let spec = planner.spec;

@@ -6,7 +6,8 @@ use crate::host::{CAP_SETGID, CAP_SETUID};
 use crate::plan::{Phase, Step};
 use crate::spec::IdMapping;
 
-pub const PROPERTY: Property = Property { path: "linux.uidMappings", phase: Phase::Inside, plan };
+pub const PROPERTY: Property =
+    Property { paths: &["linux.uidMappings", "linux.gidMappings"], phase: Phase::Inside, plan };
 
 /// user_namespaces(7): lines of a map, since Linux 4.15.
 const MOST_RANGES: usize = 340;
@@ -77,7 +78,8 @@ fn is_own(mappings: &[IdMapping], id: u32) -> bool {
     matches!(mappings, [mapping] if mapping.size == 1 && mapping.host_id == id)
 }
 
-fn text(mappings: &[IdMapping]) -> Box<[u8]> {
+/// Lines as user_namespaces(7) has them.
+pub fn text(mappings: &[IdMapping]) -> Box<[u8]> {
     let lines: String = mappings
         .iter()
         .map(|mapping| format!("{} {} {}\n", mapping.container_id, mapping.host_id, mapping.size))
@@ -85,7 +87,8 @@ fn text(mappings: &[IdMapping]) -> Box<[u8]> {
     lines.into_bytes().into_boxed_slice()
 }
 
-fn check(property: &str, mappings: &[IdMapping]) -> Result<()> {
+/// Refuses what the kernel would refuse.
+pub fn check(property: &str, mappings: &[IdMapping]) -> Result<()> {
     if mappings.len() > MOST_RANGES {
         return Err(Error::in_config(property, format!("{} ranges", mappings.len()))
             .because(format!("the kernel takes at most {MOST_RANGES}")));

@@ -4,7 +4,7 @@ use super::{Planner, Property};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { path: "process.ioPriority", phase: Phase::Jailed, plan };
+pub const PROPERTY: Property = Property { paths: &["process.ioPriority"], phase: Phase::Jailed, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let Some(priority) = &planner.spec.process().io_priority else { return Ok(()) };

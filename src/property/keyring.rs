@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::plan::{Phase, Step};
 use crate::sys::Errno;
 
-pub const PROPERTY: Property = Property { path: "process (session keyring)", phase: Phase::Inside, plan };
+pub const PROPERTY: Property = Property { paths: &["process (session keyring)"], phase: Phase::Inside, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     if planner.request.no_new_keyring {

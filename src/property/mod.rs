@@ -17,24 +17,32 @@ mod cgroup;
 mod cwd;
 mod devices;
 mod domainname;
+mod exec_cpu_affinity;
+mod fuse;
 mod hooks;
 mod hostname;
 mod id_mappings;
+mod intel_rdt;
 mod io_priority;
 mod keyring;
 mod masked_paths;
+mod memory_policy;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod no_new_privileges;
+mod number_list;
 mod oom_score_adj;
 mod personality;
+mod platforms;
 mod propagation;
 mod readonly_paths;
-mod refused;
 mod rlimits;
 mod root;
 mod scheduler;
+mod seccomp;
+mod selinux;
 mod session;
 mod sysctl;
 mod terminal;
@@ -43,8 +51,8 @@ mod user;
 
 /// A property of config.json and how it becomes steps.
 pub struct Property {
-    /// Its path in config.json.
-    pub path: &'static str,
+    /// Its paths in config.json. Errors name the first; whatever lies below one of them is this property's business.
+    pub paths: &'static [&'static str],
     /// When its steps are run, unless it says otherwise.
     pub phase: Phase,
     /// Reads the config and writes steps.
@@ -53,7 +61,11 @@ pub struct Property {
 
 /// The container's biography. Phases never run backwards.
 pub const ORDER: &[Property] = &[
-    refused::PROPERTY,
+    ANNOTATIONS,
+    platforms::PROPERTY,
+    exec_cpu_affinity::PROPERTY,
+    mounts::MAPPED,
+    intel_rdt::PROPERTY,
     cgroup::RESOURCES,
     cgroup::PATH,
     namespaces::PROPERTY,
@@ -63,11 +75,13 @@ pub const ORDER: &[Property] = &[
     keyring::PROPERTY,
     propagation::PROPERTY,
     root::PROPERTY,
+    selinux::MOUNT_LABEL,
     mounts::PROPERTY,
     devices::PROPERTY,
     namespaces::LOOPBACK,
     terminal::PROPERTY,
     hooks::RUNTIME,
+    net_devices::PROPERTY,
     hooks::CREATE_CONTAINER,
     root::ENTER,
     root::READONLY,
@@ -80,18 +94,36 @@ pub const ORDER: &[Property] = &[
     personality::PROPERTY,
     scheduler::PROPERTY,
     io_priority::PROPERTY,
+    memory_policy::PROPERTY,
     session::PROPERTY,
-    apparmor::APPARMOR,
-    apparmor::SELINUX,
+    apparmor::PROPERTY,
+    selinux::PROPERTY,
     no_new_privileges::PROPERTY,
     cwd::PROPERTY,
     rlimits::PROPERTY,
+    args::CLOSE,
+    seccomp::EARLY,
     user::PROPERTY,
     capabilities::PROPERTY,
     args::FIND,
     hooks::START_CONTAINER,
+    args::RESET,
+    seccomp::LATE,
     args::PROPERTY,
 ];
+
+/// The version is checked by whoever loads a config; annotations go to hooks and into the state.
+const ANNOTATIONS: Property = Property { paths: &["ociVersion", "annotations"], phase: Phase::Host, plan: |_| Ok(()) };
+
+impl Property {
+    /// What errors call it.
+    pub const fn path(&self) -> &'static str {
+        match self.paths {
+            [first, ..] => first,
+            [] => "",
+        }
+    }
+}
 
 /// What the command line said.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -116,21 +148,17 @@ pub struct Request {
 
 /// Compiles a config for a host. Pure: the same three give the same plan.
 pub fn compile(spec: &Spec, request: &Request, host: &Host) -> Result<Plan> {
-    let mut planner = Planner {
-        spec,
-        request,
-        host,
-        plan: Plan::default(),
-        current: Origin { property: "", index: None },
-        phase: Phase::Born,
-    };
-    for property in ORDER {
-        planner.current = Origin { property: property.path, index: None };
-        planner.phase = property.phase;
-        (property.plan)(&mut planner)?;
-    }
+    let mut planner = Planner::new(spec, request, host);
+    planner.follow_order()?;
     planner.plan.entries.sort_by_key(|entry| entry.phase);
     Ok(planner.plan)
+}
+
+/// All that is wrong with a config on a host, and what would be done as far as it is right.
+pub fn check(spec: &Spec, request: &Request, host: &Host) -> (Vec<Error>, Plan) {
+    let mut planner = Planner { problems: Some(Vec::new()), ..Planner::new(spec, request, host) };
+    let unexpected = planner.follow_order().err();
+    (planner.problems.into_iter().flatten().chain(unexpected).collect(), planner.plan)
 }
 
 /// What a property reads, and where it writes.
@@ -143,16 +171,52 @@ pub struct Planner<'a> {
     pub host: &'a Host,
     /// The plan so far.
     pub plan: Plan,
+    /// What is wrong, if all of it is wanted and not only the first.
+    problems: Option<Vec<Error>>,
     current: Origin,
     phase: Phase,
 }
 
-impl Planner<'_> {
-    /// Names the element that the next steps and errors are about.
-    fn at(&mut self, index: usize) {
-        self.current.index = Some(index);
+impl<'a> Planner<'a> {
+    fn new(spec: &'a Spec, request: &'a Request, host: &'a Host) -> Planner<'a> {
+        let current = Origin { property: "", index: None };
+        Planner { spec, request, host, plan: Plan::default(), problems: None, current, phase: Phase::Born }
     }
 
+    fn follow_order(&mut self) -> Result<()> {
+        for property in ORDER {
+            self.current = Origin { property: property.path(), index: None };
+            self.phase = property.phase;
+            let planned = (property.plan)(self);
+            self.settle(planned)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the planning with an error, or keeps the error and goes on.
+    fn settle(&mut self, result: Result<()>) -> Result<()> {
+        match (result, &mut self.problems) {
+            (Err(error), Some(problems)) => {
+                problems.push(error);
+                Ok(())
+            }
+            (result, _) => result,
+        }
+    }
+
+    /// Plans each element of a list. Errors name it.
+    fn each<T>(&mut self, items: &'a [T], mut plan: impl FnMut(&mut Planner<'a>, &'a T) -> Result<()>) -> Result<()> {
+        for (index, item) in items.iter().enumerate() {
+            self.current.index = Some(index);
+            let planned = plan(self, item);
+            self.settle(planned)?;
+        }
+        self.current.index = None;
+        Ok(())
+    }
+}
+
+impl Planner<'_> {
     /// Adds a step at the property's phase.
     fn step(&mut self, step: Step) {
         self.step_in(self.phase, step);

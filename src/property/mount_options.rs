@@ -26,8 +26,14 @@ pub struct Options {
     pub data: Vec<String>,
     /// `tmpcopyup`.
     pub copy_up: bool,
-    /// `idmap` or `ridmap`.
-    pub id_mapped: bool,
+    /// `idmap` or `ridmap`; the value says whether all below is mapped, too.
+    pub id_mapped: Option<bool>,
+    /// `copy-symlink`: a source that is a symlink is made anew.
+    pub copy_symlink: bool,
+    /// `src-nofollow`: a source that is a symlink is bound itself.
+    pub source_itself: bool,
+    /// `dest-nofollow`: a destination that is a symlink is mounted over itself.
+    pub target_itself: bool,
 }
 
 /// Name, MS_ flag, MOUNT_ATTR_ flags, and whether the option clears them. A name with an `r` in front is recursive.
@@ -83,7 +89,11 @@ impl Options {
             "rbind" => self.bind = Some(true),
             "remount" => self.remount = true,
             "tmpcopyup" => self.copy_up = true,
-            "idmap" | "ridmap" => self.id_mapped = true,
+            "idmap" => self.id_mapped = Some(self.id_mapped.unwrap_or(false)),
+            "ridmap" => self.id_mapped = Some(true),
+            "copy-symlink" => self.copy_symlink = true,
+            "src-nofollow" => self.source_itself = true,
+            "dest-nofollow" => self.target_itself = true,
             "defaults" | "" => {}
             _ => {
                 if let Some(propagation) = propagation::flags(option) {
@@ -127,6 +137,32 @@ fn change_attributes(set: &mut u64, clear: &mut u64, attributes: u64, clears: bo
         *set |= attributes;
         *clear &= !attributes;
     }
+}
+
+/// What is neither a flag nor of a file system, without propagation types.
+const OTHERS: [&str; 10] = [
+    "bind",
+    "rbind",
+    "remount",
+    "defaults",
+    "tmpcopyup",
+    "idmap",
+    "ridmap",
+    "copy-symlink",
+    "src-nofollow",
+    "dest-nofollow",
+];
+
+/// Every option that rootlet itself knows, for `features`.
+pub fn names() -> Vec<String> {
+    let flags = FLAGS.iter().flat_map(|(name, ..)| [(*name).to_owned(), format!("r{name}")]);
+    let superblock = SUPERBLOCK_FLAGS.iter().map(|(name, ..)| (*name).to_owned());
+    let others = OTHERS.iter().map(|name| (*name).to_owned());
+    let types = propagation::NAMES.iter().flat_map(|(name, _)| [(*name).to_owned(), format!("r{name}")]);
+    let mut names: Vec<_> = flags.chain(superblock).chain(others).chain(types).collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 #[cfg(test)]

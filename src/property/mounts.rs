@@ -1,16 +1,18 @@
 //! `mounts`: what the container sees besides its root, in the order of the config.
 
 use super::mount_options::{self, Options};
-use super::{Planner, Property, id_mappings};
+use super::{Planner, Property, fuse, id_mappings, selinux};
 use crate::error::Result;
 use crate::host::Cgroups;
 use crate::plan::{Phase, Step};
-use crate::spec::Mount;
+use crate::spec::{IdMapping, Mount};
 use crate::sys::mount;
 use std::ffi::CString;
 
-pub const PROPERTY: Property = Property { path: "mounts", phase: Phase::Inside, plan };
-pub const READONLY: Property = Property { path: "mounts", phase: Phase::Jailed, plan: plan_readonly };
+pub const PROPERTY: Property = Property { paths: &["mounts"], phase: Phase::Inside, plan };
+/// A mapped mount is made by the parent, whose privileges reach the file system.
+pub const MAPPED: Property = Property { paths: &["mounts"], phase: Phase::Host, plan: plan_mapped };
+pub const READONLY: Property = Property { paths: &["mounts"], phase: Phase::Jailed, plan: plan_readonly };
 
 /// What lxcfs and its like serve: the only places below /proc where a bind cannot deceive the runtime (as in runc).
 const BELOW_PROC: [&str; 11] = [
@@ -28,11 +30,7 @@ const BELOW_PROC: [&str; 11] = [
 ];
 
 fn plan(planner: &mut Planner) -> Result<()> {
-    for (index, mount) in planner.spec.mounts.iter().enumerate() {
-        planner.at(index);
-        plan_mount(planner, mount)?;
-    }
-    Ok(())
+    planner.each(&planner.spec.mounts, plan_mount)
 }
 
 fn plan_mount(planner: &mut Planner, mount: &Mount) -> Result<()> {
@@ -45,11 +43,6 @@ fn plan_mount(planner: &mut Planner, mount: &Mount) -> Result<()> {
         return Err(planner.error(message).remedy(remedy));
     }
     let options = mount_options::parse(&mount.options);
-    if options.id_mapped || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
-        return Err(planner
-            .error("idmapped mounts are not supported by this version of rootlet")
-            .remedy("take idmap and the mappings out"));
-    }
     let kind = mount.kind.as_deref().unwrap_or("none");
     let target = planner.c_string(&destination)?;
     if options.remount {
@@ -57,6 +50,15 @@ fn plan_mount(planner: &mut Planner, mount: &Mount) -> Result<()> {
     }
     if options.bind.is_some() || kind == "bind" {
         return bind(planner, mount, &destination, target, options);
+    }
+    if is_mapped(mount, &options) {
+        return Err(planner
+            .error("an idmapped mount that is not a bind")
+            .because("what is mounted afresh has the ids of the container anyway")
+            .remedy("take idmap and the mappings out"));
+    }
+    if let Some(program) = kind.strip_prefix("fuse.") {
+        return fuse::plan(planner, mount, program, target, &options);
     }
     new(planner, mount, kind, &destination, target, options)
 }
@@ -97,12 +99,78 @@ fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString
             .error("only the host's /proc may be bound on /proc")
             .because("another directory could deceive the runtime (CVE-2019-16884)"));
     }
-    let source = planner.c_string(&planner.request.bundle.join(source).to_string_lossy())?;
+    let path = planner.request.bundle.join(source);
+    if let Some(to) = planner.host.symlink(&path).filter(|_| options.copy_symlink) {
+        // As crun: the link is the container's from then on, and no mount has the options.
+        let to = planner.c_string(&to.to_string_lossy())?;
+        planner.step(Step::Symlink { path: target, to });
+        return Ok(());
+    }
+    let source = planner.c_string(&path.to_string_lossy())?;
     keep_access_times(planner, &mut options)?;
     let recursive = options.bind == Some(true);
-    planner.step(Step::Bind { source, target: target.clone(), recursive, over_proc: destination.starts_with("/proc") });
+    let over_proc = destination.starts_with("/proc");
+    if is_mapped(mount, &options) {
+        planner.step(Step::Attach { tree: tree(planner), target: target.clone(), over_proc });
+    } else {
+        let itself = (options.source_itself, options.target_itself);
+        planner.step(Step::Bind { source, target: target.clone(), recursive, over_proc, itself });
+    }
     attributes(planner, target, &options);
     Ok(())
+}
+
+fn is_mapped(mount: &Mount, options: &Options) -> bool {
+    options.id_mapped.is_some() || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty()
+}
+
+/// The number by which a mapped tree is handed over: its place in `mounts`.
+fn tree(planner: &Planner) -> usize {
+    planner.current.index.unwrap_or(0)
+}
+
+fn plan_mapped(planner: &mut Planner) -> Result<()> {
+    planner.each(&planner.spec.mounts, |planner, mount| {
+        let options = mount_options::parse(&mount.options);
+        let is_bind = options.bind.is_some() || mount.kind.as_deref() == Some("bind");
+        if !is_bind || !is_mapped(mount, &options) {
+            return Ok(());
+        }
+        if planner.host.is_ordinary_user() || !planner.host.in_initial_user_namespace() {
+            return Err(planner
+                .error("an ordinary user cannot map the ids of a mount")
+                .because("the kernel lets only the owner of the file system do that, which is the host's root")
+                .remedy(
+                    "take idmap and the mappings out; with one mapped id, your own files are root's in the container",
+                ));
+        }
+        // config.md, mounts: without mappings of its own, it has those of the container.
+        let linux = planner.spec.linux();
+        let or = |own: &'_ [IdMapping], container: &'_ [IdMapping]| {
+            if own.is_empty() { container.to_vec() } else { own.to_vec() }
+        };
+        let (uids, gids) = (or(&mount.uid_mappings, &linux.uid_mappings), or(&mount.gid_mappings, &linux.gid_mappings));
+        if uids.is_empty() || gids.is_empty() {
+            return Err(planner
+                .error("idmap without mappings")
+                .because("neither the mount nor the container says which ids become which")
+                .remedy("add uidMappings and gidMappings to the mount"));
+        }
+        for (name, mappings) in [("uidMappings", &uids), ("gidMappings", &gids)] {
+            id_mappings::check(&format!("{}.{name}", planner.current), mappings)?;
+        }
+        let path = planner.request.bundle.join(mount.source.as_deref().unwrap_or_default());
+        let step = Step::OpenMapped {
+            tree: tree(planner),
+            source: planner.c_string(&path.to_string_lossy())?,
+            recursive: options.bind == Some(true),
+            map_recursively: options.id_mapped == Some(true),
+            uid_map: id_mappings::text(&uids),
+            gid_map: id_mappings::text(&gids),
+        };
+        planner.step(step);
+        Ok(())
+    })
 }
 
 /// mount_namespaces(7): of a mount that a less privileged namespace has taken over, access time flags are locked.
@@ -129,7 +197,7 @@ fn attributes(planner: &mut Planner, target: CString, options: &Options) {
 }
 
 /// What mount(2) of a new file system cannot say in the same call.
-fn attributes_of_any(planner: &mut Planner, target: CString, options: &Options) {
+pub fn attributes_of_any(planner: &mut Planner, target: CString, options: &Options) {
     let (set, clear) = (options.set_recursively, options.clear_recursively);
     if set | clear != 0 {
         planner.step(Step::SetMountAttributes { target: target.clone(), set, clear, propagation: 0, recursive: true });
@@ -172,7 +240,13 @@ fn new(
             "the caller's /proc is bound",
             "the container shares the caller's processes, and /proc of those cannot be mounted afresh",
         )?;
-        let step = Step::Bind { source: c"/proc".into(), target: target.clone(), recursive: true, over_proc: true };
+        let step = Step::Bind {
+            source: c"/proc".into(),
+            target: target.clone(),
+            recursive: true,
+            over_proc: true,
+            itself: (false, false),
+        };
         planner.step(step);
         attributes(planner, target, &options);
         return Ok(());
@@ -205,6 +279,12 @@ fn new(
         }
     }
     drop_unmapped_ids(planner, &mut options)?;
+    if kind == "overlay" {
+        adapt_overlay(planner, &mut options);
+    }
+    if matches!(kind, "tmpfs" | "devpts" | "mqueue" | "overlay") {
+        options.data.extend(selinux::mount_label(planner));
+    }
     let data = match options.data.is_empty() {
         true => None,
         false => Some(planner.c_string(&options.data.join(","))?),
@@ -236,6 +316,24 @@ fn new(
     Ok(())
 }
 
+/// Directories of an overlay may be relative to the bundle, and marks of deleted files are for a user namespace
+/// extended attributes that it may set (`userxattr`, Linux 5.11).
+fn adapt_overlay(planner: &Planner, options: &mut Options) {
+    for option in &mut options.data {
+        let Some((key @ ("lowerdir" | "upperdir" | "workdir"), paths)) = option.split_once('=') else { continue };
+        let absolute = |path: &str| match path {
+            // Two colons divide layers of data only.
+            "" => String::new(),
+            path => planner.request.bundle.join(path).to_string_lossy().into_owned(),
+        };
+        let paths: Vec<_> = paths.split(':').map(absolute).collect();
+        *option = format!("{key}={}", paths.join(":"));
+    }
+    if planner.has_other_user_namespace() && !options.data.iter().any(|option| option == "userxattr") {
+        options.data.push("userxattr".to_owned());
+    }
+}
+
 /// True if an earlier mount is a bind of a directory above.
 fn is_below_bind(planner: &Planner, destination: &str) -> bool {
     planner.plan.entries.iter().any(|entry| match &entry.step {
@@ -247,7 +345,13 @@ fn is_below_bind(planner: &Planner, destination: &str) -> bool {
 }
 
 fn bind_host(planner: &mut Planner, source: &std::ffi::CStr, target: CString) -> Result<()> {
-    planner.step(Step::Bind { source: source.into(), target: target.clone(), recursive: true, over_proc: false });
+    planner.step(Step::Bind {
+        source: source.into(),
+        target: target.clone(),
+        recursive: true,
+        over_proc: false,
+        itself: (false, false),
+    });
     let set = mount::MOUNT_ATTR_RDONLY | mount::MOUNT_ATTR_NOSUID | mount::MOUNT_ATTR_NODEV | mount::MOUNT_ATTR_NOEXEC;
     planner.step(Step::SetMountAttributes { target, set, clear: 0, propagation: 0, recursive: true });
     Ok(())
@@ -275,8 +379,7 @@ fn drop_unmapped_ids(planner: &mut Planner, options: &mut Options) -> Result<()>
 
 /// tmpfs mounts that the config wants read-only: after all mounts and devices.
 fn plan_readonly(planner: &mut Planner) -> Result<()> {
-    for (index, mount) in planner.spec.mounts.iter().enumerate() {
-        planner.at(index);
+    planner.each(&planner.spec.mounts, |planner, mount| {
         let options = mount_options::parse(&mount.options);
         if mount.kind.as_deref() == Some("tmpfs")
             && options.bind.is_none()
@@ -292,8 +395,8 @@ fn plan_readonly(planner: &mut Planner) -> Result<()> {
                 recursive: false,
             });
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[cfg(test)]

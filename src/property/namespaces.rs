@@ -6,13 +6,13 @@ use crate::plan::print::NAMESPACES;
 use crate::plan::{Join, Phase, Step};
 use crate::sys::namespace as ns;
 
-pub const PROPERTY: Property = Property { path: "linux.namespaces", phase: Phase::Inside, plan };
-pub const LOOPBACK: Property = Property { path: "linux.namespaces", phase: Phase::Inside, plan: plan_loopback };
+pub const PROPERTY: Property = Property { paths: &["linux.namespaces"], phase: Phase::Inside, plan };
+pub const LOOPBACK: Property = Property { paths: &["linux.namespaces"], phase: Phase::Inside, plan: plan_loopback };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let namespaces = &planner.spec.linux().namespaces;
-    for (index, namespace) in namespaces.iter().enumerate() {
-        planner.at(index);
+    planner.each(namespaces, |planner, namespace| {
+        let index = planner.current.index.unwrap_or(0);
         let Some((_, kind)) = NAMESPACES.iter().find(|(name, _)| *name == namespace.kind) else {
             let names: Vec<_> = NAMESPACES.iter().map(|(name, _)| *name).collect();
             return Err(planner
@@ -36,8 +36,8 @@ fn plan(planner: &mut Planner) -> Result<()> {
                 planner.plan.joins.push(Join { kind: *kind, path, index });
             }
         }
-    }
-    planner.current.index = None;
+        Ok(())
+    })?;
     // setns(2): the user namespace first, for the capabilities that the others need.
     planner.plan.joins.sort_by_key(|join| join.kind != ns::CLONE_NEWUSER);
     if planner.spec.namespace("mount").is_none() {

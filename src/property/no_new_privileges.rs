@@ -4,7 +4,7 @@ use super::{Planner, Property};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { path: "process.noNewPrivileges", phase: Phase::Jailed, plan };
+pub const PROPERTY: Property = Property { paths: &["process.noNewPrivileges"], phase: Phase::Jailed, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     if planner.spec.process().no_new_privileges {

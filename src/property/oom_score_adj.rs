@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::host::CAP_SYS_RESOURCE;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { path: "process.oomScoreAdj", phase: Phase::Inside, plan };
+pub const PROPERTY: Property = Property { paths: &["process.oomScoreAdj"], phase: Phase::Inside, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let Some(mut value) = planner.spec.process().oom_score_adj else { return Ok(()) };

@@ -4,7 +4,7 @@ use super::{Planner, Property};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { path: "linux.personality", phase: Phase::Jailed, plan };
+pub const PROPERTY: Property = Property { paths: &["linux.personality"], phase: Phase::Jailed, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let Some(personality) = &planner.spec.linux().personality else { return Ok(()) };

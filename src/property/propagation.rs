@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::plan::{Phase, Step};
 use crate::sys::mount;
 
-pub const PROPERTY: Property = Property { path: "linux.rootfsPropagation", phase: Phase::Inside, plan };
+pub const PROPERTY: Property = Property { paths: &["linux.rootfsPropagation"], phase: Phase::Inside, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     if let Some(propagation) = planner.spec.linux().rootfs_propagation.as_deref() {
@@ -21,18 +21,19 @@ fn plan(planner: &mut Planner) -> Result<()> {
     Ok(())
 }
 
+/// mount_namespaces(7).
+pub const NAMES: [(&str, u64); 4] = [
+    ("private", mount::MS_PRIVATE),
+    ("shared", mount::MS_SHARED),
+    ("slave", mount::MS_SLAVE),
+    ("unbindable", mount::MS_UNBINDABLE),
+];
+
 /// The mount flag of a propagation by its name in config.json.
 pub fn flags(name: &str) -> Option<u64> {
     let (recursive, name) = match name.strip_prefix('r') {
         Some(name) => (mount::MS_REC, name),
         None => (0, name),
     };
-    let flag = match name {
-        "shared" => mount::MS_SHARED,
-        "slave" => mount::MS_SLAVE,
-        "private" => mount::MS_PRIVATE,
-        "unbindable" => mount::MS_UNBINDABLE,
-        _ => return None,
-    };
-    Some(flag | recursive)
+    NAMES.iter().find(|(known, _)| *known == name).map(|(_, flag)| flag | recursive)
 }

@@ -4,15 +4,14 @@ use super::{Planner, Property};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { path: "linux.readonlyPaths", phase: Phase::Jailed, plan };
+pub const PROPERTY: Property = Property { paths: &["linux.readonlyPaths"], phase: Phase::Jailed, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
-    for (index, path) in planner.spec.linux().readonly_paths.iter().enumerate() {
-        planner.at(index);
+    planner.each(&planner.spec.linux().readonly_paths, |planner, path| {
         let path = absolute(planner, path)?;
         planner.step(Step::MakeReadonly { path });
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// An absolute path in the container.

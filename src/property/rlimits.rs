@@ -6,7 +6,7 @@ use crate::host::CAP_SYS_RESOURCE;
 use crate::plan::{Phase, Step};
 use crate::sys::sched::Limit;
 
-pub const PROPERTY: Property = Property { path: "process.rlimits", phase: Phase::Jailed, plan };
+pub const PROPERTY: Property = Property { paths: &["process.rlimits"], phase: Phase::Jailed, plan };
 
 /// asm-generic/resource.h; the architectures that rootlet runs on have no other numbers.
 const NAMES: [&str; 16] = [
@@ -30,14 +30,14 @@ const NAMES: [&str; 16] = [
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let rlimits = &planner.spec.process().rlimits;
-    for (index, rlimit) in rlimits.iter().enumerate() {
-        planner.at(index);
+    planner.each(rlimits, |planner, rlimit| {
         let name = rlimit.kind.strip_prefix("RLIMIT_").unwrap_or_default();
         let Some(resource) = NAMES.iter().position(|known| *known == name) else {
             return Err(planner
                 .error(format!("{:?} is not a resource limit", rlimit.kind))
                 .remedy("write RLIMIT_NOFILE or another name of getrlimit(2)"));
         };
+        let index = planner.current.index.unwrap_or(0);
         if rlimits.iter().take(index).any(|other| other.kind == rlimit.kind) {
             return Err(planner.error(format!("{} is there twice", rlimit.kind)).remedy("keep one of them"));
         }
@@ -62,6 +62,6 @@ fn plan(planner: &mut Planner) -> Result<()> {
         } else {
             planner.step(Step::SetLimit { resource, limit });
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }

@@ -5,9 +5,9 @@ use crate::error::Result;
 use crate::plan::{Phase, Step};
 use crate::sys::mount;
 
-pub const PROPERTY: Property = Property { path: "root.path", phase: Phase::Inside, plan };
-pub const ENTER: Property = Property { path: "root.path", phase: Phase::Jailed, plan: plan_enter };
-pub const READONLY: Property = Property { path: "root.readonly", phase: Phase::Jailed, plan: plan_readonly };
+pub const PROPERTY: Property = Property { paths: &["root.path"], phase: Phase::Inside, plan };
+pub const ENTER: Property = Property { paths: &["root.path"], phase: Phase::Jailed, plan: plan_enter };
+pub const READONLY: Property = Property { paths: &["root.readonly"], phase: Phase::Jailed, plan: plan_readonly };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let Some(root) = planner.spec.root.as_ref().filter(|root| !root.path.is_empty()) else {

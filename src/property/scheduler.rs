@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::plan::{Phase, Step};
 use crate::sys::sched::Scheduling;
 
-pub const PROPERTY: Property = Property { path: "process.scheduler", phase: Phase::Jailed, plan };
+pub const PROPERTY: Property = Property { paths: &["process.scheduler"], phase: Phase::Jailed, plan };
 
 /// linux/sched.h.
 const POLICIES: [(&str, u32); 7] = [

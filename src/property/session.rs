@@ -5,7 +5,7 @@ use super::{Planner, Property};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { path: "process.terminal", phase: Phase::Jailed, plan };
+pub const PROPERTY: Property = Property { paths: &["process.terminal"], phase: Phase::Jailed, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     planner.step(Step::StartSession);

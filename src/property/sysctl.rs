@@ -4,31 +4,37 @@ use super::{Planner, Property};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { path: "linux.sysctl", phase: Phase::Jailed, plan };
+pub const PROPERTY: Property = Property { paths: &["linux.sysctl"], phase: Phase::Jailed, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let Some(sysctl) = &planner.spec.linux().sysctl else { return Ok(()) };
     for (key, value) in sysctl {
-        let key = if key.contains('/') { key.clone() } else { key.replace('.', "/") };
-        let namespace = namespace_of(&key).ok_or_else(|| {
-            planner
-                .error(format!("{key} is not a parameter of a namespace"))
-                .because("it would change the host")
-                .remedy("leave it out, or set it on the host; for the host's name use \"hostname\"")
-        })?;
-        let has_own = match namespace {
-            "user" => planner.has_new_user_namespace(),
-            namespace => planner.spec.has_new_namespace(namespace),
-        };
-        if !has_own {
-            return Err(planner
-                .error(format!("{key} needs a {namespace} namespace of the container's own"))
-                .remedy(format!("add {{\"type\": \"{namespace}\"}} to linux.namespaces")));
-        }
-        let path = planner.c_string(&format!("../../sys/{key}"))?;
-        let value = planner.c_string(value)?;
-        planner.step(Step::SetSysctl { path, value });
+        let planned = plan_parameter(planner, key, value);
+        planner.settle(planned)?;
     }
+    Ok(())
+}
+
+fn plan_parameter(planner: &mut Planner, key: &str, value: &str) -> Result<()> {
+    let key = if key.contains('/') { key.to_owned() } else { key.replace('.', "/") };
+    let namespace = namespace_of(&key).ok_or_else(|| {
+        planner
+            .error(format!("{key} is not a parameter of a namespace"))
+            .because("it would change the host")
+            .remedy("leave it out, or set it on the host; for the host's name use \"hostname\"")
+    })?;
+    let has_own = match namespace {
+        "user" => planner.has_new_user_namespace(),
+        namespace => planner.spec.has_new_namespace(namespace),
+    };
+    if !has_own {
+        return Err(planner
+            .error(format!("{key} needs a {namespace} namespace of the container's own"))
+            .remedy(format!("add {{\"type\": \"{namespace}\"}} to linux.namespaces")));
+    }
+    let path = planner.c_string(&format!("../../sys/{key}"))?;
+    let value = planner.c_string(value)?;
+    planner.step(Step::SetSysctl { path, value });
     Ok(())
 }
 

@@ -5,7 +5,8 @@ use crate::error::Result;
 use crate::plan::{Phase, Step};
 use crate::sys::tty::Size;
 
-pub const PROPERTY: Property = Property { path: "process.terminal", phase: Phase::Inside, plan };
+pub const PROPERTY: Property =
+    Property { paths: &["process.terminal", "process.consoleSize"], phase: Phase::Inside, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let process = planner.spec.process();

@@ -4,7 +4,7 @@ use super::{Planner, Property};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { path: "linux.timeOffsets", phase: Phase::Inside, plan };
+pub const PROPERTY: Property = Property { paths: &["linux.timeOffsets"], phase: Phase::Inside, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let empty = Default::default();

@@ -6,7 +6,7 @@ use crate::host::CAP_SETGID;
 use crate::plan::{Phase, Step};
 use crate::spec::IdMapping;
 
-pub const PROPERTY: Property = Property { path: "process.user", phase: Phase::Jailed, plan };
+pub const PROPERTY: Property = Property { paths: &["process.user"], phase: Phase::Jailed, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let user = &planner.spec.process().user;
@@ -30,7 +30,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
             "the groups are not set",
             "an ordinary user's single mapped gid cannot have supplementary groups",
         )?;
-        planner.current.property = PROPERTY.path;
+        planner.current.property = PROPERTY.path();
     }
     let groups = may_set_groups.then(|| user.additional_gids.0.clone().into_boxed_slice());
     let is_that_user = planner.has_new_user_namespace() && id_mappings::sets_up_as(planner) == (user.uid, user.gid);

@@ -5,13 +5,21 @@
 //! that runc runs: a future capability, `SCHED_FLAG_DL_OVERRUN`, a process without `user`. They serve for writing.)
 
 pub mod default;
+mod linux;
 pub mod load;
+mod process;
+mod resources;
+mod seccomp;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Deref;
 
+pub use linux::*;
 pub use load::{Loaded, load};
+pub use process::*;
+pub use resources::*;
+pub use seccomp::*;
 
 /// A list that may be absent or `null`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -56,11 +64,12 @@ pub type Raw = Option<serde_json::Value>;
 macro_rules! object {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? }) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+        #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
         #[serde(rename_all = "camelCase", default)]
         pub struct $name { $($(#[$field_doc])* pub $field: $type),* }
     };
 }
+use object;
 
 object! {
     /// The whole of config.json (runtime-spec, config.md).
@@ -93,131 +102,6 @@ object! {
         freebsd: Raw,
         /// For virtual machines.
         vm: Raw,
-    }
-}
-
-object! {
-    /// `process` (config.md).
-    Process {
-        /// Attach a terminal.
-        terminal: bool,
-        /// Its first size.
-        console_size: Option<ConsoleSize>,
-        /// Who runs it.
-        user: User,
-        /// The program and its arguments.
-        args: List<String>,
-        /// Only for Windows.
-        command_line: Raw,
-        /// `NAME=VALUE`.
-        env: List<String>,
-        /// An absolute path in the container.
-        cwd: String,
-        /// The five sets.
-        capabilities: Option<Capabilities>,
-        /// Resource limits.
-        rlimits: List<Rlimit>,
-        /// PR_SET_NO_NEW_PRIVS.
-        no_new_privileges: bool,
-        /// Profile of AppArmor.
-        apparmor_profile: Option<String>,
-        /// -1000 to 1000.
-        oom_score_adj: Option<i32>,
-        /// Scheduling policy.
-        scheduler: Option<Scheduler>,
-        /// Label of SELinux.
-        selinux_label: Option<String>,
-        /// Priority of input and output.
-        #[serde(rename = "ioPriority")]
-        io_priority: Option<IoPriority>,
-        /// CPUs of an exec'd process.
-        #[serde(rename = "execCPUAffinity")]
-        exec_cpu_affinity: Raw,
-    }
-}
-
-object! {
-    /// `process.consoleSize`, in characters.
-    ConsoleSize {
-        /// Lines.
-        height: u16,
-        /// Columns.
-        width: u16,
-    }
-}
-
-object! {
-    /// `process.user` (config.md, POSIX-platform user).
-    User {
-        /// In the container's user namespace.
-        uid: u32,
-        /// In the container's user namespace.
-        gid: u32,
-        /// The file mode creation mask.
-        umask: Option<u32>,
-        /// Supplementary groups.
-        additional_gids: List<u32>,
-        /// Only for Windows.
-        username: Option<String>,
-    }
-}
-
-object! {
-    /// `process.capabilities`: names such as `CAP_CHOWN`.
-    Capabilities {
-        /// What may ever be gained.
-        bounding: List<String>,
-        /// What is in force.
-        effective: List<String>,
-        /// What execve keeps for files that inherit.
-        inheritable: List<String>,
-        /// What may be put in force.
-        permitted: List<String>,
-        /// What execve keeps for ordinary files.
-        ambient: List<String>,
-    }
-}
-
-object! {
-    /// One of `process.rlimits`.
-    Rlimit {
-        /// `RLIMIT_NOFILE`, ...
-        #[serde(rename = "type")]
-        kind: String,
-        /// What is enforced.
-        soft: u64,
-        /// What soft may be raised to.
-        hard: u64,
-    }
-}
-
-object! {
-    /// `process.scheduler` (sched(7)).
-    Scheduler {
-        /// `SCHED_OTHER`, ...
-        policy: String,
-        /// For SCHED_OTHER and SCHED_BATCH.
-        nice: i32,
-        /// For SCHED_FIFO and SCHED_RR.
-        priority: i32,
-        /// `SCHED_FLAG_*`.
-        flags: List<String>,
-        /// For SCHED_DEADLINE, nanoseconds.
-        runtime: u64,
-        /// For SCHED_DEADLINE, nanoseconds.
-        deadline: u64,
-        /// For SCHED_DEADLINE, nanoseconds.
-        period: u64,
-    }
-}
-
-object! {
-    /// `process.ioPriority` (ioprio_set(2)).
-    IoPriority {
-        /// `IOPRIO_CLASS_RT`, `IOPRIO_CLASS_BE` or `IOPRIO_CLASS_IDLE`.
-        class: String,
-        /// 0 (highest) to 7.
-        priority: i64,
     }
 }
 
@@ -282,112 +166,6 @@ pub struct Hook {
     pub timeout: Option<i64>,
 }
 
-object! {
-    /// `linux` (config-linux.md).
-    Linux {
-        /// New namespaces, or ones to join.
-        namespaces: List<Namespace>,
-        /// Ids of the user namespace.
-        uid_mappings: List<IdMapping>,
-        /// Ids of the user namespace.
-        gid_mappings: List<IdMapping>,
-        /// Clocks of the time namespace.
-        time_offsets: Option<BTreeMap<String, TimeOffset>>,
-        /// Device nodes to make.
-        devices: List<Device>,
-        /// Network devices to move in.
-        net_devices: Raw,
-        /// Where the container's cgroup is.
-        cgroups_path: Option<String>,
-        /// Limits.
-        resources: Raw,
-        /// `shared`, `slave`, `private`, `unbindable` and their recursive forms.
-        rootfs_propagation: Option<String>,
-        /// System call filter.
-        seccomp: Raw,
-        /// Kernel parameters.
-        sysctl: Map,
-        /// Paths to hide.
-        masked_paths: List<String>,
-        /// Paths to make read-only.
-        readonly_paths: List<String>,
-        /// SELinux label of mounts.
-        mount_label: Option<String>,
-        /// Execution domain.
-        personality: Option<Personality>,
-        /// Cache and memory bandwidth.
-        intel_rdt: Raw,
-        /// NUMA policy.
-        memory_policy: Raw,
-    }
-}
-
-object! {
-    /// One of `linux.namespaces`.
-    Namespace {
-        /// `pid`, `network`, `mount`, `ipc`, `uts`, `user`, `cgroup` or `time`.
-        #[serde(rename = "type")]
-        kind: String,
-        /// One to join.
-        path: Option<String>,
-    }
-}
-
-object! {
-    /// A range of ids.
-    IdMapping {
-        /// First id in the container.
-        #[serde(rename = "containerID")]
-        container_id: u32,
-        /// First id outside.
-        #[serde(rename = "hostID")]
-        host_id: u32,
-        /// How many.
-        size: u32,
-    }
-}
-
-object! {
-    /// One of `linux.timeOffsets`.
-    TimeOffset {
-        /// Seconds.
-        secs: i64,
-        /// Nanoseconds.
-        nanosecs: u32,
-    }
-}
-
-object! {
-    /// One of `linux.devices`.
-    Device {
-        /// `c`, `b`, `u` or `p`.
-        #[serde(rename = "type")]
-        kind: String,
-        /// In the container.
-        path: String,
-        /// Not for `p`.
-        major: Option<i64>,
-        /// Not for `p`.
-        minor: Option<i64>,
-        /// Permissions.
-        file_mode: Option<u32>,
-        /// Owner in the container.
-        uid: Option<u32>,
-        /// Group in the container.
-        gid: Option<u32>,
-    }
-}
-
-object! {
-    /// `linux.personality`.
-    Personality {
-        /// `LINUX` or `LINUX32`.
-        domain: String,
-        /// None is defined.
-        flags: List<String>,
-    }
-}
-
 impl Spec {
     /// `linux`, or its default.
     pub fn linux(&self) -> &Linux {
@@ -409,13 +187,6 @@ impl Spec {
     /// True if the container gets a namespace of that type for itself.
     pub fn has_new_namespace(&self, kind: &str) -> bool {
         self.namespace(kind).is_some_and(Namespace::is_new)
-    }
-}
-
-impl Namespace {
-    /// Made for the container, not joined.
-    pub fn is_new(&self) -> bool {
-        self.path.as_deref().is_none_or(str::is_empty)
     }
 }
 

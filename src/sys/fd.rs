@@ -219,6 +219,13 @@ pub fn dup_to(fd: BorrowedFd, number: RawFd) -> Result<()> {
     syscall!(Call::Dup, libc::SYS_dup3, fd.as_raw_fd(), number, 0).map(drop)
 }
 
+/// A copy of a descriptor, close-on-exec, with a number of `least` or more.
+pub fn duplicate_above(fd: BorrowedFd, least: RawFd) -> Result<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC takes a number.
+    let raw = check(Call::Dup, unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) })?;
+    Ok(own(raw.into()))
+}
+
 /// Marks every descriptor from `first` on close-on-exec (close_range(2), Linux 5.11).
 pub fn close_on_exec_from(first: u32) -> Result<()> {
     const CLOSE_RANGE_CLOEXEC: u32 = 4;

@@ -14,9 +14,9 @@ pub mod net;
 pub mod process;
 pub mod resolve;
 pub mod sched;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
-
 pub mod tty;
 
 pub use nix::errno::Errno;
@@ -61,11 +61,11 @@ calls! {
     Connect = "connect", Dup = "dup", Execve = "execve", Fcntl = "fcntl", Flock = "flock", Fork = "clone",
     Fstat = "fstat", Fstatfs = "fstatfs", Getcwd = "getcwd", Getdents = "getdents64", HookExit = "hook", HookTimeout = "hook timeout",
     Ioctl = "ioctl", IoprioSet = "ioprio_set", Keyctl = "keyctl", Kill = "pidfd_send_signal", Listen = "listen", Lookup = "executable lookup",
-    MemfdCreate = "memfd_create", Mkdir = "mkdirat", Mknod = "mknodat", Mount = "mount", MountSetattr = "mount_setattr",
-    Open = "openat", Openat2 = "openat2", Personality = "personality", PidfdOpen = "pidfd_open", PivotRoot = "pivot_root", Poll = "poll",
+    MemfdCreate = "memfd_create", Mkdir = "mkdirat", Mknod = "mknodat", Mount = "mount", MountSetattr = "mount_setattr", MoveMount = "move_mount", Netlink = "netlink",
+    Open = "openat", Openat2 = "openat2", OpenTree = "open_tree", Personality = "personality", PidfdOpen = "pidfd_open", PivotRoot = "pivot_root", Poll = "poll",
     Prctl = "prctl", Prlimit = "prlimit64", Read = "read", Readlink = "readlinkat", Receive = "recvmsg", SchedSetaffinity = "sched_setaffinity",
-    SchedSetattr = "sched_setattr", Send = "sendmsg", Setdomainname = "setdomainname", Setgid = "setresgid", Setgroups = "setgroups",
-    Sethostname = "sethostname", Setns = "setns", Setsid = "setsid", Setuid = "setresuid", Sigaction = "rt_sigaction", Signalfd = "signalfd4",
+    SchedSetattr = "sched_setattr", Seccomp = "seccomp", Send = "sendmsg", Setdomainname = "setdomainname", Setgid = "setresgid", Setgroups = "setgroups",
+    SetMempolicy = "set_mempolicy", Sethostname = "sethostname", Setns = "setns", Setsid = "setsid", Setuid = "setresuid", Sigaction = "rt_sigaction", Signalfd = "signalfd4",
     Sigprocmask = "rt_sigprocmask", Socket = "socket", Socketpair = "socketpair", Stat = "newfstatat", Symlink = "symlinkat", Terminal = "open terminal",
     Umount = "umount2", Unlink = "unlinkat", Unshare = "unshare", Wait = "waitid", Write = "write",
 }

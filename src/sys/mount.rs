@@ -93,6 +93,10 @@ pub fn bind_root(path: &CStr) -> Result<OwnedFd> {
 /// mount_setattr(2) (Linux 5.12): changes what is named and leaves the rest, so flags that a user namespace may not lift stay.
 pub fn set_attributes(target: BorrowedFd, set: u64, clear: u64, propagation: u64, recursive: bool) -> Result<()> {
     let attributes = libc::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };
+    change_attributes(target, &attributes, recursive)
+}
+
+fn change_attributes(target: BorrowedFd, attributes: &libc::mount_attr, recursive: bool) -> Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     syscall!(
         Call::MountSetattr,
@@ -100,10 +104,35 @@ pub fn set_attributes(target: BorrowedFd, set: u64, clear: u64, propagation: u64
         target.as_raw_fd(),
         c"".as_ptr(),
         flags,
-        &raw const attributes,
+        ptr::from_ref(attributes),
         size_of::<libc::mount_attr>()
     )
     .map(drop)
+}
+
+/// open_tree(2) with OPEN_TREE_CLONE: a detached copy of a mount.
+pub fn open_tree(path: &CStr, recursive: bool) -> Result<OwnedFd> {
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | if recursive { libc::AT_RECURSIVE as u32 } else { 0 };
+    syscall!(Call::OpenTree, libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags).map(fd::own)
+}
+
+/// mount_setattr(2) with MOUNT_ATTR_IDMAP, of a detached mount (Linux 5.12).
+pub fn map_ids(tree: BorrowedFd, user_namespace: BorrowedFd, recursive: bool) -> Result<()> {
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: user_namespace.as_raw_fd() as u64,
+    };
+    change_attributes(tree, &attributes, recursive)
+}
+
+/// move_mount(2) of a detached mount.
+pub fn attach(tree: BorrowedFd, target: BorrowedFd) -> Result<()> {
+    // MOVE_MOUNT_F_EMPTY_PATH and MOVE_MOUNT_T_EMPTY_PATH of linux/mount.h.
+    const EMPTY_PATHS: u32 = 0x4 | 0x40;
+    let (tree, target) = (tree.as_raw_fd(), target.as_raw_fd());
+    syscall!(Call::MoveMount, libc::SYS_move_mount, tree, c"".as_ptr(), target, c"".as_ptr(), EMPTY_PATHS).map(drop)
 }
 
 /// mount(2) with MS_REMOUNT, for what is a flag of the file system and not of the mount.

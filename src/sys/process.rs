@@ -209,6 +209,71 @@ pub fn own_pid() -> i32 {
     syscall!(Call::Fork, libc::SYS_getpid).unwrap_or(0) as i32
 }
 
+/// A user namespace with these maps, held by nothing but the descriptor. The caller needs the privilege to map them.
+pub fn make_user_namespace(uid_map: &[u8], gid_map: &[u8]) -> Result<OwnedFd> {
+    match clone(libc::CLONE_NEWUSER, false)? {
+        Cloned::Child => loop {
+            // SAFETY: pause takes nothing.
+            unsafe { libc::pause() };
+        },
+        Cloned::Parent { pid, pidfd } => {
+            let namespace = map_and_open(pid, uid_map, gid_map);
+            send_signal(std::os::fd::AsFd::as_fd(&pidfd), libc::SIGKILL)?;
+            wait(pid, true)?;
+            namespace
+        }
+    }
+}
+
+fn map_and_open(pid: i32, uid_map: &[u8], gid_map: &[u8]) -> Result<OwnedFd> {
+    use super::fd::{self, O_DIRECTORY, O_PATH, O_RDONLY};
+    use std::os::fd::AsFd;
+    let proc = fd::open(c"/proc", O_PATH | O_DIRECTORY, 0)?;
+    let name = fd::Name::of_number(pid);
+    let directory = fd::open_at(proc.as_fd(), name.as_cstr(), O_PATH | O_DIRECTORY, 0)?;
+    fd::write_file(directory.as_fd(), c"uid_map", uid_map)?;
+    fd::write_file(directory.as_fd(), c"gid_map", gid_map)?;
+    fd::open_at(directory.as_fd(), c"ns/user", O_RDONLY, 0)
+}
+
+/// Starts a program beside the caller, in the user namespace of `pid` with these ids if there are any. Its descriptors
+/// are the null device, `output` twice, and `handed` as 3. Its pid, and a pidfd.
+pub fn start_beside(
+    path: &CStr,
+    arguments: &Strings,
+    environment: &Strings,
+    output: BorrowedFd,
+    handed: BorrowedFd,
+    user_namespace: Option<(BorrowedFd, u32, u32)>,
+) -> Result<(i32, OwnedFd)> {
+    match clone(0, false)? {
+        Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
+        Cloned::Child => {
+            let prepare = || {
+                if let Some((namespace, uid, gid)) = user_namespace {
+                    super::namespace::join(namespace, libc::CLONE_NEWUSER)?;
+                    super::creds::set_gid(gid)?;
+                    super::creds::set_uid(uid)?;
+                }
+                let null = super::fd::open(c"/dev/null", super::fd::O_RDWR, 0)?;
+                start_session()?;
+                super::signal::reset()?;
+                // Above all that is to be replaced.
+                let handed = super::fd::duplicate_above(handed, 10)?;
+                let output = super::fd::duplicate_above(output, 10)?;
+                use std::os::fd::AsFd;
+                super::fd::dup_to(null.as_fd(), 0)?;
+                super::fd::dup_to(output.as_fd(), 1)?;
+                super::fd::dup_to(output.as_fd(), 2)?;
+                super::fd::dup_to(handed.as_fd(), 3)?;
+                super::fd::close_on_exec_from(4)
+            };
+            let _ = prepare().map(|()| execute(path, arguments, environment, None));
+            exit_now(126)
+        }
+    }
+}
+
 /// Runs a program with `input` as its standard input and `output` as its standard output and error, and waits for it.
 /// Its descriptors are those three; it is ended with its process group after `milliseconds` (-1: never).
 pub fn run_to_end(

@@ -64,3 +64,10 @@ pub fn set_io_priority(class: u16, level: u16) -> Result<()> {
     syscall!(Call::IoprioSet, libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, u32::from(class) << 13 | u32::from(level))
         .map(drop)
 }
+
+/// set_mempolicy(2) of the caller; bit n of `nodes` is node n.
+pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<()> {
+    let nothing = ptr::null();
+    let (mask, bits) = if nodes.is_empty() { (nothing, 0) } else { (nodes.as_ptr(), nodes.len() * 64 + 1) };
+    syscall!(Call::SetMempolicy, libc::SYS_set_mempolicy, mode, mask, bits).map(drop)
+}

@@ -5,7 +5,7 @@ use core::mem::zeroed;
 use core::ptr;
 use std::os::fd::OwnedFd;
 
-pub use libc::{SIGCHLD, SIGHUP, SIGKILL, SIGTERM, SIGURG, SIGWINCH};
+pub use libc::{SIGCHLD, SIGHUP, SIGKILL, SIGSYS, SIGTERM, SIGURG, SIGWINCH};
 
 fn full_set() -> libc::sigset_t {
     // SAFETY: an all-zero sigset is a valid value, and sigfillset fills it.
@@ -23,23 +23,23 @@ pub fn block_all() -> Result<()> {
     check(Call::Sigprocmask, unsafe { libc::sigprocmask(libc::SIG_SETMASK, &set, ptr::null_mut()) }).map(drop)
 }
 
-/// What a new program expects: nothing blocked, and SIGPIPE at its default (Rust's runtime ignores it, and that
-/// would be inherited over execve).
+/// What a new program expects: nothing blocked, and nothing ignored. (nohup(1), a shell's `&` and Rust's runtime ignore
+/// signals, and execve would hand that on: a `trap` in the container would have no effect.)
 pub fn reset() -> Result<()> {
-    default_pipe()?;
+    // SAFETY: an all-zero sigaction is SIG_DFL without flags.
+    let action: libc::sigaction = unsafe { zeroed() };
+    for signal in (1..=LAST_STANDARD).filter(|signal| ![SIGKILL, libc::SIGSTOP].contains(signal)) {
+        // SAFETY: `action` is a sigaction.
+        check(Call::Sigaction, unsafe { libc::sigaction(signal, &action, ptr::null_mut()) })?;
+    }
     // SAFETY: an all-zero sigset is the empty set.
     let set: libc::sigset_t = unsafe { zeroed() };
     // SAFETY: `set` is a signal set.
     check(Call::Sigprocmask, unsafe { libc::sigprocmask(libc::SIG_SETMASK, &set, ptr::null_mut()) }).map(drop)
 }
 
-// Lets a write to a closed pipe end a program quietly, as any Unix tool.
-fn default_pipe() -> Result<()> {
-    // SAFETY: an all-zero sigaction is SIG_DFL without flags.
-    let action: libc::sigaction = unsafe { zeroed() };
-    // SAFETY: `action` is a sigaction.
-    check(Call::Sigaction, unsafe { libc::sigaction(libc::SIGPIPE, &action, ptr::null_mut()) }).map(drop)
-}
+/// SIGSYS; what follows are realtime signals.
+const LAST_STANDARD: i32 = 31;
 
 /// Waits for the next blocked signal; its number.
 pub fn next() -> i32 {

@@ -96,8 +96,7 @@ fn a_wrong_value_is_named_with_what_would_be_right() {
         ("/process/oomScoreAdj", json!(1001), vec!["process.oomScoreAdj", "1001"]),
         ("/process/scheduler", json!({"policy": "SCHED_FOO"}), vec!["process.scheduler", "SCHED_FOO", "SCHED_OTHER"]),
         ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_RT", "priority": 8}), vec!["process.ioPriority", "8"]),
-        ("/process/apparmorProfile", json!("box"), vec!["process.apparmorProfile", "not supported"]),
-        ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"}), vec!["linux.seccomp", "not supported"]),
+        ("/process/apparmorProfile", json!("box"), vec!["process.apparmorProfile", "AppArmor is not on"]),
         ("/linux/namespaces", json!([{"type": "pid"}]), vec!["linux.namespaces", "mount namespace is missing"]),
         (
             "/linux/namespaces",

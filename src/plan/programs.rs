@@ -1,0 +1,91 @@
+//! Steps about programs: hooks, the home directory, and finding the container's own.
+
+use super::step::{Home, Program, Slots};
+use crate::sys::fd::{self, Kind, Status};
+use crate::sys::{Call, Errno, Error, Result, process, resolve};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Runs a hook in the container's namespaces, with the state on its standard input.
+pub fn run_hook(program: &Program, slots: &Slots) -> Result<()> {
+    let input = fd::memory_file(c"state")?;
+    fd::write(input.as_fd(), program.input.0.to_bytes())?;
+    fd::write(input.as_fd(), fd::Name::of_number(process::own_pid()).as_cstr().to_bytes())?;
+    fd::write(input.as_fd(), program.input.1.to_bytes())?;
+    fd::rewind(input.as_fd())?;
+    let output = slots.hook_output.as_ref().map_or(fd::borrow(2), AsFd::as_fd);
+    process::run_to_end(&program.path, &program.arguments, &program.environment, input.as_fd(), output, program.timeout)
+}
+
+/// The home directory of `uid` in /etc/passwd, read piece by piece through a fixed buffer; `/` if there is none.
+pub fn find_home(uid: u32, root: BorrowedFd) -> Option<Home> {
+    let mut text = *b"HOME=/\0";
+    let mut home = Home([0; 512]);
+    let mut set = |parts: [&[u8]; 2]| {
+        home.0 = [0; 512];
+        for (place, byte) in home.0.iter_mut().take(511).zip(parts.iter().flat_map(|part| part.iter())) {
+            *place = *byte;
+        }
+    };
+    set([&mut text, b""]);
+    let passwd = resolve::open_in_root(root, c"/etc/passwd", fd::O_RDONLY).ok();
+    let mut buffer = [0u8; 2048];
+    let mut line = [0u8; 1024];
+    let mut length = 0;
+    'file: while let Some(passwd) = &passwd {
+        let count = fd::read(passwd.as_fd(), &mut buffer).unwrap_or(0);
+        for byte in buffer.get(..count).unwrap_or_default() {
+            if *byte != b'\n' {
+                if let Some(place) = line.get_mut(length) {
+                    *place = *byte;
+                }
+                length += 1;
+                continue;
+            }
+            // passwd(5): name:password:uid:gid:comment:home:shell
+            let mut fields = line.get(..length).unwrap_or_default().split(|byte| *byte == b':');
+            length = 0;
+            let number =
+                fields.nth(2).and_then(|field| str::from_utf8(field).ok()).and_then(|field| field.parse::<u32>().ok());
+            if let (true, Some(directory)) = (number == Some(uid), fields.nth(2)) {
+                if !directory.is_empty() && directory.len() < 500 {
+                    set([b"HOME=", directory]);
+                }
+                break 'file;
+            }
+        }
+        if count == 0 {
+            break;
+        }
+    }
+    Some(home)
+}
+
+/// The first candidate that may be executed, or the most telling error: one that exists but may not be run over ENOENT.
+pub fn find_executable(candidates: &[CString]) -> Result<usize> {
+    let mut error = Error::new(Call::Lookup, Errno::ENOENT);
+    for (index, candidate) in candidates.iter().enumerate() {
+        match check_executable(candidate) {
+            Ok(()) => return Ok(index),
+            Err(other) if matches!(other.errno, Errno::ENOENT | Errno::ENOTDIR) => {}
+            Err(other) => error = Error::new(Call::Lookup, other.errno),
+        }
+    }
+    Err(error)
+}
+
+fn check_executable(path: &CStr) -> Result<()> {
+    let file = fd::open(path, fd::O_PATH, 0)?;
+    let status: Status = fd::status(file.as_fd())?;
+    if status.kind() == Kind::Directory {
+        return Err(Error::new(Call::Lookup, Errno::EISDIR));
+    }
+    if !status.is_regular() {
+        return Err(Error::new(Call::Lookup, Errno::EACCES));
+    }
+    match fd::check_executable(file.as_fd()) {
+        // A filter that hides this call: execve will say it.
+        Err(Error { errno: Errno::EPERM | Errno::ENOSYS, .. }) => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,72 @@
+//! `mounts` of type `fuse.PROGRAM`: the container mounts, and PROGRAM serves it from outside.
+//!
+//! /dev/fuse is opened and mounted by the container's process, so that the file system belongs to its user namespace.
+//! PROGRAM runs in that user namespace too (ids are the container's), but with the caller's files and processes: nobody
+//! in the container can see or trace it. It ends when the mount is gone, and so with the container, however that ends.
+
+use super::mount_options::Options;
+use super::{Planner, id_mappings};
+use crate::error::Result;
+use crate::plan::Step;
+use crate::plan::step::Server;
+use crate::spec::Mount;
+use crate::sys::process::Strings;
+use std::ffi::CString;
+
+/// Where PROGRAM finds the opened /dev/fuse; libfuse takes `/dev/fd/N` for a mount point (fuse(8), since 3.3).
+pub const PLACE: &str = "/dev/fd/3";
+
+/// Options for the kernel (Documentation/filesystems/fuse.rst), and not for PROGRAM.
+const KERNEL: [&str; 4] = ["allow_other", "default_permissions", "max_read", "blksize"];
+
+pub fn plan(planner: &mut Planner, mount: &Mount, program: &str, target: CString, options: &Options) -> Result<()> {
+    if planner.has_other_user_namespace() && !planner.spec.has_new_namespace("pid") {
+        return Err(planner
+            .error("a fuse mount without a pid namespace of the container's own")
+            .because("the container could trace the program that serves it, which sees the host's files")
+            .remedy("add {\"type\": \"pid\"} to linux.namespaces"));
+    }
+    let Some(path) = planner.host.find_program(program) else {
+        return Err(planner
+            .error(format!("the program {program:?} is missing on this host"))
+            .because("it would serve the file system, and none of the directories of PATH has it")
+            .remedy(format!("install it (Debian: apt install {program}), or correct the type of the mount")));
+    };
+    let is_kernels = |option: &&String| KERNEL.contains(&option.split('=').next().unwrap_or_default());
+    let (for_kernel, for_program): (Vec<_>, Vec<_>) = options.data.iter().partition(is_kernels);
+    let mut data = vec!["rootmode=40000".to_owned(), "user_id=0".to_owned(), "group_id=0".to_owned()];
+    data.extend(for_kernel.into_iter().cloned());
+    for option in ["allow_other", "default_permissions"] {
+        // All users of the container may come, and the kernel asks the modes.
+        if !data.iter().any(|known| known == option) {
+            data.push(option.to_owned());
+        }
+    }
+    data.push("fd=".to_owned());
+    let data = planner.c_string(&data.join(","))?;
+
+    let source = mount.source.as_deref().filter(|source| !matches!(*source, "" | "none"));
+    let source = source.map(|source| {
+        // A path of the bundle, or what the program makes of it (`user@host:/directory`).
+        let path = planner.request.bundle.join(source);
+        if path.exists() { path.to_string_lossy().into_owned() } else { source.to_owned() }
+    });
+    let options_argument = for_program.iter().map(|option| option.as_str()).collect::<Vec<_>>().join(",");
+    let mut arguments = vec![program.to_owned()];
+    arguments.extend(source);
+    arguments.push(PLACE.to_owned());
+    if !options_argument.is_empty() {
+        arguments.extend(["-o".to_owned(), options_argument]);
+    }
+    let arguments: Vec<_> = arguments.iter().map(|argument| planner.c_string(argument)).collect::<Result<_>>()?;
+    let server = Server {
+        path: planner.c_string(&path.to_string_lossy())?,
+        arguments: Strings::new(arguments),
+        ids: planner.has_other_user_namespace().then(|| id_mappings::sets_up_as(planner)),
+    };
+    let flags = options.flags;
+    planner.step(Step::MountFuse { target: target.clone(), flags, data, server });
+    planner.step(Step::AwaitFuse { target: target.clone() });
+    super::mounts::attributes_of_any(planner, target, options);
+    Ok(())
+}

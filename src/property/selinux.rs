@@ -1,0 +1,34 @@
+//! `process.selinuxLabel` and `linux.mountLabel`: an error where SELinux is off.
+
+use super::{Planner, Property, apparmor};
+use crate::error::Result;
+use crate::plan::{Phase, Step};
+
+pub const PROPERTY: Property = Property { paths: &["process.selinuxLabel"], phase: Phase::Jailed, plan };
+/// Said by [`mount_label`], which `mounts` asks.
+pub const MOUNT_LABEL: Property = Property { paths: &["linux.mountLabel"], phase: Phase::Inside, plan: plan_mounts };
+
+fn plan(planner: &mut Planner) -> Result<()> {
+    let Some(label) = planner.spec.process().selinux_label.as_deref().filter(|label| !label.is_empty()) else {
+        return Ok(());
+    };
+    if !planner.host.has_selinux() {
+        return Err(apparmor::refuse(planner, "SELinux"));
+    }
+    let value = planner.c_string(label)?;
+    planner.step(Step::SetLabel { path: c"../attr/exec".into(), value });
+    Ok(())
+}
+
+fn plan_mounts(planner: &mut Planner) -> Result<()> {
+    match mount_label(planner) {
+        Some(_) if !planner.host.has_selinux() => Err(apparmor::refuse(planner, "SELinux")),
+        _ => Ok(()),
+    }
+}
+
+/// The option that labels a new file system (mount(8), `context=`).
+pub fn mount_label(planner: &Planner) -> Option<String> {
+    let label = planner.spec.linux().mount_label.as_deref().filter(|label| !label.is_empty())?;
+    Some(format!("context=\"{label}\""))
+}
