@@ -1,21 +1,9 @@
 //! What the caller and the kernel allow, asked at most once and only when a property wants to know.
 
+use crate::capability::{CAP_MKNOD, CAP_SYS_ADMIN};
 use crate::sys::{creds, fd, sched};
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
-
-/// Number of CAP_SETGID and others that decide what rootlet may do (linux/capability.h).
-pub const CAP_SETGID: u8 = 6;
-/// To map ids other than one's own.
-pub const CAP_SETUID: u8 = 7;
-/// To move network devices.
-pub const CAP_NET_ADMIN: u8 = 12;
-/// To mount and to make namespaces.
-pub const CAP_SYS_ADMIN: u8 = 21;
-/// To raise hard limits and to lower oom_score_adj.
-pub const CAP_SYS_RESOURCE: u8 = 24;
-/// To make device nodes.
-pub const CAP_MKNOD: u8 = 27;
 
 /// How the host mounts cgroups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +23,8 @@ pub struct Host {
     pub gid: u32,
     /// Effective capabilities, bit n for number n.
     pub capabilities: u64,
+    /// Version of the kernel, as `uname -r` says it.
+    pub kernel: OnceCell<String>,
     /// Whether the caller is in the initial user namespace.
     pub in_initial_user_namespace: OnceCell<bool>,
     /// The caller's oom_score_adj.
@@ -75,6 +65,11 @@ impl Host {
             let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
             map.split_whitespace().eq(["0", "0", "4294967295"])
         })
+    }
+
+    /// Version of the kernel.
+    pub fn kernel(&self) -> &str {
+        self.kernel.get_or_init(|| std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default())
     }
 
     /// The caller's oom_score_adj.

@@ -72,6 +72,7 @@
 //! 11. **The config is read by types of our own**, owned and not borrowed: some kilobytes are copied, once, and no lifetime
 //!     runs through the floors. oci-spec's types write, and `TryFrom<oci_spec::runtime::Spec>` takes them over.
 
+pub mod capability;
 pub mod command;
 pub mod container;
 pub mod error;

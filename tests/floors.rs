@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Modules by floor, as the crate's documentation draws them.
 const FLOORS: [&[&str]; 7] = [
     &["sys"],
-    &["error", "host", "log"],
+    &["capability", "error", "host", "log"],
     &["seccomp", "spec", "plan"],
     &["property"],
     &["init"],

@@ -1,9 +1,9 @@
 //! Flags before the subcommand, `--help` and `--version`.
 
-use super::{SUBCOMMANDS, definition, say, tolerant, with_two_dashes};
+use super::{SUBCOMMANDS, definition, print, tolerant, with_two_dashes};
 use crate::container::Root;
 use crate::error::Result;
-use crate::log;
+use crate::log::{self, Log};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -126,11 +126,10 @@ pub fn split(arguments: Vec<OsString>) -> std::result::Result<(Globals, Vec<OsSt
 }
 
 /// Prints the version, or help on everything.
-pub fn print_help(globals: &Globals) -> ExitCode {
+pub fn print_help(globals: &Globals, log: &Log) -> ExitCode {
     if globals.version {
         let commit = option_env!("ROOTLET_COMMIT").map(|commit| format!("commit: {commit}\n")).unwrap_or_default();
-        say(&format!("rootlet version {}\n{commit}spec: 1.3.0\n", env!("CARGO_PKG_VERSION")));
-        return ExitCode::SUCCESS;
+        return print(&format!("rootlet version {}\n{commit}spec: 1.3.0\n", env!("CARGO_PKG_VERSION")), log);
     }
     let globals = tolerant(Globals::command()).help_template("{options}").render_help();
     let commands: String = SUBCOMMANDS
@@ -140,7 +139,7 @@ pub fn print_help(globals: &Globals) -> ExitCode {
             format!("  {:8} {about}\n", subcommand.name)
         })
         .collect();
-    say(&format!(
+    let text = format!(
         "rootlet {} runs OCI containers for people who are not root.\n\n\
          Usage: rootlet [FLAGS] COMMAND [ARGUMENTS]\n\n\
          Commands:\n{commands}\n\
@@ -150,6 +149,6 @@ pub fn print_help(globals: &Globals) -> ExitCode {
          rootlet run box         get a shell in it\n\n\
          `rootlet COMMAND --help` explains a command.\n",
         env!("CARGO_PKG_VERSION")
-    ));
-    ExitCode::SUCCESS
+    );
+    print(&text, log)
 }

@@ -30,12 +30,12 @@ impl super::Run for List {
     fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
         let containers = globals.root()?.all()?;
         if self.quiet {
-            super::say(&containers.iter().map(|container| format!("{}\n", container.id)).collect::<String>());
+            super::say(&containers.iter().map(|container| format!("{}\n", container.id)).collect::<String>())?;
             return Ok(ExitCode::SUCCESS);
         }
         match self.format {
-            Format::Table => super::say(&table(&containers)),
-            Format::Json if containers.is_empty() => super::say("null\n"),
+            Format::Table => super::say(&table(&containers))?,
+            Format::Json if containers.is_empty() => super::say("null\n")?,
             Format::Json => {
                 let views: Vec<_> = containers
                     .iter()
@@ -45,7 +45,7 @@ impl super::Run for List {
                         view
                     })
                     .collect();
-                super::say(&format!("{}\n", serde_json::to_string(&views)?));
+                super::say(&format!("{}\n", serde_json::to_string(&views)?))?;
             }
         }
         Ok(ExitCode::SUCCESS)

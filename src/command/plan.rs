@@ -36,7 +36,7 @@ enum Format {
 }
 
 impl super::Run for Plan {
-    fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
+    fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
         let common = Common {
             id: "plan".to_owned(),
             bundle: self.bundle,
@@ -50,13 +50,11 @@ impl super::Run for Plan {
         let root = globals.root()?;
         let options = common.options(globals, &root, Start::Now)?;
         let loaded = spec::load(&options.request.bundle)?;
-        let plan = property::compile(&loaded.spec, &options.request, &Host::new())?;
-        for key in &loaded.unknown {
-            log.warn(&format!("config.json: {key}: unknown property, ignored"));
-        }
+        let mut plan = property::compile(&loaded.spec, &options.request, &Host::new())?;
+        plan.warnings.extend(loaded.warnings());
         match self.format {
-            Format::Text => super::say(&plan.to_string()),
-            Format::Json => super::say(&format!("{:#}\n", as_json(&plan))),
+            Format::Text => super::say(&plan.to_string())?,
+            Format::Json => super::say(&format!("{:#}\n", as_json(&plan)))?,
         }
         Ok(ExitCode::SUCCESS)
     }

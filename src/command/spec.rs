@@ -1,11 +1,12 @@
 //! `rootlet spec`.
 
 use super::Globals;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::log::Log;
 use crate::spec::default::{self, Kind};
-use clap::Parser;
+use crate::spec::edit::{Edits, Network};
+use clap::{ArgAction, Parser};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,17 +17,70 @@ use std::process::ExitCode;
 Examples:
   rootlet spec                    for you; put a root file system into ./rootfs
   rootlet spec --host             needs no image: this machine's own /usr and /etc, read-only
-  rootlet spec --rootless=false   for root")]
+  rootlet spec --rootless=false   for root
+  rootlet spec --host --memory 1G --pids 100 --cap-drop ALL --seccomp default --mount type=bind,src=$HOME,dst=$HOME,ro
+  rootlet spec --rootfs /srv/debian --writable --no-tty --args make -C /src")]
 pub struct Spec {
     /// Directory to write config.json to
     #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
     bundle: PathBuf,
     /// For an ordinary user, which is the default; `--rootless=false` is for root
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = clap::ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
     rootless: bool,
     /// Make a root file system, too: the host's programs, bound read-only
     #[arg(long)]
     host: bool,
+    /// Root file system, from the bundle [default: rootfs]
+    #[arg(long, value_name = "DIR", conflicts_with = "host")]
+    rootfs: Option<PathBuf>,
+    /// Environment of the program; may be given several times
+    #[arg(long, short, value_name = "NAME=VALUE", action = ArgAction::Append)]
+    env: Vec<String>,
+    /// Directory in which the program starts
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<String>,
+    /// User of the program, as numbers; for an ordinary user, who the caller is in the container
+    #[arg(long, short, value_name = "UID[:GID]")]
+    user: Option<String>,
+    /// Show a directory or file in the container: type=bind,src=...,dst=...[,ro], or type=tmpfs,dst=...
+    #[arg(long, value_name = "MOUNT", action = ArgAction::Append)]
+    mount: Vec<String>,
+    /// Limit of the memory, such as 512M or 1G
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
+    /// Limit of processor time, in processors, such as 1.5
+    #[arg(long, value_name = "NUMBER")]
+    cpus: Option<String>,
+    /// Limit of the number of processes
+    #[arg(long, value_name = "NUMBER")]
+    pids: Option<i64>,
+    /// Give a capability, such as NET_RAW, or ALL
+    #[arg(long, value_name = "NAME", action = ArgAction::Append, value_delimiter = ',')]
+    cap_add: Vec<String>,
+    /// Take a capability, or ALL
+    #[arg(long, value_name = "NAME", action = ArgAction::Append, value_delimiter = ',')]
+    cap_drop: Vec<String>,
+    /// No terminal: for pipes, services and CI
+    #[arg(long)]
+    no_tty: bool,
+    /// Name of the container's host
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// `host`: the caller's network; `none`: nothing but a loopback device
+    #[arg(long, value_name = "NETWORK", value_enum)]
+    net: Option<Network>,
+    /// Mount the root file system read-only, which is the default
+    #[arg(long, conflicts_with = "writable")]
+    read_only: bool,
+    /// Mount the root file system writable
+    #[arg(long)]
+    writable: bool,
+    /// System call filter: `default`, `none`, or a file with a profile, also one of Docker or podman
+    #[arg(long, value_name = "PROFILE")]
+    seccomp: Option<String>,
+    /// The program and its arguments: the rest of the line [default: sh]
+    #[arg(long, value_name = "ARG", num_args = 1.., allow_hyphen_values = true)]
+    args: Vec<String>,
 }
 
 impl super::Run for Spec {
@@ -44,17 +98,47 @@ impl super::Run for Spec {
         let path = self.bundle.join("config.json");
         let failed = |error: &std::io::Error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => Error::new("File config.json exists. Remove it first")
-                .because(format!("{} is not overwritten", path.display())),
+                .because(format!("{} is not overwritten", path.display()))
+                .remedy("remove it, or name another directory with --bundle DIR"),
             _ => Error::from_io(format!("cannot write {}", path.display()), error)
                 .remedy("name a directory that you may write to with --bundle DIR"),
         };
-        let text = default::config(kind, &Host::new())?;
+        let is_host = self.host;
+        let (bundle, rootless) = (self.bundle.clone(), self.rootless);
+        let text = self.text(kind, rootless)?;
         let mut file =
             std::fs::OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| failed(&error))?;
         file.write_all(text.as_bytes()).map_err(|error| failed(&error))?;
-        if self.host {
-            default::make_host_rootfs(&self.bundle.join("rootfs"))?;
+        if is_host {
+            default::make_host_rootfs(&bundle.join("rootfs"))?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Spec {
+    fn text(self, kind: Kind, rootless: bool) -> Result<String> {
+        let host = Host::new();
+        let edits = Edits {
+            rootfs: self.rootfs,
+            args: self.args,
+            env: self.env,
+            cwd: self.cwd,
+            user: self.user,
+            mounts: self.mount,
+            memory: self.memory,
+            cpus: self.cpus,
+            pids: self.pids,
+            cap_add: self.cap_add,
+            cap_drop: self.cap_drop,
+            no_tty: self.no_tty,
+            hostname: self.hostname,
+            network: self.net,
+            readonly: if self.writable { Some(false) } else { self.read_only.then_some(true) },
+            seccomp: self.seccomp,
+        };
+        let mut config = default::config(kind, &host)?;
+        edits.apply(&mut config, &host, rootless)?;
+        default::text(&config)
     }
 }

@@ -55,12 +55,14 @@ pub struct Created {
 /// Creates a container: its first process is in its namespaces and its root, and waits for `start`, or has started.
 pub fn create(options: &Options, log: &Log) -> Result<Created> {
     let loaded = spec::load(&options.request.bundle)?;
-    let (spec, host) = (loaded.spec, Host::new());
-    seal::ensure(&spec, &host)?;
-    let plan = compile(&spec, &options.request, &host)?;
+    let host = Host::new();
+    seal::ensure(&loaded.spec, &host)?;
+    let mut plan = compile(&loaded.spec, &options.request, &host)?;
+    plan.warnings.extend(loaded.warnings());
+    let spec = loaded.spec;
     publish::check_descriptors(options.request.preserved_descriptors)?;
     console::check(&plan, options)?;
-    tell(log, &plan, &loaded.unknown);
+    tell(log, &plan);
 
     let mut undo = Undo { reservation: Some(options.root.reserve(&options.request.id)?), init: None, state: None };
     let equipment = Equipment {
@@ -169,10 +171,7 @@ fn name_of(entry: &Entry) -> String {
     }
 }
 
-fn tell(log: &Log, plan: &Plan, unknown: &[String]) {
-    for key in unknown {
-        log.warn(&format!("config.json: {key}: unknown property, ignored"));
-    }
+fn tell(log: &Log, plan: &Plan) {
     plan.warnings.iter().for_each(|warning| log.warn(warning));
     plan.decisions.iter().for_each(|decision| log.debug(&decision.to_string()));
 }

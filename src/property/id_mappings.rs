@@ -1,8 +1,8 @@
 //! `linux.uidMappings` and `linux.gidMappings`: who is who in the container's user namespace.
 
 use super::{Planner, Property};
+use crate::capability::{CAP_SETGID, CAP_SETUID};
 use crate::error::{Error, Result};
-use crate::host::{CAP_SETGID, CAP_SETUID};
 use crate::plan::{Phase, Step};
 use crate::spec::IdMapping;
 

@@ -14,10 +14,12 @@ mod apparmor;
 mod args;
 mod capabilities;
 mod cgroup;
+pub mod check;
 mod cwd;
 mod devices;
 mod domainname;
 mod exec_cpu_affinity;
+pub mod features;
 mod fuse;
 mod hooks;
 mod hostname;
@@ -112,6 +114,29 @@ pub const ORDER: &[Property] = &[
     args::PROPERTY,
 ];
 
+/// What a row claims only to refuse it, or to say that it is ignored; and why.
+pub const REFUSED: &[(&str, &str)] = &[
+    ("linux.intelRdt", "rootlet does not drive resctrl"),
+    ("linux.resources", "this version of rootlet makes no cgroup; limits are errors, or decisions under --limits try"),
+    ("process.commandLine", "for Windows"),
+    ("process.user.username", "for Windows"),
+    ("windows", "for another platform"),
+    ("solaris", "for another platform"),
+    ("zos", "for another platform"),
+    ("freebsd", "for another platform"),
+    ("vm", "for runtimes of virtual machines"),
+];
+
+/// The row of ORDER whose business a path is.
+pub fn claim(path: &str) -> Option<&'static Property> {
+    let is_below =
+        |known: &&str| path.strip_prefix(*known).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+    let claims = ORDER.iter().filter_map(|row| {
+        Some((row.paths.iter().filter(|known| is_below(known)).map(|known| known.len()).max()?, row))
+    });
+    claims.max_by_key(|(length, _)| *length).map(|(_, row)| row)
+}
+
 /// The version is checked by whoever loads a config; annotations go to hooks and into the state.
 const ANNOTATIONS: Property = Property { paths: &["ociVersion", "annotations"], phase: Phase::Host, plan: |_| Ok(()) };
 
@@ -155,7 +180,7 @@ pub fn compile(spec: &Spec, request: &Request, host: &Host) -> Result<Plan> {
 }
 
 /// All that is wrong with a config on a host, and what would be done as far as it is right.
-pub fn check(spec: &Spec, request: &Request, host: &Host) -> (Vec<Error>, Plan) {
+pub fn check_all(spec: &Spec, request: &Request, host: &Host) -> (Vec<Error>, Plan) {
     let mut planner = Planner { problems: Some(Vec::new()), ..Planner::new(spec, request, host) };
     let unexpected = planner.follow_order().err();
     (planner.problems.into_iter().flatten().chain(unexpected).collect(), planner.plan)

@@ -1,8 +1,8 @@
 //! `linux.netDevices`: network devices of the caller that move into the container.
 
 use super::{Planner, Property};
+use crate::capability::CAP_NET_ADMIN;
 use crate::error::Result;
-use crate::host::CAP_NET_ADMIN;
 use crate::plan::{Phase, Step};
 
 pub const PROPERTY: Property = Property { paths: &["linux.netDevices"], phase: Phase::Hooked, plan };

@@ -1,8 +1,8 @@
 //! `process.oomScoreAdj`.
 
 use super::{Planner, Property};
+use crate::capability::CAP_SYS_RESOURCE;
 use crate::error::Result;
-use crate::host::CAP_SYS_RESOURCE;
 use crate::plan::{Phase, Step};
 
 pub const PROPERTY: Property = Property { paths: &["process.oomScoreAdj"], phase: Phase::Inside, plan };

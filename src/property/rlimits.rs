@@ -1,8 +1,8 @@
 //! `process.rlimits`.
 
 use super::{Planner, Property};
+use crate::capability::CAP_SYS_RESOURCE;
 use crate::error::Result;
-use crate::host::CAP_SYS_RESOURCE;
 use crate::plan::{Phase, Step};
 use crate::sys::sched::Limit;
 

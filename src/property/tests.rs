@@ -14,6 +14,7 @@ fn ordinary() -> Host {
         in_initial_user_namespace: OnceCell::from(true),
         oom_score_adj: OnceCell::from(100),
         cgroups: OnceCell::from(Cgroups::Legacy),
+        ..Host::default()
     }
 }
 

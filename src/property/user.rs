@@ -1,8 +1,8 @@
 //! `process.user`.
 
 use super::{Planner, Property, id_mappings};
+use crate::capability::CAP_SETGID;
 use crate::error::Result;
-use crate::host::CAP_SETGID;
 use crate::plan::{Phase, Step};
 use crate::spec::IdMapping;
 

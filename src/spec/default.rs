@@ -24,15 +24,20 @@ pub enum Kind {
     HostFiles,
 }
 
-/// The text of a config.json; as runc's, indented by tabs and without a newline at the end.
-pub fn config(kind: Kind, host: &Host) -> Result<String> {
+/// A config to start from.
+pub fn config(kind: Kind, host: &Host) -> Result<Value> {
     let spec = build(kind, host).map_err(|error| Error::new(format!("spec: {error}")))?;
     let mut value = serde_json::to_value(&spec).map_err(|error| Error::new(format!("spec: {error}")))?;
     sort_capabilities(&mut value);
+    Ok(value)
+}
+
+/// The text of a config.json; as runc's, indented by tabs and without a newline at the end.
+pub fn text(config: &Value) -> Result<String> {
     let mut text = Vec::new();
     let mut serializer =
         serde_json::Serializer::with_formatter(&mut text, serde_json::ser::PrettyFormatter::with_indent(b"\t"));
-    serde::Serialize::serialize(&value, &mut serializer).map_err(|error| Error::new(format!("spec: {error}")))?;
+    serde::Serialize::serialize(config, &mut serializer).map_err(|error| Error::new(format!("spec: {error}")))?;
     String::from_utf8(text).map_err(|error| Error::new(format!("spec: {error}")))
 }
 
@@ -232,7 +237,7 @@ mod tests {
     }
 
     fn written(kind: Kind, cgroups: Cgroups) -> Value {
-        serde_json::from_str(&config(kind, &host(cgroups)).unwrap()).unwrap()
+        config(kind, &host(cgroups)).unwrap()
     }
 
     #[test]
@@ -253,7 +258,8 @@ mod tests {
 
     #[test]
     fn the_same_config_is_written_every_time() {
-        let texts: Vec<_> = (0..8).map(|_| config(Kind::Rootful, &host(Cgroups::Unified)).unwrap()).collect();
+        let texts: Vec<_> =
+            (0..8).map(|_| text(&config(Kind::Rootful, &host(Cgroups::Unified)).unwrap()).unwrap()).collect();
         assert!(texts.windows(2).all(|pair| pair.first() == pair.last()));
         assert!(texts.first().unwrap().contains("CAP_AUDIT_WRITE"));
     }
@@ -261,7 +267,8 @@ mod tests {
     #[test]
     fn what_is_written_can_be_read() {
         for kind in [Kind::Rootless, Kind::Rootful, Kind::HostFiles] {
-            let loaded = crate::spec::load::parse(&config(kind, &host(Cgroups::Unified)).unwrap()).unwrap();
+            let loaded =
+                crate::spec::load::parse(&text(&config(kind, &host(Cgroups::Unified)).unwrap()).unwrap()).unwrap();
             assert_eq!(loaded.unknown, Vec::<String>::new());
         }
     }

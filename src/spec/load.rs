@@ -1,6 +1,6 @@
 //! Loading config.json: one pass, and every complaint with its place.
 
-use super::Spec;
+use super::{Spec, schema};
 use crate::error::{Error, Result};
 use std::io::Read;
 use std::path::Path;
@@ -22,7 +22,12 @@ pub struct Loaded {
 
 /// Reads `config.json` of a bundle.
 pub fn load(bundle: &Path) -> Result<Loaded> {
-    let path = bundle.join("config.json");
+    parse(&read(&bundle.join("config.json"))?)
+}
+
+/// Reads the text of a config.
+pub fn read(path: &Path) -> Result<String> {
+    let bundle = path.parent().unwrap_or(path);
     let unreadable = |error: &std::io::Error| {
         let error_text = Error::from_io(format!("cannot read {}", path.display()), error);
         match error.kind() {
@@ -34,17 +39,17 @@ pub fn load(bundle: &Path) -> Result<Loaded> {
         }
     };
     let mut bytes = Vec::with_capacity(USUAL);
-    let file = std::fs::File::open(&path).map_err(|error| unreadable(&error))?;
+    let file = std::fs::File::open(path).map_err(|error| unreadable(&error))?;
     file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
     if bytes.len() as u64 > LARGEST {
         return Err(Error::new(format!("{} is too large", path.display()))
             .because(format!("a config has at most {LARGEST} bytes")));
     }
-    let text = str::from_utf8(&bytes).map_err(|error| {
-        let line = bytes.iter().take(error.valid_up_to()).filter(|&&byte| byte == b'\n').count() + 1;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+        let line = valid.filter(|&&byte| byte == b'\n').count() + 1;
         Error::new(format!("config.json: line {line}: not UTF-8")).remedy("save the file as UTF-8, as JSON has to be")
-    })?;
-    parse(text)
+    })
 }
 
 /// Parses a config.
@@ -54,6 +59,12 @@ pub fn parse(text: &str) -> Result<Loaded> {
     let spec: Spec = serde_ignored::deserialize(&mut deserializer, |path| unknown.push(path_of(&path.to_string())))
         .and_then(|spec| deserializer.end().map(|()| spec))
         .map_err(|_| explain(text))?;
+    check_version(&spec, text)?;
+    Ok(Loaded { spec, unknown })
+}
+
+/// Refuses what does not follow a version 1 of the specification.
+pub fn check_version(spec: &Spec, text: &str) -> Result<()> {
     if spec.oci_version.is_empty() {
         return Err(if looks_pre_draft(text) {
             pre_draft()
@@ -69,11 +80,33 @@ pub fn parse(text: &str) -> Result<Loaded> {
         .because("rootlet follows versions 1.x.y of the OCI runtime specification")
         .remedy("write \"ociVersion\": \"1.0.0\" if the config follows it"));
     }
-    Ok(Loaded { spec, unknown })
+    Ok(())
+}
+
+/// What is said of a key that the specification does not have.
+pub fn unknown_property(path: &str) -> Error {
+    let error = Error::in_config(path, "unknown property, ignored");
+    match schema::nearest(path) {
+        Some(known) => error.remedy(format!("did you mean {known}?")),
+        None => error,
+    }
+}
+
+impl Loaded {
+    /// A line for each unknown key.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        self.unknown.iter().map(|path| {
+            let error = unknown_property(path);
+            match &error.remedy {
+                Some(remedy) => format!("{error}; {remedy}"),
+                None => error.to_string(),
+            }
+        })
+    }
 }
 
 /// serde's paths as they are written in config.json: `mounts[0].options`.
-fn path_of(path: &str) -> String {
+pub fn path_of(path: &str) -> String {
     let mut text = String::new();
     for part in path.split('.').filter(|part| *part != "?") {
         if !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) {

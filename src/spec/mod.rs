@@ -5,10 +5,14 @@
 //! that runc runs: a future capability, `SCHED_FLAG_DL_OVERRUN`, a process without `user`. They serve for writing.)
 
 pub mod default;
+pub mod edit;
 mod linux;
 pub mod load;
+pub mod position;
 mod process;
+pub mod profile;
 mod resources;
+pub mod schema;
 mod seccomp;
 
 use serde::{Deserialize, Deserializer, Serialize};

@@ -1,0 +1,93 @@
+//! `rootlet check`.
+
+use super::Globals;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::log::Log;
+use crate::property::Request;
+use crate::property::check::{Level, Problem, check};
+use crate::spec::load;
+use clap::{Parser, ValueEnum};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Name all that is wrong with a config, and run nothing
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Each problem has its place and the property; errors come first, then warnings (something is ignored) and notes (something is
+done otherwise than asked, on this host and for you). The exit code is 1 if there are errors.
+
+Examples:
+  rootlet check                     config.json in this directory
+  rootlet check ./box               a bundle
+  rootlet check --format json my-config.json")]
+pub struct Check {
+    /// A config, or a bundle with one
+    #[arg(value_name = "FILE", default_value = ".", hide_default_value = true)]
+    file: PathBuf,
+    /// How to print
+    #[arg(short, long, default_value = "text", value_enum)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+impl super::Run for Check {
+    fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
+        let file = if self.file.is_dir() { self.file.join("config.json") } else { self.file };
+        let text = load::read(&file)?;
+        let request = Request {
+            id: "check".to_owned(),
+            bundle: bundle(&file)?,
+            strict: globals.strict(),
+            try_limits: globals.limits == super::global::Limits::Try,
+            ..Request::default()
+        };
+        let problems = check(&text, &request, &Host::new());
+        let has_errors = problems.iter().any(|problem| problem.level == Level::Error);
+        super::say(&match self.format {
+            Format::Text => as_text(&file, &problems),
+            Format::Json => format!("{:#}\n", json!({ "file": file, "valid": !has_errors, "problems": problems })),
+        })?;
+        Ok(if has_errors { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+fn bundle(file: &Path) -> Result<PathBuf> {
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    directory.canonicalize().map_err(|error| Error::from_io(format!("cannot find {}", directory.display()), &error))
+}
+
+fn as_text(file: &Path, problems: &[Problem]) -> String {
+    let mut text = String::new();
+    for problem in problems {
+        let level = match problem.level {
+            Level::Error => "error",
+            Level::Warning => "warning",
+            Level::Note => "note",
+        };
+        let property = if problem.property.is_empty() { String::new() } else { format!("{}: ", problem.property) };
+        let place = format!("{}:{}:{}", file.display(), problem.line, problem.column);
+        text.push_str(&format!("{place}: {level}: {property}{}\n", problem.message));
+        for (label, part) in [("because", &problem.because), ("try", &problem.remedy)] {
+            if let Some(part) = part {
+                text.push_str(&format!("  {label}: {part}\n"));
+            }
+        }
+    }
+    let count = |level, one: &str, more: &str| {
+        let number = problems.iter().filter(|problem| problem.level == level).count();
+        format!("{number} {}", if number == 1 { one } else { more })
+    };
+    let counts = [
+        count(Level::Error, "error", "errors"),
+        count(Level::Warning, "warning", "warnings"),
+        count(Level::Note, "note", "notes"),
+    ];
+    text + &counts.join(", ") + "\n"
+}

@@ -1,0 +1,134 @@
+//! All that is wrong with a config, at once and with its place.
+
+use super::Request;
+use crate::error::Error;
+use crate::host::Host;
+use crate::spec::position::{self, Position};
+use crate::spec::{Spec, load};
+use serde::Serialize;
+use serde_json::Value;
+
+/// How bad a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// The container would not be created.
+    Error,
+    /// Something is ignored.
+    Warning,
+    /// Something is done otherwise than asked, on this host and for this caller.
+    Note,
+}
+
+/// One problem of a config.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Problem {
+    /// How bad it is.
+    pub level: Level,
+    /// As errors name it, such as `mounts[3]`.
+    pub property: String,
+    /// JSON pointer (RFC 6901).
+    pub pointer: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+    /// What mends it.
+    #[serde(rename = "try", skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// A config has more mistakes than anybody reads before it has this many.
+const MOST_TYPE_ERRORS: usize = 200;
+
+/// Finds all problems of a config's text, by their places. Nothing is run.
+pub fn check(text: &str, request: &Request, host: &Host) -> Vec<Problem> {
+    let mut value = match serde_json::from_str::<Value>(text) {
+        Ok(value) => value,
+        Err(error) => {
+            let explained = load::parse(text).err().unwrap_or_else(|| Error::new(error.to_string()));
+            let place = Position { line: error.line(), column: error.column() };
+            return vec![problem(Level::Error, explained, place, "")];
+        }
+    };
+    let wrong_types = neutralize(&mut value);
+    let is_about_them = |property: &str| {
+        let parts = position::parts(property);
+        let mut wrong = wrong_types.iter().map(|error| position::parts(&error.property));
+        !parts.is_empty() && wrong.any(|other| other.starts_with(&parts) || parts.starts_with(&other))
+    };
+
+    let mut unknown = Vec::new();
+    let spec = serde_ignored::deserialize(&value, |path| unknown.push(load::path_of(&path.to_string())));
+    let spec: Spec = spec.unwrap_or_default();
+    let (mut errors, plan) = super::check_all(&spec, request, host);
+    errors.extend(load::check_version(&spec, text).err());
+    errors.retain(|error| !is_about_them(&error.property));
+
+    let mut problems: Vec<Problem> =
+        wrong_types.iter().chain(&errors).map(|error| located(Level::Error, error.clone(), text)).collect();
+    problems.extend(unknown.iter().map(|path| located(Level::Warning, load::unknown_property(path), text)));
+    let warnings = plan.warnings.iter().map(|warning| {
+        let (property, message) = warning.trim_start_matches("config.json: ").split_once(": ").unwrap_or(("", warning));
+        Error::in_config(property, message)
+    });
+    problems.extend(
+        warnings.filter(|error| !is_about_them(&error.property)).map(|error| located(Level::Warning, error, text)),
+    );
+    let decisions = plan.decisions.into_iter();
+    let notes = decisions.map(|decision| Error::in_config(decision.property, decision.done).because(decision.reason));
+    problems
+        .extend(notes.filter(|error| !is_about_them(&error.property)).map(|error| located(Level::Note, error, text)));
+    problems.sort_by_key(|problem| (problem.level, problem.line, problem.column));
+    problems.dedup();
+    problems
+}
+
+/// Puts something neutral of the right type in place of each value of the wrong one, and says which they were.
+fn neutralize(config: &mut Value) -> Vec<Error> {
+    let mut errors: Vec<Error> = Vec::new();
+    while errors.len() < MOST_TYPE_ERRORS {
+        let Err(error) = serde_path_to_error::deserialize::<_, Spec>(&*config) else { break };
+        let path = error.path().to_string();
+        let message = error.into_inner().to_string();
+        let pointer = position::pointer(&position::parts(&path));
+        let expected = message.rsplit("expected ").next().unwrap_or_default();
+        let neutral = match expected {
+            text if text.contains("sequence") => Value::Array(Vec::new()),
+            text if text.contains("struct") || text.contains("map") => Value::Object(serde_json::Map::new()),
+            text if text.contains("string") => Value::from(""),
+            text if text.contains("boolean") => Value::from(false),
+            _ => Value::from(0),
+        };
+        errors.push(Error::in_config(if path == "." { "config.json" } else { &path }, message));
+        match config.pointer_mut(&pointer) {
+            Some(place) if *place != neutral => *place = neutral,
+            _ => break,
+        }
+    }
+    errors
+}
+
+fn located(level: Level, error: Error, text: &str) -> Problem {
+    let parts = position::parts(&error.property);
+    problem(level, error, position::find(text, &parts), &position::pointer(&parts))
+}
+
+fn problem(level: Level, error: Error, place: Position, pointer: &str) -> Problem {
+    let message = Error { property: String::new(), ..error.clone() }.to_string();
+    Problem {
+        level,
+        property: error.property,
+        pointer: pointer.to_owned(),
+        line: place.line,
+        column: place.column,
+        message: message.trim_start_matches("config.json: ").to_owned(),
+        because: error.because,
+        remedy: error.remedy,
+    }
+}
