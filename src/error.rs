@@ -79,6 +79,22 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// Another program's words on one line, without those that clients would take for rootlet's own.
+pub fn quote(text: &str) -> String {
+    let mut quoted = text.replace('\n', "; ");
+    for (phrase, errno) in [
+        ("no such file or directory", "ENOENT"),
+        ("permission denied", "EACCES"),
+        ("operation not permitted", "EPERM"),
+        ("executable file not found", "program missing"),
+    ] {
+        while let Some(start) = quoted.to_ascii_lowercase().find(phrase) {
+            quoted.replace_range(start..start + phrase.len(), errno);
+        }
+    }
+    quoted
+}
+
 /// An errno with its name and meaning, in words that no client of runc matches.
 pub struct Meaning(pub Errno);
 
@@ -107,6 +123,11 @@ mod tests {
                 assert!(!text.contains(phrase), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn quoted_words_are_not_taken_for_ours() {
+        assert_eq!(quote("a: No such file or directory\nb: Permission denied"), "a: ENOENT; b: EACCES");
     }
 
     #[test]

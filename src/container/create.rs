@@ -103,6 +103,7 @@ fn follow(
     output: Option<OwnedFd>,
 ) -> Result<(Option<OwnedFd>, Vec<Decision>)> {
     let (mut terminal, mut tolerated, mut servers) = (None, Vec::new(), Vec::new());
+    let mut may_start = options.start == Start::Now && !plan.is_filtered_early();
     loop {
         match init.receive()? {
             Some((Message::Console, master)) => terminal = master,
@@ -125,12 +126,13 @@ fn follow(
                 let done = "it failed, and the container goes on without".to_owned();
                 tolerated.push(Decision { property: blame.property.clone(), done, reason: blame.to_string() });
             }
+            Some((Message::Ready, _)) if options.start == Start::Now => may_start = true,
             Some((Message::Ready, _)) => return Ok((terminal, tolerated)),
             Some((Message::Fail { step, error }, _)) => {
                 let blame = hooks::with_output(plan.blame(step as usize, error), output);
                 return Err(fuse::with_output(blame, servers));
             }
-            None if options.start == Start::Now => return Ok((terminal, tolerated)),
+            None if may_start => return Ok((terminal, tolerated)),
             _ => return Err(init.death()),
         }
     }
@@ -227,6 +229,15 @@ impl Created {
         hooks::run_poststop(&self.container);
         self.container.forget()?;
         drop(self.reservation);
+        Ok(())
+    }
+
+    /// Ends the foreground run's hold on the container, and leaves its state to `delete`.
+    pub fn keep(mut self) -> Result<()> {
+        if let Some(state) = &mut self.container.state {
+            state.is_attached = false;
+            state.save(&self.reservation)?;
+        }
         Ok(())
     }
 

@@ -11,13 +11,17 @@ use std::os::fd::AsFd;
 /// How long SIGKILL may take; longer, and the process hangs in the kernel.
 const PATIENCE_MILLISECONDS: i32 = 10_000;
 
+/// How long the end of a process that was just killed may take: its namespaces are taken down first.
+const GRACE_MILLISECONDS: i32 = 1000;
+
 /// Deletes a container. One that runs is ended first if `force`, or if its program has not begun.
 pub fn delete(container: &Container, force: bool, log: &Log) -> Result<()> {
     match container.status() {
-        Status::Running if !force => {
+        Status::Running if !force && !ends_by_itself(container)? => {
             return Err(Error::new(format!("cannot delete container {} that is not stopped: running", container.id))
                 .remedy(format!("stop it with `rootlet kill {}`, or give --force", container.id)));
         }
+        Status::Running if !force => {}
         Status::Running | Status::Created => end(container)?,
         Status::Stopped => {}
     }
@@ -27,6 +31,12 @@ pub fn delete(container: &Container, force: bool, log: &Log) -> Result<()> {
         log.warn(&error.to_string());
     }
     container.forget()
+}
+
+/// True if the container's process is about to end, as after `kill box KILL`.
+fn ends_by_itself(container: &Container) -> Result<bool> {
+    let Some(pidfd) = container.pidfd()? else { return Ok(true) };
+    process::wait_readable(pidfd.as_fd(), GRACE_MILLISECONDS).map_err(|error| Error::from_call("container", error))
 }
 
 fn end(container: &Container) -> Result<()> {

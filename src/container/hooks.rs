@@ -1,7 +1,7 @@
 //! Hooks that are run in the runtime's namespaces (runtime.md, lifecycle). Those in the container are steps of the plan.
 
 use super::state::{Container, State};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, quote};
 use crate::spec::{Hook, Spec};
 use crate::sys::process::{open_pidfd, wait_readable};
 use crate::sys::{fd, process, signal};
@@ -90,7 +90,7 @@ fn read_end(mut pipe: Box<dyn Read + Send>) -> String {
 /// The last kilobyte of a text, on one line.
 pub fn last_words(text: &[u8]) -> String {
     let end = text.get(text.len().saturating_sub(1024)..).unwrap_or_default();
-    String::from_utf8_lossy(end).trim().replace('\n', "; ")
+    quote(String::from_utf8_lossy(end).trim())
 }
 
 /// A file in memory for what hooks in the container say, if there are any.

@@ -22,7 +22,7 @@ pub fn run(options: &Options, keep: bool, subreaper: bool, log: &Log) -> Result<
         return Err(error);
     }
     let ended = attend(&mut created)?;
-    if keep { Ok(ended.code()) } else { created.forget().map(|()| ended.code()) }
+    if keep { created.keep().map(|()| ended.code()) } else { created.forget().map(|()| ended.code()) }
 }
 
 /// Creates a container and starts it, and leaves it alone.

@@ -49,8 +49,14 @@ impl Child<'_> {
         self.run(Phase::Jailed)?;
         match self.start.take() {
             Some(start) => self.wait_for_start(start.as_fd())?,
-            // A change of user has cleared it.
-            None => self.die_with_parent()?,
+            None => {
+                // A change of user has cleared it.
+                self.die_with_parent()?;
+                // A filter may end it without a word, which would look like an execve.
+                if self.plan.is_filtered_early() {
+                    self.tell(Message::Ready)?;
+                }
+            }
         }
         self.run(Phase::Last)?;
         Err(self.lost(sys::Error::new(Call::Execve, Errno::ENOEXEC)))

@@ -12,8 +12,8 @@
 //! 3   <------------------------------- Hooks   only with prestart or createRuntime hooks, or network devices
 //!     run them ; Hooked steps ; Go --------->
 //!                                              Jailed steps: createContainer hooks, pivot_root, user, capabilities
-//! 4   <------------------------------- Ready   only for `create` and `run -d`
-//!     Go ----------------------------------->  then it waits for `start` on its own socket
+//! 4   <------------------------------- Ready   only for `create` and `run -d`, or with an early system call filter
+//!     Go ----------------------------------->  for the former: then it waits for `start` on its own socket
 //! 5   end of file: it runs                     Last steps: startContainer hooks, system call filter, execve
 //!
 //! at any time: <--- Tolerated(step, error)     noted, and gone on

@@ -37,10 +37,15 @@ pub fn explain(entry: &Entry, error: sys::Error, is_filtered: bool) -> Error {
         message = message.because(because).remedy(remedy);
     }
     message = with_facts(message, entry, error);
-    if is_filtered && message.because.is_none() && matches!(error.errno, Errno::EPERM | Errno::ENOSYS | Errno::EACCES) {
-        message = message
-            .because("linux.seccomp is installed by then, as process.noNewPrivileges is false, and may forbid the call")
-            .remedy(format!("allow {} in linux.seccomp, or set process.noNewPrivileges to true", error.call.name()));
+    if is_filtered && matches!(error.errno, Errno::EPERM | Errno::ENOSYS | Errno::EACCES) {
+        let filter = "linux.seccomp is installed by then, as process.noNewPrivileges is false, and may forbid the call";
+        let mend = format!("allow {} in linux.seccomp, or set process.noNewPrivileges to true", error.call.name());
+        let either = |own: Option<String>, other: String| match own {
+            Some(own) => format!("{other}; or: {own}"),
+            None => other,
+        };
+        let (because, remedy) = (message.because.take(), message.remedy.take());
+        message = message.because(either(because, filter.to_owned())).remedy(either(remedy, mend));
     }
     message
 }

@@ -143,6 +143,13 @@ impl Plan {
         !self.joins.is_empty() || self.entries.iter().any(|entry| entry.phase == Phase::Born)
     }
 
+    /// True if a system call filter is in force while the child still has to become its program.
+    pub fn is_filtered_early(&self) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| entry.phase == Phase::Jailed && matches!(entry.step, Step::InstallFilter { .. }))
+    }
+
     /// True if the parent has something to do between Inside and Jailed.
     pub fn pauses(&self) -> bool {
         self.has_runtime_hooks || self.entries.iter().any(|entry| entry.phase == Phase::Hooked)

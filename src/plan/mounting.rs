@@ -90,7 +90,8 @@ pub fn attach(root: BorrowedFd, tree: &OwnedFd, target: &CStr, over_proc: bool) 
 }
 
 /// Opens /dev/fuse and mounts it; `data` ends with `fd=`.
-pub fn mount_fuse(root: BorrowedFd, target: &CStr, flags: u64, data: &CStr) -> Result<OwnedFd> {
+/// `names` are source and type, as mountinfo shows them.
+pub fn mount_fuse(root: BorrowedFd, names: (&CStr, &CStr), target: &CStr, flags: u64, data: &CStr) -> Result<OwnedFd> {
     let place = make_outside_proc(root, target)?;
     let device = fd::open(c"/dev/fuse", fd::O_RDWR, 0)?;
     // Not a file of the caller's that happens to be there.
@@ -109,7 +110,7 @@ pub fn mount_fuse(root: BorrowedFd, target: &CStr, flags: u64, data: &CStr) -> R
     let data = CStr::from_bytes_until_nul(&text).unwrap_or(c"");
     // fuse is nosuid and nodev for who is not root of the host; a container needs neither.
     let flags = flags | mount::MS_NOSUID | mount::MS_NODEV;
-    mount::mount(c"fuse", &place, c"fuse", flags, Some(data))?;
+    mount::mount(names.0, &place, names.1, flags, Some(data))?;
     Ok(device)
 }
 

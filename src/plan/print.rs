@@ -75,9 +75,10 @@ impl fmt::Display for Step {
                 write!(f, "bind {} on {}{all}", source.to_string_lossy(), target.to_string_lossy())
             }
             Step::Attach { target, .. } => write!(f, "attach what was opened on {}", target.to_string_lossy()),
-            Step::MountFuse { target, flags, data, server } => write!(
+            Step::MountFuse { target, kind, flags, data, server, .. } => write!(
                 f,
-                "mount fuse on {} flags {} data {data:?}, served by {:?}",
+                "mount {} on {} flags {} data {data:?}, served by {:?}",
+                kind.to_string_lossy(),
                 target.to_string_lossy(),
                 MountFlags(*flags),
                 server.arguments

@@ -149,7 +149,7 @@ pub enum Step {
     /// Attaches what `OpenMapped` has opened.
     Attach { tree: usize, target: CString, over_proc: bool },
     /// Mounts /dev/fuse for a server that the parent starts; `data` lacks the descriptor at its end.
-    MountFuse { target: CString, flags: u64, data: CString, server: Server },
+    MountFuse { source: CString, target: CString, kind: CString, flags: u64, data: CString, server: Server },
     /// Waits until the server answers.
     AwaitFuse { target: CString },
     /// Changes flags and propagation of a mount.
@@ -283,8 +283,8 @@ impl Step {
             Step::Attach { tree, target, over_proc } => {
                 mounting::attach(slots.root()?, slots.tree(*tree)?, target, *over_proc)
             }
-            Step::MountFuse { target, flags, data, .. } => {
-                slots.fuse = Some(mounting::mount_fuse(slots.root()?, target, *flags, data)?);
+            Step::MountFuse { source, target, kind, flags, data, .. } => {
+                slots.fuse = Some(mounting::mount_fuse(slots.root()?, (source, kind), target, *flags, data)?);
                 Ok(())
             }
             Step::AwaitFuse { target } => mounting::await_fuse(slots.root()?, target),

@@ -65,7 +65,9 @@ pub fn plan(planner: &mut Planner, mount: &Mount, program: &str, target: CString
         ids: planner.has_other_user_namespace().then(|| id_mappings::sets_up_as(planner)),
     };
     let flags = options.flags;
-    planner.step(Step::MountFuse { target: target.clone(), flags, data, server });
+    let kind = planner.c_string(&format!("fuse.{program}"))?;
+    let source = planner.c_string(mount.source.as_deref().unwrap_or(program))?;
+    planner.step(Step::MountFuse { source, target: target.clone(), kind, flags, data, server });
     planner.step(Step::AwaitFuse { target: target.clone() });
     super::mounts::attributes_of_any(planner, target, options);
     Ok(())

@@ -11,6 +11,7 @@ mod plan;
 mod policies;
 mod real_roots;
 mod sandbox;
+mod seccomp;
 mod security;
 mod spec;
 mod terminal;
