@@ -137,6 +137,10 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
             "the file system does not know one of the options, or an id in them is not mapped in the container",
             "look into `dmesg`, and at the options",
         ),
+        (Step::Mount { kind, .. }, Call::Mount, Errno::ENOENT) if is(kind, "overlay") => (
+            "lowerdir, upperdir or workdir is missing",
+            "make it, or correct the options; they may be relative to the bundle",
+        ),
         (Step::Mount { .. }, Call::Mount, Errno::ENODEV) => {
             ("this kernel does not have that file system", "correct the type of the mount")
         }

@@ -319,6 +319,7 @@ fn new(
 /// Directories of an overlay may be relative to the bundle, and marks of deleted files are for a user namespace
 /// extended attributes that it may set (`userxattr`, Linux 5.11).
 fn adapt_overlay(planner: &Planner, options: &mut Options) {
+    options.data = options.data.iter().flat_map(|option| option.split(',')).map(str::to_owned).collect();
     for option in &mut options.data {
         let Some((key @ ("lowerdir" | "upperdir" | "workdir"), paths)) = option.split_once('=') else { continue };
         let absolute = |path: &str| match path {

@@ -7,6 +7,7 @@ mod container;
 mod faults;
 mod hooks;
 mod lifecycle;
+mod mounts;
 mod plan;
 mod policies;
 mod real_roots;
