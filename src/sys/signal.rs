@@ -1,6 +1,6 @@
 //! Signals: names, masks and waiting for them.
 
-use super::{Call, Result, check};
+use super::{Call, Result, check, syscall};
 use core::mem::zeroed;
 use core::ptr;
 use std::os::fd::OwnedFd;
@@ -26,11 +26,11 @@ pub fn block_all() -> Result<()> {
 /// What a new program expects: nothing blocked, and nothing ignored. (nohup(1), a shell's `&` and Rust's runtime ignore
 /// signals, and execve would hand that on: a `trap` in the container would have no effect.)
 pub fn reset() -> Result<()> {
-    // SAFETY: an all-zero sigaction is SIG_DFL without flags.
-    let action: libc::sigaction = unsafe { zeroed() };
-    for signal in (1..=LAST_STANDARD).filter(|signal| ![SIGKILL, libc::SIGSTOP].contains(signal)) {
-        // SAFETY: `action` is a sigaction.
-        check(Call::Sigaction, unsafe { libc::sigaction(signal, &action, ptr::null_mut()) })?;
+    for signal in (1..=LAST).filter(|signal| ![SIGKILL, libc::SIGSTOP].contains(signal)) {
+        // The kernel's own structure, all zero: SIG_DFL without flags. The C library keeps two signals to itself.
+        let action = [0u64; 4];
+        let nothing = ptr::null::<u8>();
+        syscall!(Call::Sigaction, libc::SYS_rt_sigaction, signal, action.as_ptr(), nothing, size_of::<u64>())?;
     }
     // SAFETY: an all-zero sigset is the empty set.
     let set: libc::sigset_t = unsafe { zeroed() };
@@ -38,8 +38,8 @@ pub fn reset() -> Result<()> {
     check(Call::Sigprocmask, unsafe { libc::sigprocmask(libc::SIG_SETMASK, &set, ptr::null_mut()) }).map(drop)
 }
 
-/// SIGSYS; what follows are realtime signals.
-const LAST_STANDARD: i32 = 31;
+/// _NSIG of the kernel.
+const LAST: i32 = 64;
 
 /// Waits for the next blocked signal; its number.
 pub fn next() -> i32 {

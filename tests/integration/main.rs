@@ -10,6 +10,7 @@ mod lifecycle;
 mod mounts;
 mod plan;
 mod policies;
+mod process;
 mod real_roots;
 mod sandbox;
 mod seccomp;
