@@ -212,6 +212,11 @@ fn complain(log: &Log, command: &Command, error: clap::Error) -> ExitCode {
             line.strip_prefix("error: ").unwrap_or(line).to_owned()
         }
     };
-    log.error(&Error::new(message).remedy(format!("see `{} --help`", command.get_bin_name().unwrap_or("rootlet"))));
+    let help = format!("see `{} --help`", command.get_bin_name().unwrap_or("rootlet"));
+    let remedy = match context(ContextKind::ValidValue).filter(|values| !values.is_empty()) {
+        Some(values) => format!("write one of {}; {help}", values.replace(' ', ", ")),
+        None => help,
+    };
+    log.error(&Error::new(message).remedy(remedy));
     ExitCode::FAILURE
 }

@@ -46,13 +46,13 @@ pub struct Spec {
     #[arg(long, value_name = "MOUNT", action = ArgAction::Append)]
     mount: Vec<String>,
     /// Limit of the memory, such as 512M or 1G
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     memory: Option<String>,
     /// Limit of processor time, in processors, such as 1.5
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     cpus: Option<String>,
     /// Limit of the number of processes
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pids: Option<i64>,
     /// Give a capability, such as NET_RAW, or ALL
     #[arg(long, value_name = "NAME", action = ArgAction::Append, value_delimiter = ',')]

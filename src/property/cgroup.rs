@@ -54,7 +54,7 @@ fn limits(resources: &Resources) -> Vec<&'static str> {
         ("memory.swappiness", memory.swappiness.is_some()),
         ("memory.disableOOMKiller", memory.disable_oom_killer == Some(true)),
         ("cpu.shares", cpu.shares.is_some_and(|shares| shares != 0)),
-        ("cpu.quota", limited(cpu.quota).then_some(cpu.quota != Some(0)).unwrap_or(false)),
+        ("cpu.quota", limited(cpu.quota) && cpu.quota != Some(0)),
         ("cpu.burst", cpu.burst.is_some_and(|burst| burst != 0)),
         ("cpu.period", cpu.period.is_some_and(|period| period != 0)),
         ("cpu.realtimeRuntime", cpu.realtime_runtime.is_some_and(|runtime| runtime != 0)),
@@ -73,11 +73,10 @@ fn limits(resources: &Resources) -> Vec<&'static str> {
 }
 
 /// Wrong values are named even where nothing is enforced.
-fn check(planner: &mut Planner, resources: &Resources) -> Result<()> {
-    for (index, rule) in resources.devices.iter().enumerate() {
-        let planned = check_device(planner, index, rule);
-        planner.settle(planned)?;
-    }
+fn check<'a>(planner: &mut Planner<'a>, resources: &'a Resources) -> Result<()> {
+    let property = std::mem::replace(&mut planner.current.property, "linux.resources.devices");
+    planner.each(&resources.devices, |planner, rule| check_device(planner, rule))?;
+    planner.current.property = property;
     let weights = resources.block_io.iter().flat_map(|block_io| {
         let own = [block_io.weight, block_io.leaf_weight];
         own.into_iter().chain(block_io.weight_device.iter().flat_map(|device| [device.weight, device.leaf_weight]))
@@ -114,8 +113,8 @@ fn check(planner: &mut Planner, resources: &Resources) -> Result<()> {
     Ok(())
 }
 
-fn check_device(planner: &Planner, index: usize, rule: &DeviceRule) -> Result<()> {
-    let wrong = |what: String, remedy: &str| Err(planner.error(format!("devices[{index}]: {what}")).remedy(remedy));
+fn check_device(planner: &Planner, rule: &DeviceRule) -> Result<()> {
+    let wrong = |what: String, remedy: &str| Err(planner.error(what).remedy(remedy));
     match rule.kind.as_deref() {
         None | Some("" | "a" | "b" | "c") => {}
         Some(kind) => return wrong(format!("type {kind:?}"), "write \"a\", \"b\" or \"c\""),

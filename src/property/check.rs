@@ -50,7 +50,10 @@ const MOST_TYPE_ERRORS: usize = 200;
 pub fn check(text: &str, request: &Request, host: &Host) -> Vec<Problem> {
     let mut value = match serde_json::from_str::<Value>(text) {
         Ok(value) => value,
-        Err(error) => {
+        Err(_) => {
+            let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) else {
+                return vec![problem(Level::Error, Error::new("not a config"), Position { line: 1, column: 1 }, "")];
+            };
             let explained = load::parse(text).err().unwrap_or_else(|| Error::new(error.to_string()));
             let place = Position { line: error.line(), column: error.column() };
             return vec![problem(Level::Error, explained, place, "")];

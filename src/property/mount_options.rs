@@ -69,6 +69,8 @@ const SUPERBLOCK_FLAGS: &[(&str, u64, bool)] = &[
     ("nolazytime", MS_LAZYTIME, true),
     ("iversion", MS_I_VERSION, false),
     ("noiversion", MS_I_VERSION, true),
+    ("acl", MS_POSIXACL, false),
+    ("noacl", MS_POSIXACL, true),
     ("silent", MS_SILENT, false),
     ("loud", MS_SILENT, true),
 ];

@@ -13,8 +13,11 @@ pub const EARLY: Property = Property { paths: &["linux.seccomp"], phase: Phase::
 /// With it, nothing but execve follows.
 pub const LATE: Property = Property { paths: &["linux.seccomp"], phase: Phase::Last, plan: plan_late };
 
-/// Names of actions, and what they are with an errno.
-pub const ACTIONS: [(&str, fn(u16) -> Action); 9] = [
+/// An action with its errno or message, if it has one.
+type ActionWith = fn(u16) -> Action;
+
+/// Names of actions.
+pub const ACTIONS: [(&str, ActionWith); 9] = [
     ("SCMP_ACT_ALLOW", |_| Action::ALLOW),
     ("SCMP_ACT_ERRNO", Action::errno),
     ("SCMP_ACT_KILL", |_| Action::KILL_THREAD),

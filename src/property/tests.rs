@@ -1,6 +1,7 @@
 use super::*;
 use crate::host::Cgroups;
 use crate::spec::load::parse;
+use crate::spec::schema::KEYS;
 use crate::sys::fd;
 use serde_json::{Value, json};
 use std::cell::OnceCell;
@@ -148,45 +149,205 @@ fn a_strict_request_refuses_every_decision() {
 }
 
 #[test]
-fn mutated_configs_never_panic() {
-    // Every value of a full config is replaced by values of every other kind, one at a time.
+fn every_key_of_the_schema_is_claimed() {
+    for key in KEYS {
+        let row = claim(key).unwrap_or_else(|| panic!("no row of ORDER claims {key}"));
+        assert!(!row.path().is_empty());
+    }
+    // What is listed as refused is claimed by a row, too, and has a reason.
+    for (path, reason) in REFUSED {
+        assert!(claim(path).is_some() && !reason.is_empty(), "{path}");
+        assert!(KEYS.iter().any(|key| key.starts_with(path)), "{path} is no key of the schema");
+    }
+    // No row claims what the schema does not have.
+    for path in ORDER.iter().flat_map(|row| row.paths).filter(|path| !path.contains("keyring")) {
+        assert!(KEYS.iter().any(|key| key.starts_with(path)), "{path} is no key of the schema");
+    }
+}
+
+#[test]
+fn features_are_what_the_rows_do() {
+    let features = features::document();
+    for (pointer, path) in [
+        ("/linux/seccomp/enabled", "linux.seccomp"),
+        ("/linux/apparmor/enabled", "process.apparmorProfile"),
+        ("/linux/selinux/enabled", "process.selinuxLabel"),
+        ("/linux/intelRdt/enabled", "linux.intelRdt"),
+        ("/linux/netDevices/enabled", "linux.netDevices"),
+        ("/linux/cgroup/v2", "linux.resources"),
+    ] {
+        let is_done = claim(path).is_some() && !REFUSED.iter().any(|(refused, _)| *refused == path);
+        assert_eq!(features.pointer(pointer), Some(&json!(is_done)), "{pointer}");
+    }
+    let strings = |pointer: &str| -> Vec<String> {
+        let list = features.pointer(pointer).and_then(Value::as_array);
+        list.unwrap_or_else(|| panic!("{pointer}")).iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+    };
+    // What is named there is planned, and a name that is not there is refused.
+    let tries = |change: &dyn Fn(&mut Value)| {
+        let mut config = config();
+        change(&mut config);
+        plan(&config, &ordinary())
+    };
+    for hook in strings("/hooks") {
+        assert!(KEYS.contains(&format!("hooks.{hook}[].path").as_str()), "{hook}");
+    }
+    for option in strings("/mountOptions") {
+        let parsed = mount_options::parse([&option]);
+        assert!(parsed.data.is_empty(), "{option} would go to the file system");
+    }
+    for namespace in strings("/linux/namespaces") {
+        let known = tries(&|config| config["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": namespace}]));
+        assert!(known.is_ok() || known.unwrap_err().to_string().contains("twice"), "{namespace}");
+    }
+    for capability in strings("/linux/capabilities") {
+        let plan = tries(&|config| config["process"]["capabilities"] = json!({"bounding": [capability]})).unwrap();
+        assert_eq!(plan.warnings, Vec::<String>::new());
+    }
+    let filter = |change: &dyn Fn(&mut Value)| {
+        let mut profile =
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]});
+        change(&mut profile);
+        tries(&|config| config["linux"]["seccomp"] = profile.clone())
+    };
+    for action in strings("/linux/seccomp/actions").iter().filter(|action| *action != "SCMP_ACT_NOTIFY") {
+        filter(&|profile| profile["syscalls"][0]["action"] = json!(action)).unwrap();
+    }
+    for operator in strings("/linux/seccomp/operators") {
+        filter(&|profile| profile["syscalls"][0]["args"] = json!([{"index": 0, "op": operator}])).unwrap();
+    }
+    filter(&|profile| profile["architectures"] = features["linux"]["seccomp"]["archs"].clone()).unwrap();
+    for flag in strings("/linux/seccomp/knownFlags").iter().filter(|flag| !flag.contains("KILLABLE")) {
+        filter(&|profile| profile["flags"] = json!([flag])).unwrap();
+    }
+    for mode in strings("/linux/memoryPolicy/modes") {
+        tries(&|config| config["linux"]["memoryPolicy"] = json!({"mode": mode})).unwrap();
+    }
+}
+
+/// A config that has every property.
+fn full() -> Value {
     let mut full = config();
-    full["mounts"] = json!([{"destination": "/d", "type": "tmpfs", "source": "t", "options": ["ro", "size=1"]}]);
-    full["hooks"] = json!({"poststop": [{"path": "/p", "args": ["p"], "env": ["A=b"], "timeout": 1}]});
-    full["process"]["rlimits"] = json!([{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]);
-    full["process"]["capabilities"] = json!({"bounding": ["CAP_KILL"]});
+    full["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "uts"}));
+    full["hostname"] = json!("h");
+    full["domainname"] = json!("d");
+    full["annotations"] = json!({"a": "b"});
+    full["mounts"] = json!([
+        {"destination": "/d", "type": "tmpfs", "source": "t", "options": ["ro", "size=1", "tmpcopyup"]},
+        {"destination": "/b", "type": "bind", "source": "b", "options": ["rbind", "rro", "rslave"]},
+        {"destination": "/i", "type": "bind", "source": "i", "options": ["idmap"], "uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}], "gidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]},
+        {"destination": "/o", "type": "overlay", "options": ["lowerdir=a:b", "upperdir=c"]},
+        {"destination": "/f", "type": "fuse.true", "source": "x", "options": ["max_read=1", "y"]},
+        {"destination": "/sys", "type": "sysfs"},
+        {"destination": "/sys/fs/cgroup", "type": "cgroup"},
+    ]);
+    let hooks = json!([{"path": "/p", "args": ["p"], "env": ["A=b"], "timeout": 1}]);
+    full["hooks"] = json!({"prestart": hooks, "createRuntime": hooks, "createContainer": hooks, "startContainer": hooks, "poststart": hooks, "poststop": hooks});
+    full["process"] = json!({
+        "terminal": true, "consoleSize": {"height": 1, "width": 2}, "cwd": "/", "args": ["sh", "x"], "env": ["PATH=/bin", "A=b"],
+        "user": {"uid": 0, "gid": 0, "umask": 18, "additionalGids": [1]},
+        "capabilities": {"bounding": ["CAP_KILL"], "effective": [], "permitted": ["CAP_KILL"], "inheritable": [], "ambient": []},
+        "rlimits": [{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}], "noNewPrivileges": true, "oomScoreAdj": 500,
+        "scheduler": {"policy": "SCHED_DEADLINE", "nice": 1, "priority": 0, "flags": ["SCHED_FLAG_RECLAIM"], "runtime": 1, "deadline": 2, "period": 3},
+        "ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 4}, "execCPUAffinity": {"initial": "0", "final": "0-1"},
+        "apparmorProfile": "unconfined", "selinuxLabel": "",
+    });
     full["linux"]["devices"] =
         json!([{"type": "c", "path": "/dev/x", "major": 1, "minor": 3, "fileMode": 438, "uid": 0, "gid": 0}]);
     full["linux"]["sysctl"] = json!({"user.max_user_namespaces": "1"});
     full["linux"]["maskedPaths"] = json!(["/m"]);
+    full["linux"]["readonlyPaths"] = json!(["/r"]);
+    full["linux"]["rootfsPropagation"] = json!("rslave");
+    full["linux"]["cgroupsPath"] = json!("/c");
+    full["linux"]["personality"] = json!({"domain": "LINUX", "flags": []});
+    full["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]});
+    full["linux"]["resources"] = json!({
+        "devices": [{"allow": false, "type": "c", "major": 1, "minor": 2, "access": "rwm"}], "memory": {"limit": -1}, "pids": {"limit": -1},
+        "cpu": {"cpus": "", "shares": 0}, "unified": {}, "hugepageLimits": [], "blockIO": {"weightDevice": []}, "network": {}, "rdma": {},
+    });
+    full["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1, "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
+        "flags": ["SECCOMP_FILTER_FLAG_LOG"],
+        "syscalls": [{"names": ["read", "socket"], "action": "SCMP_ACT_ALLOW", "errnoRet": null, "args": [{"index": 0, "value": 1, "valueTwo": 2, "op": "SCMP_CMP_MASKED_EQ"}]}],
+    });
+    full
+}
+
+#[test]
+fn a_hundred_thousand_mutated_configs_never_panic() {
+    let full = full();
+    let parsed = parse(&full.to_string()).unwrap();
+    assert!(parsed.unknown.is_empty());
+    let request = Request { id: "box".to_owned(), bundle: "/bundle".into(), try_limits: true, ..Request::default() };
+    let (problems, _) = check_all(&parsed.spec, &request, &root());
+    assert_eq!(problems, [], "only what is mutated is wrong");
     let mut pointers = Vec::new();
     collect(&full, String::new(), &mut pointers);
-    assert!(pointers.len() > 60);
+    assert!(pointers.len() > 200);
     let values = [
         json!(null),
         json!(true),
         json!(-1),
+        json!(0),
+        json!(1),
+        json!(i64::MIN),
         json!(u64::MAX),
+        json!(u32::MAX),
         json!(1e300),
         json!(""),
         json!("a\u{0}b"),
         json!("/"),
+        json!("../.."),
+        json!("0-99999999999"),
+        json!("SCMP_ACT_NOTIFY"),
+        json!("write"),
         json!([]),
         json!([[]]),
         json!({}),
+        json!({"a": {}}),
         json!("x".repeat(fd::PATH_MAX)),
     ];
-    for pointer in &pointers {
-        for value in &values {
-            let mut mutated = full.clone();
-            *mutated.pointer_mut(pointer).unwrap() = value.clone();
-            for host in [ordinary(), root()] {
-                if let Ok(plan) = plan(&mutated, &host) {
-                    assert!(!plan.to_string().is_empty());
+    // The same every time; a failure is repeated by its number.
+    let mut random = fastrand::Rng::with_seed(42);
+    let hosts = [ordinary(), root()];
+    let mut good = 0;
+    for round in 0..100_000 {
+        let mut mutated = full.clone();
+        for _ in 0..random.usize(1..5) {
+            let pointer = pointers.get(random.usize(..pointers.len())).unwrap();
+            match (random.u8(..8), pointer.rsplit_once('/')) {
+                // Gone, doubled, or replaced by another part or by something that does not belong there.
+                (0, Some((parent, key))) => match mutated.pointer_mut(parent) {
+                    Some(Value::Object(fields)) => drop(fields.shift_remove(key)),
+                    Some(Value::Array(items)) => drop(items.pop()),
+                    _ => {}
+                },
+                (1, Some((parent, _))) => {
+                    if let Some(Value::Array(items)) = mutated.pointer_mut(parent) {
+                        items.extend(items.clone());
+                    }
+                }
+                (2, _) => {
+                    let other = pointers.get(random.usize(..pointers.len())).and_then(|other| full.pointer(other));
+                    if let (Some(place), Some(other)) = (mutated.pointer_mut(pointer), other) {
+                        *place = other.clone();
+                    }
+                }
+                _ => {
+                    if let Some(place) = mutated.pointer_mut(pointer) {
+                        *place = values.get(random.usize(..values.len())).unwrap().clone();
+                    }
                 }
             }
         }
+        let host = hosts.get(round % 2).unwrap();
+        let Ok(loaded) = serde_json::from_value::<Spec>(mutated) else { continue };
+        // All rows see it, also after one that has an error.
+        let (problems, plan) = check_all(&loaded, &request, host);
+        good += usize::from(problems.is_empty());
+        assert!(round % 100 != 0 || !plan.to_string().is_empty());
     }
+    assert!(good > 1000, "many of them still are configs: {good}");
 }
 
 fn collect(value: &Value, pointer: String, pointers: &mut Vec<String>) {

@@ -156,7 +156,7 @@ pub fn read(path: &Path, capabilities: &[String], host: &Host) -> Result<Value> 
             rule.entry("names").or_insert_with(|| json!([name]));
         }
         // Profiles write what means nothing as null and as an empty text.
-        rule.retain(|_, value| !value.is_null() && *value != Value::from(""));
+        rule.retain(|_, value| !value.is_null() && value.as_str() != Some(""));
     }
     profile.retain(|key, value| key != "defaultErrno" && !value.is_null());
     for rule in profile.get_mut("syscalls").and_then(Value::as_array_mut).into_iter().flatten() {

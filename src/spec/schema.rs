@@ -192,11 +192,15 @@ pub fn nearest(unknown: &str) -> Option<String> {
         let below = if parent.is_empty() { key } else { key.strip_prefix(parent)?.strip_prefix('.')? };
         below.split(['.', '[']).next()
     });
-    let distance = |known: &str| strsim::damerau_levenshtein(&known.to_lowercase(), &name.to_lowercase());
-    let near = siblings.map(|known| (distance(known), known)).min();
-    if let Some((_, known)) = near.filter(|(distance, known)| distance * 3 <= known.len().max(name.len())) {
+    let likeness = |known: &str| strsim::jaro_winkler(&known.to_lowercase(), &name.to_lowercase());
+    let near = siblings.map(|known| (likeness(known), known)).max_by(|(one, _), (other, _)| one.total_cmp(other));
+    let neighbour = |known: &str| {
         let start = unknown.rfind('.').map_or("", |dot| unknown.get(..=dot).unwrap_or_default());
-        return Some(format!("{start}{known}"));
+        format!("{start}{known}")
+    };
+    // A slip of the pen, then the right name in the wrong place, then a name from memory.
+    if let Some((_, known)) = near.filter(|(likeness, _)| *likeness > 0.9) {
+        return Some(neighbour(known));
     }
     let mut elsewhere = KEYS.iter().filter_map(|key| {
         let ends = |part: &str| part.split('[').next() == Some(name);
@@ -207,7 +211,10 @@ pub fn nearest(unknown: &str) -> Option<String> {
         let (end, _) = end.into_iter().find(|(_, part)| ends(part))?;
         key.get(..end).map(|path| path.trim_end_matches("[]"))
     });
-    elsewhere.next().map(str::to_owned)
+    let elsewhere = elsewhere.next().map(str::to_owned);
+    let begins_alike = |known: &str| name.len() > 2 && known.get(..3) == name.get(..3);
+    let near = near.filter(|(likeness, known)| *likeness > 0.8 || (*likeness > 0.65 && begins_alike(known)));
+    elsewhere.or_else(|| near.map(|(_, known)| neighbour(known)))
 }
 
 /// `mounts[3].options` as the table has it.
@@ -251,6 +258,7 @@ mod tests {
     fn a_slip_of_the_pen_is_recognised() {
         for (unknown, known) in [
             ("process.arg", Some("process.args")),
+            ("process.arguments", Some("process.args")),
             ("process.capabilites", Some("process.capabilities")),
             ("mounts[3].option", Some("mounts[3].options")),
             ("linux.seccomp.syscalls[0].name", Some("linux.seccomp.syscalls[0].names")),

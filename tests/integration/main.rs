@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
 mod bad_input;
+mod check;
 mod container;
 mod faults;
 mod hooks;
@@ -16,4 +17,5 @@ mod sandbox;
 mod seccomp;
 mod security;
 mod spec;
+mod spec_flags;
 mod terminal;
