@@ -4,7 +4,8 @@
  *   default ACTION
  *   arch NAME
  *   rule ACTION NAME [INDEX OPERATOR VALUE VALUE_TWO]...
- * Actions and operators are numbers of libseccomp. A name that libseccomp does not know is passed over.
+ * Actions and operators are numbers of libseccomp. A name that libseccomp does not know is passed over,
+ * and written to standard error.
  */
 #include <errno.h>
 #include <seccomp.h>
@@ -28,8 +29,12 @@ int main(void) {
 			struct scmp_arg_cmp args[6];
 			unsigned count = 0;
 			uint32_t action = strtoul(strtok(NULL, " \n"), NULL, 0);
-			int number = seccomp_syscall_resolve_name(strtok(NULL, " \n"));
-			if (number == __NR_SCMP_ERROR) continue;
+			char *name = strtok(NULL, " \n");
+			int number = seccomp_syscall_resolve_name(name);
+			if (number == __NR_SCMP_ERROR) {
+				fprintf(stderr, "unknown %s\n", name);
+				continue;
+			}
 			for (char *index; (index = strtok(NULL, " \n")) != NULL; count++) {
 				args[count].arg = strtoul(index, NULL, 0);
 				args[count].op = strtoul(strtok(NULL, " \n"), NULL, 0);

@@ -23,9 +23,10 @@ pub struct Serving {
 pub fn serve(init: &Init, plan: &Plan, step: u32, device: Option<OwnedFd>) -> Result<Serving> {
     let system = |error| Error::from_call("fuse", error);
     let entry = plan.entries.get(step as usize);
-    let (Some(Step::MountFuse { server, .. }), Some(device)) = (entry.map(|entry| &entry.step), device) else {
+    let (Some(Step::MountFuse(mount)), Some(device)) = (entry.map(|entry| &entry.step), device) else {
         return Err(Error::new("a server was asked for that is not in the plan"));
     };
+    let server = &mount.server;
     let namespace = match server.ids {
         Some((uid, gid)) => {
             let path = CString::new(format!("/proc/{}/ns/user", init.pid)).unwrap_or_default();

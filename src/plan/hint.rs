@@ -86,7 +86,6 @@ fn subject(step: &Step) -> Option<&CStr> {
     Some(match step {
         Step::Mount { target, .. }
         | Step::Attach { target, .. }
-        | Step::MountFuse { target, .. }
         | Step::AwaitFuse { target }
         | Step::MountCopy { target, .. }
         | Step::Bind { target, .. }
@@ -99,6 +98,7 @@ fn subject(step: &Step) -> Option<&CStr> {
         | Step::Mask { path }
         | Step::MakeReadonly { path }
         | Step::Chdir { path } => path,
+        Step::MountFuse(mount) => &mount.target,
         Step::BindRoot { source, .. } | Step::OpenMapped { source, .. } => source,
         Step::MoveDevice { name, .. } => name,
         _ => return None,
@@ -187,14 +187,14 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
         (Step::OpenMapped { .. }, Call::MountSetattr, Errno::EPERM) => {
             ("the file system belongs to another user namespace", "take idmap and the mappings out")
         }
-        (Step::MountFuse { .. }, Call::Open, Errno::EACCES | Errno::EPERM) => (
+        (Step::MountFuse(_), Call::Open, Errno::EACCES | Errno::EPERM) => (
             "you may not open /dev/fuse",
             "as root: chmod 666 /dev/fuse (what most distributions have), or give the outer container the device",
         ),
-        (Step::MountFuse { .. }, Call::Open, Errno::ENOENT | Errno::ENODEV | Errno::ENXIO) => {
+        (Step::MountFuse(_), Call::Open, Errno::ENOENT | Errno::ENODEV | Errno::ENXIO) => {
             ("this host has no /dev/fuse", "as root: modprobe fuse, or give the outer container the device /dev/fuse")
         }
-        (Step::MountFuse { .. }, Call::Mount, Errno::EINVAL) => {
+        (Step::MountFuse(_), Call::Mount, Errno::EINVAL) => {
             ("the kernel does not know one of the options", "see max_read and blksize in the options of the mount")
         }
         (Step::AwaitFuse { .. }, _, _) => {

@@ -1,6 +1,6 @@
 //! Steps about mounts, nodes and paths in the container's root.
 
-use super::step::Slots;
+use super::step::{FuseMount, Slots};
 use crate::sys::fd::{self, Kind};
 use crate::sys::tty::{self, Size};
 use crate::sys::{Call, Errno, Error, Result, mount, process, resolve};
@@ -89,9 +89,9 @@ pub fn attach(root: BorrowedFd, tree: &OwnedFd, target: &CStr, over_proc: bool) 
     mount::attach(tree.as_fd(), place.as_fd())
 }
 
-/// Opens /dev/fuse and mounts it; `data` ends with `fd=`.
-/// `names` are source and type, as mountinfo shows them.
-pub fn mount_fuse(root: BorrowedFd, names: (&CStr, &CStr), target: &CStr, flags: u64, data: &CStr) -> Result<OwnedFd> {
+/// Opens /dev/fuse and mounts it; the data ends with `fd=`.
+pub fn mount_fuse(root: BorrowedFd, mount: &FuseMount) -> Result<OwnedFd> {
+    let FuseMount { source, target, kind, flags, data, .. } = mount;
     let place = make_outside_proc(root, target)?;
     let device = fd::open(c"/dev/fuse", fd::O_RDWR, 0)?;
     // Not a file of the caller's that happens to be there.
@@ -110,7 +110,7 @@ pub fn mount_fuse(root: BorrowedFd, names: (&CStr, &CStr), target: &CStr, flags:
     let data = CStr::from_bytes_until_nul(&text).unwrap_or(c"");
     // fuse is nosuid and nodev for who is not root of the host; a container needs neither.
     let flags = flags | mount::MS_NOSUID | mount::MS_NODEV;
-    mount::mount(names.0, &place, names.1, flags, Some(data))?;
+    mount::mount(source, &place, kind, flags, Some(data))?;
     Ok(device)
 }
 

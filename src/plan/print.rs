@@ -75,13 +75,14 @@ impl fmt::Display for Step {
                 write!(f, "bind {} on {}{all}", source.to_string_lossy(), target.to_string_lossy())
             }
             Step::Attach { target, .. } => write!(f, "attach what was opened on {}", target.to_string_lossy()),
-            Step::MountFuse { target, kind, flags, data, server, .. } => write!(
+            Step::MountFuse(mount) => write!(
                 f,
-                "mount {} on {} flags {} data {data:?}, served by {:?}",
-                kind.to_string_lossy(),
-                target.to_string_lossy(),
-                MountFlags(*flags),
-                server.arguments
+                "mount {} on {} flags {} data {:?}, served by {:?}",
+                mount.kind.to_string_lossy(),
+                mount.target.to_string_lossy(),
+                MountFlags(mount.flags),
+                mount.data,
+                mount.server.arguments
             ),
             Step::AwaitFuse { target } => write!(f, "wait until {} is served", target.to_string_lossy()),
             Step::SetMountAttributes { target, set, clear, propagation, recursive } => {

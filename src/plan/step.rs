@@ -109,6 +109,18 @@ pub struct Server {
     pub ids: Option<(u32, u32)>,
 }
 
+/// A fuse file system, and who serves it.
+#[derive(Debug, PartialEq)]
+#[allow(missing_docs)] // the fields are the arguments of mount(2)
+pub struct FuseMount {
+    pub source: CString,
+    pub target: CString,
+    pub kind: CString,
+    pub flags: u64,
+    pub data: CString,
+    pub server: Server,
+}
+
 /// One thing to do. Paths are inside the root unless they are called `source`.
 #[derive(Debug, PartialEq)]
 #[allow(missing_docs)] // the fields are the arguments of the system calls
@@ -149,7 +161,7 @@ pub enum Step {
     /// Attaches what `OpenMapped` has opened.
     Attach { tree: usize, target: CString, over_proc: bool },
     /// Mounts /dev/fuse for a server that the parent starts; `data` lacks the descriptor at its end.
-    MountFuse { source: CString, target: CString, kind: CString, flags: u64, data: CString, server: Server },
+    MountFuse(Box<FuseMount>),
     /// Waits until the server answers.
     AwaitFuse { target: CString },
     /// Changes flags and propagation of a mount.
@@ -169,7 +181,7 @@ pub enum Step {
     /// Opens a pty of the container's devpts, for /dev/console and standard input, output and error.
     OpenTerminal { size: Option<Size>, owner: u32 },
     /// Runs a hook in the container's namespaces.
-    RunHook(Program),
+    RunHook(Box<Program>),
     /// pivot_root(2).
     PivotRoot,
     /// Moves the root over / where pivot_root cannot work.
@@ -283,8 +295,8 @@ impl Step {
             Step::Attach { tree, target, over_proc } => {
                 mounting::attach(slots.root()?, slots.tree(*tree)?, target, *over_proc)
             }
-            Step::MountFuse { source, target, kind, flags, data, .. } => {
-                slots.fuse = Some(mounting::mount_fuse(slots.root()?, (source, kind), target, *flags, data)?);
+            Step::MountFuse(mount) => {
+                slots.fuse = Some(mounting::mount_fuse(slots.root()?, mount)?);
                 Ok(())
             }
             Step::AwaitFuse { target } => mounting::await_fuse(slots.root()?, target),

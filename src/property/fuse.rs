@@ -8,7 +8,7 @@ use super::mount_options::Options;
 use super::{Planner, id_mappings};
 use crate::error::Result;
 use crate::plan::Step;
-use crate::plan::step::Server;
+use crate::plan::step::{FuseMount, Server};
 use crate::spec::Mount;
 use crate::sys::process::Strings;
 use std::ffi::CString;
@@ -67,7 +67,8 @@ pub fn plan(planner: &mut Planner, mount: &Mount, program: &str, target: CString
     let flags = options.flags;
     let kind = planner.c_string(&format!("fuse.{program}"))?;
     let source = planner.c_string(mount.source.as_deref().unwrap_or(program))?;
-    planner.step(Step::MountFuse { source, target: target.clone(), kind, flags, data, server });
+    let mounted = FuseMount { source, target: target.clone(), kind, flags, data, server };
+    planner.step(Step::MountFuse(Box::new(mounted)));
     planner.step(Step::AwaitFuse { target: target.clone() });
     super::mounts::attributes_of_any(planner, target, options);
     Ok(())

@@ -74,7 +74,7 @@ fn plan_hooks<'a>(planner: &mut Planner<'a>, hooks: &'a [Hook], environment: &[S
         let timeout =
             hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
         let input = state(planner, status)?;
-        planner.step(Step::RunHook(Program { path, arguments, environment, timeout, input }));
+        planner.step(Step::RunHook(Box::new(Program { path, arguments, environment, timeout, input })));
         Ok(())
     })
 }

@@ -175,7 +175,10 @@ pub struct Request {
 pub fn compile(spec: &Spec, request: &Request, host: &Host) -> Result<Plan> {
     let mut planner = Planner::new(spec, request, host);
     planner.follow_order()?;
-    planner.plan.entries.sort_by_key(|entry| entry.phase);
+    // A property may have a step at another time than its own.
+    if !planner.plan.entries.is_sorted_by_key(|entry| entry.phase) {
+        planner.plan.entries.sort_by_key(|entry| entry.phase);
+    }
     Ok(planner.plan)
 }
 
@@ -205,7 +208,9 @@ pub struct Planner<'a> {
 impl<'a> Planner<'a> {
     fn new(spec: &'a Spec, request: &'a Request, host: &'a Host) -> Planner<'a> {
         let current = Origin { property: "", index: None };
-        Planner { spec, request, host, plan: Plan::default(), problems: None, current, phase: Phase::Born }
+        // A mount is two or three steps; all else is some fifty.
+        let plan = Plan { entries: Vec::with_capacity(64 + 3 * spec.mounts.len()), ..Plan::default() };
+        Planner { spec, request, host, plan, problems: None, current, phase: Phase::Born }
     }
 
     fn follow_order(&mut self) -> Result<()> {

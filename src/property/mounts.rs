@@ -100,7 +100,7 @@ fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString
             .because("another directory could deceive the runtime (CVE-2019-16884)"));
     }
     let path = planner.request.bundle.join(source);
-    if let Some(to) = planner.host.symlink(&path).filter(|_| options.copy_symlink) {
+    if let Some(to) = options.copy_symlink.then(|| planner.host.symlink(&path)).flatten() {
         // As crun: the link is the container's from then on, and no mount has the options.
         let to = planner.c_string(&to.to_string_lossy())?;
         planner.step(Step::Symlink { path: target, to });
@@ -131,9 +131,13 @@ fn tree(planner: &Planner) -> usize {
 
 fn plan_mapped(planner: &mut Planner) -> Result<()> {
     planner.each(&planner.spec.mounts, |planner, mount| {
+        let asks = mount.options.iter().any(|option| matches!(option.as_str(), "idmap" | "ridmap"));
+        if !asks && mount.uid_mappings.is_empty() && mount.gid_mappings.is_empty() {
+            return Ok(());
+        }
         let options = mount_options::parse(&mount.options);
         let is_bind = options.bind.is_some() || mount.kind.as_deref() == Some("bind");
-        if !is_bind || !is_mapped(mount, &options) {
+        if !is_bind {
             return Ok(());
         }
         if planner.host.is_ordinary_user() || !planner.host.in_initial_user_namespace() {
@@ -381,12 +385,11 @@ fn drop_unmapped_ids(planner: &mut Planner, options: &mut Options) -> Result<()>
 /// tmpfs mounts that the config wants read-only: after all mounts and devices.
 fn plan_readonly(planner: &mut Planner) -> Result<()> {
     planner.each(&planner.spec.mounts, |planner, mount| {
+        if mount.kind.as_deref() != Some("tmpfs") {
+            return Ok(());
+        }
         let options = mount_options::parse(&mount.options);
-        if mount.kind.as_deref() == Some("tmpfs")
-            && options.bind.is_none()
-            && options.flags & mount::MS_RDONLY != 0
-            && !options.remount
-        {
+        if options.bind.is_none() && options.flags & mount::MS_RDONLY != 0 && !options.remount {
             let target = planner.c_string(&clean(&mount.destination))?;
             planner.step(Step::SetMountAttributes {
                 target,

@@ -134,7 +134,8 @@ fn add_rules<'a>(planner: &mut Planner<'a>, rule: &'a Syscall, rules: &mut Vec<R
             .remedy("leave write out of names"));
     }
     let conditions: Vec<_> = rule.args.iter().map(|argument| condition(planner, argument)).collect::<Result<_>>()?;
-    let names: Vec<&str> = rule.names.iter().map(String::as_str).collect();
+    let mut names = Vec::with_capacity(rule.names.len());
+    names.extend(rule.names.iter());
     let is_repeated =
         |condition: &Condition| conditions.iter().filter(|other| other.argument == condition.argument).count() > 1;
     if conditions.iter().any(is_repeated) {

@@ -4,12 +4,125 @@ use super::{Action, Condition, Operator};
 use crate::sys::seccomp::Instruction;
 
 /// Where a range of numbers ends up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaf {
     /// Whatever the arguments are.
     Return(Action),
-    /// The action of the first whose conditions all hold, or the default one; `wide`: arguments have 64 bits.
-    Check { checks: Vec<(Vec<Condition>, Action)>, wide: bool },
+    /// As a check of that number says.
+    Check(u32),
+}
+
+/// A look at the arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// The action of the first whose conditions all hold counts, or the default one.
+    pub alternatives: Vec<(Vec<Condition>, Action)>,
+    /// Whether arguments have 64 bits.
+    pub wide: bool,
+}
+
+/// What the numbers of an architecture lead to, as far as rules name them.
+#[derive(Debug)]
+pub struct Leaves {
+    /// Whether arguments have 64 bits.
+    wide: bool,
+    /// By number: most are below 600.
+    dense: Vec<Option<Leaf>>,
+    /// Those that are a million away (arm), in ascending order.
+    far: Vec<(u32, Option<Leaf>)>,
+}
+
+impl Leaves {
+    /// None yet.
+    pub fn new(wide: bool) -> Leaves {
+        Leaves { wide, dense: vec![None; 600], far: Vec::new() }
+    }
+
+    /// Adds a rule. One without conditions supersedes, and the first of several counts.
+    pub fn add(&mut self, number: u32, conditions: &[Condition], action: Action, checks: &mut Vec<Check>) {
+        if conditions.is_empty() {
+            let place = self.place(number);
+            if !matches!(place, Some(Leaf::Return(_))) {
+                *place = Some(Leaf::Return(action));
+            }
+        } else if let Some(check) = self.check(number, checks) {
+            check.alternatives.push((conditions.to_vec(), action));
+        }
+    }
+
+    /// Adds a rule for one operation of a multiplexer; its other arguments are those of the multiplexer.
+    pub fn add_operation(
+        &mut self,
+        (number, operation): (u32, u32),
+        conditions: &[Condition],
+        action: Action,
+        checks: &mut Vec<Check>,
+    ) {
+        let operation = Condition { argument: 0, operator: Operator::Equal, value: operation.into() };
+        let others = conditions.iter().filter(|condition| condition.argument != 0);
+        let conditions: Vec<_> = std::iter::once(&operation).chain(others).copied().collect();
+        let Some(check) = self.check(number, checks) else { return };
+        if conditions.len() == 1 {
+            check.alternatives.retain(|(known, _)| known.len() == 1 || known.first() != Some(&operation));
+        }
+        if !check.alternatives.iter().any(|(known, _)| *known == [operation]) {
+            check.alternatives.push((conditions, action));
+        }
+    }
+
+    /// The check of a number, unless its fate is sealed.
+    fn check<'a>(&mut self, number: u32, checks: &'a mut Vec<Check>) -> Option<&'a mut Check> {
+        let wide = self.wide;
+        let index = match self.place(number) {
+            Some(Leaf::Return(_)) => return None,
+            Some(Leaf::Check(index)) => *index as usize,
+            place @ None => {
+                *place = Some(Leaf::Check(checks.len() as u32));
+                checks.push(Check { alternatives: Vec::new(), wide });
+                checks.len() - 1
+            }
+        };
+        checks.get_mut(index)
+    }
+
+    fn place(&mut self, number: u32) -> &mut Option<Leaf> {
+        if number >= 0xf_0000 {
+            let at = self.far.partition_point(|(known, _)| *known < number);
+            if self.far.get(at).is_none_or(|(known, _)| *known != number) {
+                self.far.insert(at, (number, None));
+            }
+            return &mut self.far[at].1;
+        }
+        let number = number as usize;
+        if self.dense.len() <= number {
+            self.dense.resize(number + 1, None);
+        }
+        &mut self.dense[number]
+    }
+
+    /// In ascending order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, Option<Leaf>)> {
+        // After the last of the near ones, and after each far one, nothing is named.
+        let far = self.far.iter().flat_map(|(number, leaf)| [(*number, *leaf), (number + 1, None)]);
+        let end = std::iter::once((self.dense.len() as u32, None));
+        (0..).zip(self.dense.iter().copied()).chain(end).chain(far)
+    }
+}
+
+/// Ranges of numbers in ascending order, and where each ends up.
+#[derive(Debug, Default, PartialEq)]
+pub struct Ranges(Vec<(u32, Leaf)>);
+
+impl Ranges {
+    /// From `start` on, `leaf` counts. Neighbours that are alike are one range.
+    pub fn begin(&mut self, start: u32, leaf: Leaf) {
+        if self.0.last().is_some_and(|(known, _)| *known == start) {
+            self.0.pop();
+        }
+        if self.0.last().is_none_or(|(_, known)| *known != leaf) {
+            self.0.push((start, leaf));
+        }
+    }
 }
 
 /// An instruction that was written, counted from the end of the program.
@@ -33,15 +146,35 @@ const ARGUMENTS: u32 = 16;
 /// A conditional jump has 8 bits for its distance; two long jumps may have to be written in between.
 const NEAR: usize = 250;
 
+/// True if two neighbours ask the same of one argument, but for the value: profiles list socket families so.
+fn is_one_of_several_values(one: &(Vec<Condition>, Action), other: &(Vec<Condition>, Action)) -> bool {
+    match (&one.0[..], &other.0[..]) {
+        ([first], [second]) => {
+            let alike = Condition { value: first.value, ..*second } == *first;
+            alike && one.1 == other.1 && first.operator == Operator::Equal && first.value >> 32 == second.value >> 32
+        }
+        _ => false,
+    }
+}
+
 /// A program that is being written, backwards.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Program {
     backwards: Vec<Instruction>,
-    /// Checks that were written, for others that are alike.
-    checks: Vec<(Leaf, Place)>,
+    default: Action,
+    /// Where each action was written last.
+    ends: Vec<(Action, Place)>,
+    /// What there is to check, and where it was written.
+    checks: Vec<(Check, Option<Place>)>,
 }
 
 impl Program {
+    /// A program with a default action, and checks by their numbers.
+    pub fn new(default: Action, checks: Vec<Check>) -> Program {
+        let checks = checks.into_iter().map(|check| (check, None)).collect();
+        Program { backwards: Vec::with_capacity(512), default, ends: Vec::new(), checks }
+    }
+
     /// The program, forwards.
     pub fn into_instructions(mut self) -> Vec<Instruction> {
         self.backwards.reverse();
@@ -75,48 +208,91 @@ impl Program {
 
     /// Ends with an action.
     pub fn finish(&mut self, action: Action) -> Place {
-        // A copy that is near is as good as a new one.
-        let near = self.backwards.iter().rev().take(NEAR);
-        match near.clone().position(|instruction| instruction.code == RETURN && instruction.operand == action.0) {
-            Some(back) => Place(self.backwards.len() - 1 - back),
-            None => self.write(RETURN, action.0, 0, 0),
+        // One that is near is as good as a new one.
+        let known = self.ends.iter().position(|(known, _)| *known == action);
+        match known.and_then(|known| self.ends.get(known)) {
+            Some((_, place)) if self.distance(*place) < NEAR => return *place,
+            _ => {}
         }
+        let place = self.write(RETURN, action.0, 0, 0);
+        match known.and_then(|known| self.ends.get_mut(known)) {
+            Some((_, known)) => *known = place,
+            None => self.ends.push((action, place)),
+        }
+        place
     }
 
-    /// Finds the range of the number that was loaded. `ranges` ascend from 0.
-    pub fn tree(&mut self, ranges: &[(u32, Leaf)], default: Action) -> Place {
+    /// Finds the range of the number that was loaded.
+    pub fn tree(&mut self, ranges: &Ranges) -> Place {
+        self.branches(&ranges.0)
+    }
+
+    fn branches(&mut self, ranges: &[(u32, Leaf)]) -> Place {
         match ranges {
-            [] => self.finish(default),
-            [(_, leaf)] => self.leaf(leaf, default),
+            [] => self.finish(self.default),
+            [(_, Leaf::Return(action))] => self.finish(*action),
+            [(_, Leaf::Check(index))] => self.check(*index as usize),
             _ => {
                 let (low, high) = ranges.split_at(ranges.len() / 2);
                 let start = high.first().map_or(0, |(start, _)| *start);
-                let high = self.tree(high, default);
-                let low = self.tree(low, default);
+                let high = self.branches(high);
+                let low = self.branches(low);
                 self.branch(JUMP_IF_GREATER_OR_EQUAL, start, high, low)
             }
         }
     }
 
-    fn leaf(&mut self, leaf: &Leaf, default: Action) -> Place {
-        match leaf {
-            Leaf::Return(action) => self.finish(*action),
-            Leaf::Check { checks, wide } => {
-                if let Some((_, place)) = self.checks.iter().find(|(known, _)| known == leaf) {
-                    return *place;
-                }
-                let mut otherwise = self.finish(default);
-                for (conditions, action) in checks.iter().rev() {
-                    let mut then = self.finish(*action);
-                    for condition in conditions.iter().rev() {
-                        then = self.condition(condition, *wide, then, otherwise);
-                    }
-                    otherwise = then;
-                }
-                self.checks.push((leaf.clone(), otherwise));
-                otherwise
-            }
+    fn check(&mut self, index: usize) -> Place {
+        let (alternatives, wide) = match self.checks.get_mut(index) {
+            Some((_, Some(place))) => return *place,
+            Some((check, _)) => (check.alternatives.clone(), check.wide),
+            None => return self.finish(self.default),
+        };
+        let is_alike = |(check, place): &&(Check, Option<Place>)| {
+            place.is_some() && check.wide == wide && check.alternatives == alternatives
+        };
+        if let Some((_, Some(place))) = self.checks.iter().find(is_alike) {
+            return *place;
         }
+        let mut otherwise = self.finish(self.default);
+        for group in alternatives.chunk_by(is_one_of_several_values).rev() {
+            let Some((conditions, action)) = group.first() else { continue };
+            let mut then = self.finish(*action);
+            if let ([_, _, ..], [condition]) = (group, &conditions[..]) {
+                let values = group.iter().filter_map(|(conditions, _)| Some(conditions.first()?.value));
+                otherwise = self.any_of(condition, values.rev(), wide, then, otherwise);
+                continue;
+            }
+            for condition in conditions.iter().rev() {
+                then = self.condition(condition, wide, then, otherwise);
+            }
+            otherwise = then;
+        }
+        if let Some((_, place)) = self.checks.get_mut(index) {
+            *place = Some(otherwise);
+        }
+        otherwise
+    }
+
+    /// An argument that is one of several values, which differ in their low halves: each half is loaded once.
+    fn any_of(
+        &mut self,
+        condition: &Condition,
+        values: impl Iterator<Item = u64>,
+        wide: bool,
+        yes: Place,
+        no: Place,
+    ) -> Place {
+        let argument = ARGUMENTS + 8 * u32::from(condition.argument);
+        let mut place = no;
+        for value in values {
+            place = self.branch(JUMP_IF_EQUAL, value as u32, yes, place);
+        }
+        place = self.write(LOAD, argument, 0, 0);
+        if wide {
+            place = self.compare(JUMP_IF_EQUAL, argument + 4, None, (condition.value >> 32) as u32, place, no);
+        }
+        place
     }
 
     fn condition(&mut self, condition: &Condition, wide: bool, yes: Place, no: Place) -> Place {
@@ -191,5 +367,20 @@ impl Program {
     /// Goes on at `yes` for one architecture, at `no` for others.
     pub fn compare_architecture(&mut self, audit: u32, yes: Place, no: Place) -> Place {
         self.branch(JUMP_IF_EQUAL, audit, yes, no)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_that_are_alike_are_one_range() {
+        let (allow, refuse) = (Leaf::Return(Action::ALLOW), Leaf::Return(Action::errno(1)));
+        let mut ranges = Ranges::default();
+        for (start, leaf) in [(0, refuse), (3, allow), (4, refuse), (4, allow), (5, refuse)] {
+            ranges.begin(start, leaf);
+        }
+        assert_eq!(ranges, Ranges(vec![(0, refuse), (3, allow), (5, refuse)]));
     }
 }

@@ -16,12 +16,12 @@
 
 mod architecture;
 mod assemble;
+mod table;
 
 pub use architecture::{Architecture, NAMES as ARCHITECTURES};
 
 use crate::sys::seccomp::Instruction;
-use assemble::{Leaf, Program};
-use std::collections::BTreeMap;
+use assemble::{Check, Leaf, Leaves, Program, Ranges};
 
 /// What happens to a system call: SECCOMP_RET_* with its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,15 +127,27 @@ const ENOSYS: u16 = 38;
 impl Profile<'_> {
     /// The program that the kernel runs.
     pub fn compile(&self) -> Vec<Instruction> {
-        let rules = self.rules_by_name();
-        let mut program = Program::default();
-        let unknown = program.finish(Action::KILL_THREAD);
-        let mut next = unknown;
-        for (audit, members) in self.families() {
-            let ranges = self.ranges(&members, &rules);
-            let tree = program.tree(&ranges, self.default);
+        let mut checks = Vec::new();
+        let leaves = self.leaves(&mut checks);
+        let mut families: Vec<(u32, Ranges)> = Vec::new();
+        // In ascending order of their numbers: what the kernel reports as one architecture (x86_64 and x32) is one tree.
+        for (architecture, leaves) in &leaves {
+            match families.iter_mut().find(|(audit, _)| *audit == architecture.audit()) {
+                Some((_, ranges)) => self.add_ranges(ranges, *architecture, leaves),
+                None => {
+                    let mut ranges = Ranges::default();
+                    self.add_ranges(&mut ranges, *architecture, leaves);
+                    families.push((architecture.audit(), ranges));
+                }
+            }
+        }
+        let mut program = Program::new(self.default, checks);
+        let mut next = program.finish(Action::KILL_THREAD);
+        // The native one is written last: it is compared first.
+        for (audit, ranges) in families.iter().rev() {
+            let tree = program.tree(ranges);
             let number = program.load_number(tree);
-            next = program.compare_architecture(audit, number, next);
+            next = program.compare_architecture(*audit, number, next);
         }
         program.load_architecture(next);
         program.into_instructions()
@@ -143,127 +155,61 @@ impl Profile<'_> {
 
     /// What happens to a system call of that name, if that does not depend on its arguments.
     pub fn fate(&self, name: &str) -> Option<Action> {
-        match self.rules_by_name().get(name) {
+        let mut rules = self.rules().filter(|rule| rule.names.contains(&name)).peekable();
+        match rules.peek() {
             None => Some(self.default),
-            Some(rules) => rules.iter().find(|rule| rule.conditions.is_empty()).map(|rule| rule.action),
+            Some(_) => rules.find(|rule| rule.conditions.is_empty()).map(|rule| rule.action),
         }
     }
 
-    /// The rules of each name, without those that the default action makes needless.
-    fn rules_by_name(&self) -> BTreeMap<&str, Vec<&Rule<'_>>> {
-        let mut by_name: BTreeMap<&str, Vec<&Rule>> = BTreeMap::new();
-        for rule in self.rules.iter().filter(|rule| rule.action != self.default) {
-            for name in &rule.names {
-                by_name.entry(name).or_default().push(rule);
-            }
-        }
-        by_name
+    /// The rules, without those that the default action makes needless.
+    fn rules(&self) -> impl Iterator<Item = &Rule<'_>> {
+        self.rules.iter().filter(|rule| rule.action != self.default)
     }
 
-    /// Architectures that the kernel reports as one (x86_64 and x32), the native one last: it is compared first.
-    fn families(&self) -> Vec<(u32, Vec<Architecture>)> {
-        let mut families: Vec<(u32, Vec<Architecture>)> = Vec::new();
-        for architecture in self.architectures.iter().rev() {
-            match families.iter_mut().find(|(audit, _)| *audit == architecture.audit()) {
-                Some((_, members)) => members.push(*architecture),
-                None => families.push((architecture.audit(), vec![*architecture])),
-            }
-        }
-        families
-    }
-
-    /// From which number on which leaf counts, in ascending order from 0.
-    fn ranges(&self, members: &[Architecture], by_name: &BTreeMap<&str, Vec<&Rule>>) -> Vec<(u32, Leaf)> {
-        let mut ranges = Vec::new();
-        let mut members: Vec<_> = members.to_vec();
-        members.sort_by_key(|member| member.first_number());
-        members.dedup();
-        for member in &members {
-            let mut leaves = self.leaves(*member, by_name);
-            leaves.sort_by_key(|(number, _)| *number);
-            // What comes after the newest system call that a rule names.
-            let newest = leaves.last().map(|(number, _)| *number);
-            ranges.push((member.first_number(), Leaf::Return(self.default)));
-            for (number, leaf) in leaves {
-                ranges.push((number, leaf));
-                ranges.push((number + 1, Leaf::Return(self.default)));
-            }
-            if let Some(newest) = newest.filter(|_| !self.default.is_permissive()) {
-                ranges.push((newest + 1, Leaf::Return(Action::errno(ENOSYS))));
-            }
-        }
-        if members.iter().any(|member| member.shares_numbers()) && members.len() == 1 {
-            // x32 calls come as x86_64 with a bit in the number, and are no part of the profile.
-            ranges.push((Architecture::X32.first_number(), Leaf::Return(Action::KILL_THREAD)));
-        }
-        simplify(ranges)
-    }
-
-    fn leaves(&self, architecture: Architecture, by_name: &BTreeMap<&str, Vec<&Rule>>) -> Vec<(u32, Leaf)> {
-        let mut leaves = Vec::new();
-        let mut multiplexed: BTreeMap<u32, Vec<(Vec<Condition>, Action)>> = BTreeMap::new();
-        for (number, name) in architecture.system_calls() {
-            let Some(rules) = by_name.get(name) else { continue };
-            leaves.push((number, leaf(rules, architecture)));
-        }
-        for (multiplexer, operation, name) in architecture.multiplexed() {
-            let Some(rules) = by_name.get(name) else { continue };
-            let operation = Condition { argument: 0, operator: Operator::Equal, value: u64::from(*operation) };
-            let checks = multiplexed.entry(*multiplexer).or_default();
-            match leaf(rules, architecture) {
-                Leaf::Return(action) => checks.push((vec![operation], action)),
-                Leaf::Check { checks: own, .. } => checks.extend(own.into_iter().map(|(conditions, action)| {
-                    let others = conditions.into_iter().filter(|condition| condition.argument != 0);
-                    (std::iter::once(operation).chain(others).collect(), action)
-                })),
-            }
-        }
-        for (multiplexer, checks) in multiplexed {
-            match leaves.iter_mut().find(|(number, _)| *number == multiplexer) {
-                Some((_, Leaf::Check { checks: own, .. })) => own.extend(checks),
-                Some((_, Leaf::Return(_))) => {}
-                None => leaves.push((multiplexer, Leaf::Check { checks, wide: architecture.is_wide() })),
+    /// What each number leads to, for each architecture of the profile in the family's order.
+    fn leaves(&self, checks: &mut Vec<Check>) -> Vec<(Architecture, Leaves)> {
+        let family = table::FAMILY.iter().enumerate();
+        let members: Vec<_> = family.filter(|(_, member)| self.architectures.contains(member)).collect();
+        let mut leaves: Vec<_> = members.iter().map(|(_, member)| (**member, Leaves::new(member.is_wide()))).collect();
+        for rule in self.rules() {
+            for call in rule.names.iter().filter_map(|name| table::find(name)) {
+                for ((column, member), (_, leaves)) in members.iter().zip(&mut leaves) {
+                    if let Some(number) = call.number(*column) {
+                        leaves.add(number, &rule.conditions, rule.action, checks);
+                    }
+                    if let Some(operation) = call.operation(**member) {
+                        leaves.add_operation(operation, &rule.conditions, rule.action, checks);
+                    }
+                }
             }
         }
         leaves
     }
-}
 
-fn leaf(rules: &[&Rule], architecture: Architecture) -> Leaf {
-    match rules.iter().find(|rule| rule.conditions.is_empty()) {
-        Some(rule) => Leaf::Return(rule.action),
-        None => {
-            let checks = rules.iter().map(|rule| (rule.conditions.clone(), rule.action)).collect();
-            Leaf::Check { checks, wide: architecture.is_wide() }
+    fn add_ranges(&self, ranges: &mut Ranges, architecture: Architecture, leaves: &Leaves) {
+        let first = architecture.first_number();
+        ranges.begin(first, Leaf::Return(self.default));
+        let mut newest = None;
+        for (number, leaf) in leaves.iter() {
+            ranges.begin(first + number, leaf.unwrap_or(Leaf::Return(self.default)));
+            newest = if leaf.is_some() { Some(first + number) } else { newest };
+        }
+        if let Some(newest) = newest {
+            // What comes after the newest system call that a rule names.
+            let beyond = if self.default.is_permissive() { self.default } else { Action::errno(ENOSYS) };
+            ranges.begin(newest + 1, Leaf::Return(beyond));
+        }
+        if architecture == Architecture::X86_64 && !self.architectures.contains(&Architecture::X32) {
+            // x32 calls come as x86_64 with a bit in the number, and are no part of the profile.
+            ranges.begin(Architecture::X32.first_number(), Leaf::Return(Action::KILL_THREAD));
         }
     }
-}
-
-/// Later entries for one number count, and neighbours that are alike are one.
-fn simplify(ranges: Vec<(u32, Leaf)>) -> Vec<(u32, Leaf)> {
-    let mut simple: Vec<(u32, Leaf)> = Vec::with_capacity(ranges.len());
-    for (start, leaf) in ranges {
-        if simple.last().is_some_and(|(known, _)| *known == start) {
-            simple.pop();
-        }
-        if simple.last().is_none_or(|(_, known)| *known != leaf) {
-            simple.push((start, leaf));
-        }
-    }
-    simple
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn neighbours_that_are_alike_are_one_range() {
-        let allow = || Leaf::Return(Action::ALLOW);
-        let refuse = || Leaf::Return(Action::errno(1));
-        let ranges = vec![(0, refuse()), (3, allow()), (4, refuse()), (4, allow()), (5, refuse())];
-        assert_eq!(simplify(ranges), [(0, refuse()), (3, allow()), (5, refuse())]);
-    }
 
     #[test]
     fn a_rule_without_arguments_supersedes() {

@@ -81,20 +81,11 @@ const PERSONALITIES: [u64; 7] = [0, 8, 0x2_0000, 0x2_0008, 0x4_0000, 0x4_0008, 0
 
 /// The default profile.
 pub fn default() -> Value {
-    let family = [
-        Architecture::X86_64,
-        Architecture::X86,
-        Architecture::X32,
-        Architecture::Aarch64,
-        Architecture::Arm,
-        Architecture::Riscv64,
-    ]
-    .into_iter()
-    .filter(|architecture| architecture.runs_here());
+    let family = crate::seccomp::ARCHITECTURES.iter().filter_map(|(_, architecture)| *architecture);
+    let family = family.filter(|architecture| architecture.runs_here());
     let denied: BTreeSet<&str> = DENIED.iter().flat_map(|(_, names)| *names).copied().collect();
     let by_argument = ["clone", "clone3", "socket", "personality"];
-    let mut allowed: BTreeSet<&str> =
-        family.clone().flat_map(Architecture::system_calls).map(|(_, name)| name).collect();
+    let mut allowed: BTreeSet<&str> = family.flat_map(Architecture::system_calls).map(|(_, name)| name).collect();
     allowed.retain(|name| !denied.contains(name) && !by_argument.contains(name));
     let allow = |name: &str, operator: &str, value: u64| {
         let argument = json!({ "index": 0, "value": value, "op": operator });

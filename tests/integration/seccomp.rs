@@ -28,8 +28,8 @@ fn probe() -> &'static PathBuf {
 }
 
 fn number(name: &str) -> u32 {
-    let calls = Architecture::native().system_calls();
-    calls.into_iter().find(|(_, known)| *known == name).unwrap_or_else(|| panic!("{name}")).0
+    let mut calls = Architecture::native().system_calls();
+    calls.find(|(_, known)| *known == name).unwrap_or_else(|| panic!("{name}")).0
 }
 
 /// A sandbox whose program is the probe.
