@@ -16,8 +16,10 @@
 //! container    lifecycle and state on disk; create.rs is the story
 //! init         the process that becomes the container: spawn, join, handshake, child
 //! property     one file per OCI property: spec -> steps; the ORDER table and compile()
-//! plan, spec   steps, their text, their advice; and config.json: its types, loading, the configs that are written
-//! host, error, log
+//! plan, spec, seccomp
+//!              steps, their text, their advice; config.json: its types, loading, the configs that are written; and from
+//!              a profile to the program that filters system calls
+//! host, error, log, capability
 //!              what the caller and the kernel allow; what the user reads
 //! sys          system calls: the only unsafe code; no allocation, no formatting; errors are call + errno
 //! ```
@@ -28,6 +30,8 @@
 //!   what they say to each other is drawn over `init/handshake.rs`.
 //! - In which order? [`property::ORDER`]. To add a property: one file in `property/`, one row there.
 //! - What does a step do? [`plan::Step::run`].
+//! - What may stand in config.json? [`spec::schema::KEYS`]: each key is claimed by a row of ORDER (a test), and what a row
+//!   only refuses is in [`property::REFUSED`], with its reason. `rootlet features` is made from the same tables.
 //! - Why does an error say what it says? `plan/hint.rs`, a table.
 //! - What does a client of runc rely on? `command/mod.rs` and `log.rs`.
 //!
@@ -69,7 +73,17 @@
 //! 9. **clap, but only of the named subcommand.** All of them cost 0.7 ms.
 //! 10. **Joining namespaces is done by a helper**, which clones the container's process as its sibling: the parent must stay
 //!     where its hooks belong, and a pid namespace is joined only by children.
-//! 11. **The config is read by types of our own**, owned and not borrowed: some kilobytes are copied, once, and no lifetime
+//! 11. **A system call filter comes last where it can** (no_new_privs): an allow-list needs execve and what the program
+//!     itself calls, nothing of ours (test). Without no_new_privs the kernel wants CAP_SYS_ADMIN for it, so it comes before
+//!     capabilities are dropped, and an error says that it may be the cause.
+//! 12. **Our own compiler of filters.** libseccomp takes 13 ms for Docker's profile, `seccomp/` some 0.05 ms; both decide
+//!     alike on every probe of `tests/seccomp.rs`, and the same as under runc inside a container.
+//! 13. **A fuse file system is mounted by the container and served from beside it**: in its user namespace, so that ids are
+//!     right, but with the caller's processes and files, so that nobody inside can trace the server. It needs no watcher:
+//!     when the mount is gone, reading from /dev/fuse ends the server (seen with squashfuse and fuse-overlayfs).
+//! 14. **A bind is one mount(2)**, and that took 5.5 us of the 12 that one of 200 costs. Opening the place safely, looking
+//!     whether it is in procfs, and taking the mount down are the rest.
+//! 15. **The config is read by types of our own**, owned and not borrowed: some kilobytes are copied, once, and no lifetime
 //!     runs through the floors. oci-spec's types write, and `TryFrom<oci_spec::runtime::Spec>` takes them over.
 
 pub mod capability;

@@ -150,7 +150,7 @@ fn plan_mapped(planner: &mut Planner) -> Result<()> {
         }
         // config.md, mounts: without mappings of its own, it has those of the container.
         let linux = planner.spec.linux();
-        let or = |own: &'_ [IdMapping], container: &'_ [IdMapping]| {
+        let or = |own: &[IdMapping], container: &[IdMapping]| {
             if own.is_empty() { container.to_vec() } else { own.to_vec() }
         };
         let (uids, gids) = (or(&mount.uid_mappings, &linux.uid_mappings), or(&mount.gid_mappings, &linux.gid_mappings));
