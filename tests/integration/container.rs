@@ -245,10 +245,16 @@ fn devices_are_the_real_ones() {
 #[test]
 fn root_makes_device_nodes() {
     let Some(sandbox) = Sandbox::root() else { return };
-    sandbox.edit(|config| config["linux"]["devices"] = json!([{"type": "c", "path": "/dev/mine", "major": 10, "minor": 200, "fileMode": 0o640, "uid": 1, "gid": 2}]));
+    sandbox.edit(|config| {
+        config["linux"]["devices"] = json!([
+            {"type": "c", "path": "/dev/mine", "major": 10, "minor": 200, "fileMode": 0o640, "uid": 1, "gid": 2},
+            {"type": "u", "path": "/dev/raw/mine", "major": 1, "minor": 5},
+            {"type": "b", "path": "/dev/disk", "major": 7, "minor": 99, "fileMode": 0o600},
+        ]);
+    });
     assert_eq!(
-        sandbox.output("stat -c '%F %t:%T %a %u:%g' /dev/mine; stat -c '%t:%T %a' /dev/null"),
-        "character special file a:c8 640 1:2\n1:3 666\n"
+        sandbox.output("stat -c '%F %t:%T %a %u:%g' /dev/mine /dev/raw/mine /dev/disk; stat -c '%t:%T %a' /dev/null"),
+        "character special file a:c8 640 1:2\ncharacter special file 1:5 666 0:0\nblock special file 7:63 600 0:0\n1:3 666\n"
     );
 }
 
