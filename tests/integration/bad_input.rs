@@ -147,7 +147,7 @@ fn a_wrong_value_is_named_with_what_would_be_right() {
         ),
         (
             "/mounts",
-            json!([{"destination": "/data", "type": "bind", "source": "/tmp", "options": ["size=1k"]}]),
+            json!([{"destination": "/data", "type": "bind", "source": "/usr/share", "options": ["size=1k"]}]),
             vec!["mounts[0]", "size=1k"],
         ),
         (
@@ -157,7 +157,7 @@ fn a_wrong_value_is_named_with_what_would_be_right() {
         ),
         (
             "/mounts",
-            json!([{"destination": "/etc/passwd", "type": "bind", "source": "/tmp"}]),
+            json!([{"destination": "/etc/passwd", "type": "bind", "source": "/usr/share"}]),
             vec!["mounts[0] (/etc/passwd)", "ENOTDIR"],
         ),
         ("/mounts", json!([{"destination": "/data", "type": "bind", "source": "a\u{0}b"}]), vec!["mounts[0]", "NUL"]),
