@@ -51,6 +51,17 @@ impl Error {
         }
     }
 
+    /// All of it, for who shows only one line, as engines do.
+    pub fn in_one_line(&self) -> String {
+        let mut text = self.to_string();
+        for (label, part) in [("because", &self.because), ("try", &self.remedy)] {
+            if let Some(part) = part {
+                text.push_str(&format!("; {label}: {part}"));
+            }
+        }
+        text
+    }
+
     /// Adds the cause.
     pub fn because(mut self, because: impl Into<String>) -> Error {
         self.because = Some(because.into());

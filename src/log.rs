@@ -42,7 +42,7 @@ impl Log {
     /// The error that ends this command.
     pub fn error(&self, error: &Error) {
         if self.file.is_some() || self.format == Format::Json {
-            self.record("error", &in_one_line(error), Some(error));
+            self.record("error", &error.in_one_line(), Some(error));
         }
         if self.file.is_some() || self.format == Format::Text {
             let mut text = format!("error: {error}\n");
@@ -56,7 +56,8 @@ impl Log {
     }
 
     /// Something that the user should know and that stops nothing.
-    pub fn warn(&self, text: &str) {
+    pub fn warn(&self, warning: &Error) {
+        let text = &warning.in_one_line();
         match (&self.file, self.format) {
             (None, Format::Text) => drop(std::io::stderr().write_all(format!("warning: {text}\n").as_bytes())),
             (None, Format::Json) => self.record("warning", text, None),
@@ -97,15 +98,4 @@ impl Log {
         // There is nowhere left to complain to.
         drop(written);
     }
-}
-
-/// Engines show the user only `msg`.
-fn in_one_line(error: &Error) -> String {
-    let mut text = error.to_string();
-    for (label, part) in [("because", &error.because), ("try", &error.remedy)] {
-        if let Some(part) = part {
-            text.push_str(&format!("; {label}: {part}"));
-        }
-    }
-    text
 }

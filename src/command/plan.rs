@@ -71,6 +71,6 @@ fn as_json(plan: &plan::Plan) -> serde_json::Value {
         "namespaces": plan::print::namespace_names(plan.namespaces).collect::<Vec<_>>(),
         "steps": steps.collect::<Vec<_>>(),
         "decisions": plan.decisions,
-        "warnings": plan.warnings,
+        "warnings": plan.warnings.iter().map(crate::error::Error::in_one_line).collect::<Vec<_>>(),
     })
 }

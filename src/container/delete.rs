@@ -28,7 +28,7 @@ pub fn delete(container: &Container, force: bool, log: &Log) -> Result<()> {
     // Whoever creates it, or runs it in the foreground, has it until then, and may delete it.
     let Some(_lock) = wait_for_lock(&container.directory)? else { return Ok(()) };
     for error in hooks::run_poststop(container) {
-        log.warn(&error.to_string());
+        log.warn(&error);
     }
     container.forget()
 }

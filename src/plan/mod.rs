@@ -127,7 +127,7 @@ pub struct Plan {
     /// What is done otherwise than asked.
     pub decisions: Vec<Decision>,
     /// What the user should know, such as keys that the specification does not have.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Error>,
     /// Whether hooks of the parent run between Inside and Jailed.
     pub has_runtime_hooks: bool,
     /// Who answers for system calls that are to be asked about.
@@ -183,7 +183,7 @@ impl fmt::Display for Plan {
             writeln!(formatter, "decided {decision}")?;
         }
         for warning in &self.warnings {
-            writeln!(formatter, "warning {warning}")?;
+            writeln!(formatter, "warning {}", warning.in_one_line())?;
         }
         Ok(())
     }

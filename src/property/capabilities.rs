@@ -23,9 +23,8 @@ fn plan(planner: &mut Planner) -> Result<()> {
     unknown.dedup();
     for name in unknown {
         // config.md: a capability that cannot be mapped to a kernel's is to be warned about.
-        planner.plan.warnings.push(format!(
-            "config.json: process.capabilities: {name:?} is not a capability that rootlet knows, ignored"
-        ));
+        let warning = planner.error(format!("{name:?} is not a capability that rootlet knows, ignored"));
+        planner.plan.warnings.push(warning);
     }
     if effective & !permitted != 0 {
         return Err(planner

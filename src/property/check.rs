@@ -73,20 +73,18 @@ pub fn check(text: &str, request: &Request, host: &Host) -> Vec<Problem> {
     errors.extend(load::check_version(&spec, text).err());
     errors.retain(|error| !is_about_them(&error.property));
 
-    let mut problems: Vec<Problem> =
-        wrong_types.iter().chain(&errors).map(|error| located(Level::Error, error.clone(), text)).collect();
-    problems.extend(unknown.iter().map(|path| located(Level::Warning, load::unknown_property(path), text)));
-    let warnings = plan.warnings.iter().map(|warning| {
-        let (property, message) = warning.trim_start_matches("config.json: ").split_once(": ").unwrap_or(("", warning));
-        Error::in_config(property, message)
-    });
-    problems.extend(
-        warnings.filter(|error| !is_about_them(&error.property)).map(|error| located(Level::Warning, error, text)),
-    );
-    let decisions = plan.decisions.into_iter();
-    let notes = decisions.map(|decision| Error::in_config(decision.property, decision.done).because(decision.reason));
-    problems
-        .extend(notes.filter(|error| !is_about_them(&error.property)).map(|error| located(Level::Note, error, text)));
+    let unknown = unknown.iter().map(|path| load::unknown_property(path));
+    let warnings = plan.warnings.into_iter().filter(|error| !is_about_them(&error.property)).chain(unknown);
+    let notes = plan
+        .decisions
+        .into_iter()
+        .map(|decision| Error::in_config(decision.property, decision.done).because(decision.reason));
+    let notes = notes.filter(|error| !is_about_them(&error.property));
+
+    let all = (wrong_types.iter().cloned().chain(errors).map(|error| (Level::Error, error)))
+        .chain(warnings.map(|error| (Level::Warning, error)))
+        .chain(notes.map(|error| (Level::Note, error)));
+    let mut problems: Vec<_> = all.map(|(level, error)| located(level, error, text)).collect();
     problems.sort_by_key(|problem| (problem.level, problem.line, problem.column));
     problems.dedup();
     problems

@@ -1,7 +1,7 @@
 //! What is for other platforms: `windows`, `solaris`, `zos`, `freebsd`, `vm`, and fields of `process` for Windows.
 
 use super::{Planner, Property};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::Phase;
 
 pub const PROPERTY: Property = Property {
@@ -27,7 +27,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
             Some(_) => false,
         };
         if !is_empty {
-            planner.plan.warnings.push(format!("config.json: {path}: for another platform, ignored"));
+            planner.plan.warnings.push(Error::in_config(path, "for another platform, ignored"));
         }
     }
     Ok(())

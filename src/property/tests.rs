@@ -202,7 +202,7 @@ fn features_are_what_the_rows_do() {
     }
     for capability in strings("/linux/capabilities") {
         let plan = tries(&|config| config["process"]["capabilities"] = json!({"bounding": [capability]})).unwrap();
-        assert_eq!(plan.warnings, Vec::<String>::new());
+        assert_eq!(plan.warnings, []);
     }
     let filter = |change: &dyn Fn(&mut Value)| {
         let mut profile =

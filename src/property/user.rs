@@ -2,7 +2,7 @@
 
 use super::{Planner, Property, id_mappings};
 use crate::capability::CAP_SETGID;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{Phase, Step};
 use crate::spec::IdMapping;
 
@@ -19,7 +19,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
         return Err(planner.error(format!("umask {} is above 511 (0777)", user.umask.unwrap_or(0))));
     }
     if user.username.as_ref().is_some_and(|name| !name.is_empty()) {
-        planner.plan.warnings.push("config.json: process.user.username: for Windows, ignored".to_owned());
+        planner.plan.warnings.push(Error::in_config("process.user.username", "for Windows, ignored"));
     }
     // setgroups(2) is denied for good where one gid is mapped by an ordinary user.
     let maps_one_gid = linux.gid_mappings.iter().map(|mapping| u64::from(mapping.size)).sum::<u64>() <= 1;

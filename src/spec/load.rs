@@ -93,15 +93,9 @@ pub fn unknown_property(path: &str) -> Error {
 }
 
 impl Loaded {
-    /// A line for each unknown key.
-    pub fn warnings(&self) -> impl Iterator<Item = String> {
-        self.unknown.iter().map(|path| {
-            let error = unknown_property(path);
-            match &error.remedy {
-                Some(remedy) => format!("{error}; {remedy}"),
-                None => error.to_string(),
-            }
-        })
+    /// What is said of each unknown key.
+    pub fn warnings(&self) -> impl Iterator<Item = Error> {
+        self.unknown.iter().map(|path| unknown_property(path))
     }
 }
 
