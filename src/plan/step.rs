@@ -231,8 +231,20 @@ pub enum Step {
 }
 
 impl Step {
+    /// True if a directory may be covered by it.
+    fn mounts(&self) -> bool {
+        matches!(
+            self,
+            Step::Mount { .. } | Step::MountCopy { .. } | Step::Bind { .. } | Step::Attach { .. } | Step::MountFuse(_)
+        )
+    }
+
     /// Does it. May run in the child: no allocation, no formatting, no panic.
     pub fn run(&self, slots: &mut Slots) -> Result<()> {
+        if self.mounts() {
+            // What was open may be covered now.
+            slots.directory = None;
+        }
         match self {
             Step::OpenMapped { tree, source, recursive, map_recursively, uid_map, gid_map } => {
                 let mapped = mounting::open_mapped(source, *recursive, *map_recursively, uid_map, gid_map)?;

@@ -212,10 +212,13 @@ pub fn own_pid() -> i32 {
 /// A user namespace with these maps, held by nothing but the descriptor. The caller needs the privilege to map them.
 pub fn make_user_namespace(uid_map: &[u8], gid_map: &[u8]) -> Result<OwnedFd> {
     match clone(libc::CLONE_NEWUSER, false)? {
-        Cloned::Child => loop {
-            // SAFETY: pause takes nothing.
-            unsafe { libc::pause() };
-        },
+        Cloned::Child => {
+            let _ = super::creds::die_with_parent(true);
+            loop {
+                // SAFETY: pause takes nothing.
+                unsafe { libc::pause() };
+            }
+        }
         Cloned::Parent { pid, pidfd } => {
             let namespace = map_and_open(pid, uid_map, gid_map);
             send_signal(std::os::fd::AsFd::as_fd(&pidfd), libc::SIGKILL)?;

@@ -125,6 +125,19 @@ fn symlinks_are_copied_or_mounted_themselves_when_asked() {
 }
 
 #[test]
+fn a_symlink_in_dev_does_not_send_devices_below_the_mount() {
+    // The directory that held the link is covered by a tmpfs afterwards: nodes belong into that.
+    let sandbox = Sandbox::ordinary();
+    symlink("target", sandbox.path().join("link")).unwrap();
+    let mount = json!({"destination": "/dev/link", "type": "bind", "source": sandbox.path().join("link"), "options": ["bind", "copy-symlink"]});
+    sandbox.edit(|config| config["mounts"].as_array_mut().unwrap().insert(0, mount));
+    assert_eq!(sandbox.output("stat -c %t:%T /dev/null; ls /dev/link 2>/dev/null | wc -l"), "1:3\n0\n");
+    let below: Vec<_> =
+        fs::read_dir(sandbox.rootfs().join("dev")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(below, ["link"], "nothing else was made in the image");
+}
+
+#[test]
 fn an_overlay_has_a_writable_layer_for_an_ordinary_user() {
     let sandbox = Sandbox::ordinary();
     for name in ["bundle/lower", "bundle/upper", "bundle/work"] {
