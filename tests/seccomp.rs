@@ -208,6 +208,48 @@ fn every_operator_decides_as_libseccomps() {
 }
 
 #[test]
+fn where_rules_overlap_ours_is_never_weaker() {
+    // libseccomp has an order of its own for them; what it refuses is refused.
+    let Some(oracle) = oracle() else { return };
+    let condition = |operator, value| Condition { argument: 0, operator, value };
+    let allow = |condition| rule(&["ioctl"], Action::ALLOW, &[condition]);
+    let refuse = |condition| rule(&["ioctl"], Action::errno(55), &[condition]);
+    let mut overlaps = 0;
+    for first in [
+        condition(Operator::NotEqual, 1),
+        condition(Operator::Greater, 0),
+        condition(Operator::Less, 9),
+        condition(Operator::LessOrEqual, 2),
+        condition(Operator::MaskedEqual(1), 0),
+    ] {
+        for second in
+            [condition(Operator::Equal, 2), condition(Operator::GreaterOrEqual, 2), condition(Operator::Less, 3)]
+        {
+            for rules in [
+                vec![allow(first), refuse(second)],
+                vec![refuse(second), allow(first)],
+                vec![refuse(first), allow(second)],
+            ] {
+                let profile = Profile { default: Action::errno(1), architectures: X86.to_vec(), rules };
+                let (ours, (theirs, _)) = (profile.compile(), theirs(oracle, &profile));
+                for value in 0..12 {
+                    let call =
+                        Call { number: 16, audit: Architecture::X86_64.audit(), arguments: [value, 0, 0, 0, 0, 0] };
+                    let (own, other) = (decide(&ours, call), decide(&theirs, call));
+                    overlaps += usize::from(own != other);
+                    assert!(
+                        own != Action::ALLOW.0 || other == own,
+                        "{:?}: {call:?}: {own:#x} {other:#x}",
+                        profile.rules
+                    );
+                }
+            }
+        }
+    }
+    assert!(overlaps > 0, "they never meet differently: this could be compared to the letter");
+}
+
+#[test]
 fn dockers_default_profile_decides_as_libseccomps() {
     let Some(oracle) = oracle() else { return };
     let text: serde_json::Value = serde_json::from_str(include_str!("profiles/docker.json")).unwrap();

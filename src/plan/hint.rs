@@ -11,8 +11,8 @@ type Advice = (&'static str, &'static str);
 
 /// The whole message for a step that failed.
 pub fn explain(entry: &Entry, error: sys::Error, is_filtered: bool) -> Error {
-    if let Some(error) = explain_program(entry, error) {
-        return error;
+    if let Some(message) = explain_program(entry, error) {
+        return with_filter(message, error, is_filtered);
     }
     let subject = subject(&entry.step);
     let property = match subject {
@@ -36,10 +36,18 @@ pub fn explain(entry: &Entry, error: sys::Error, is_filtered: bool) -> Error {
     if let Some((because, remedy)) = advise(&entry.step, error) {
         message = message.because(because).remedy(remedy);
     }
-    message = with_facts(message, entry, error);
+    let message = with_facts(message, entry, error);
+    with_filter(message, error, is_filtered)
+}
+
+/// Adds that a filter may be the cause, if one is in force already.
+fn with_filter(mut message: Error, error: sys::Error, is_filtered: bool) -> Error {
     if is_filtered && matches!(error.errno, Errno::EPERM | Errno::ENOSYS | Errno::EACCES) {
-        let filter = "linux.seccomp is installed by then, as process.noNewPrivileges is false, and may forbid the call";
-        let mend = format!("allow {} in linux.seccomp, or set process.noNewPrivileges to true", error.call.name());
+        let filter = "linux.seccomp is installed by then and may forbid the call";
+        let mend = format!(
+            "allow {} in linux.seccomp, or set process.noNewPrivileges to true: then the filter comes last",
+            error.call.name()
+        );
         let either = |own: Option<String>, other: String| match own {
             Some(own) => format!("{other}; or: {own}"),
             None => other,
@@ -197,6 +205,10 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
         (Step::MountFuse(_), Call::Mount, Errno::EINVAL) => {
             ("the kernel does not know one of the options", "see max_read and blksize in the options of the mount")
         }
+        (Step::Symlink { .. }, Call::Symlink, Errno::EEXIST) => (
+            "the image has something else there",
+            "choose another destination, or take copy-symlink out of the options",
+        ),
         (Step::AwaitFuse { .. }, _, _) => {
             ("the program that serves it has ended", "correct source and options of the mount")
         }
@@ -412,6 +424,7 @@ mod tests {
             clear: mount::MOUNT_ATTR_NODEV,
             propagation: 0,
             recursive: false,
+            itself: false,
         };
         let error = explain(&entry(step), sys::Error::new(Call::MountSetattr, Errno::EPERM), false);
         assert_eq!(error.to_string(), "config.json: mounts[3] (/data): mount_setattr: EPERM (not permitted)");

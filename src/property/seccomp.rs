@@ -57,6 +57,12 @@ fn plan(planner: &mut Planner) -> Result<()> {
     let Some(seccomp) = &planner.spec.linux().seccomp else { return Ok(()) };
     let profile = profile(planner, seccomp)?;
     let notifies = profile.rules.iter().any(|rule| rule.action == Action::NOTIFY);
+    if let Some(action) = profile.fate("execve").filter(|action| !action.is_permissive() && *action != Action::NOTIFY) {
+        return Err(planner
+            .error("execve is not allowed")
+            .because(format!("the program could not begin: its action is {:#x}", action.0))
+            .remedy("add a rule that allows execve"));
+    }
     let mut flags = flags(planner, seccomp, notifies)?;
     if notifies {
         plan_listener(planner, seccomp, &profile)?;
@@ -100,7 +106,30 @@ fn profile<'a>(planner: &mut Planner<'a>, seccomp: &'a Seccomp) -> Result<Profil
     planner.current.property = "linux.seccomp.syscalls";
     planner.each(&seccomp.syscalls, |planner, rule| add_rules(planner, rule, &mut rules))?;
     planner.current.property = property;
+    check_rules(planner, default, &rules)?;
     Ok(Profile { default, architectures, rules })
+}
+
+/// Refuses rules that contradict each other, and warns about denials that deny nothing.
+fn check_rules(planner: &mut Planner, default: Action, rules: &[Rule]) -> Result<()> {
+    for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| !rule.conditions.is_empty()) {
+        let contradicts = |other: &&Rule| other.conditions == rule.conditions && other.action != rule.action;
+        for other in rules.iter().take(index).filter(contradicts) {
+            if let Some(name) = rule.names.iter().find(|name| other.names.contains(name)) {
+                return Err(planner
+                    .error(format!("two rules for {name} with the same arguments and different actions"))
+                    .remedy("keep one of them in linux.seccomp.syscalls"));
+            }
+        }
+    }
+    // In an allow-list, a name that does not exist is nothing; in a list of what is denied, it is a hole.
+    let denying = rules.iter().filter(|rule| default.is_permissive() && !rule.action.is_permissive());
+    for name in denying.flat_map(|rule| &rule.names).filter(|name| !crate::seccomp::is_known(name)) {
+        let warning = planner
+            .error(format!("{name:?} is not a system call of this machine that rootlet knows, so nothing is denied"));
+        planner.plan.warnings.push(warning);
+    }
+    Ok(())
 }
 
 fn action(planner: &Planner, name: &str, errno: Option<u32>) -> Result<Action> {

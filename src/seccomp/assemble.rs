@@ -245,7 +245,11 @@ impl Program {
     fn check(&mut self, index: usize) -> Place {
         let (alternatives, wide) = match self.checks.get_mut(index) {
             Some((_, Some(place))) => return *place,
-            Some((check, _)) => (check.alternatives.clone(), check.wide),
+            Some((check, _)) => {
+                // Where rules overlap, the stricter one counts: libseccomp's order is its own, and never weaker than this.
+                check.alternatives.sort_by_key(|(_, action)| action.is_permissive());
+                (check.alternatives.clone(), check.wide)
+            }
             None => return self.finish(self.default),
         };
         let is_alike = |(check, place): &&(Check, Option<Place>)| {

@@ -10,6 +10,8 @@
 //! is the oracle in `tests/seccomp.rs`; what it does where rules meet is done here, too:
 //!
 //! - a rule without arguments supersedes those with arguments, and the first of several counts;
+//! - of rules with arguments that both hold, one that refuses counts before one that allows (libseccomp has an order of its
+//!   own there, which depends on the arguments);
 //! - a rule with the default action is left out (as runc does);
 //! - on x86, a rule for `socket` is one for `socketcall` with that number as its first argument, too;
 //! - a system call that is newer than every rule gets ENOSYS, so that programs fall back (as runc's stub does).
@@ -17,6 +19,11 @@
 mod architecture;
 mod assemble;
 mod table;
+
+/// True if a system call of that name exists on this machine, or is an operation of one that does.
+pub fn is_known(name: &str) -> bool {
+    table::find(name).is_some()
+}
 
 pub use architecture::{Architecture, NAMES as ARCHITECTURES};
 

@@ -84,7 +84,7 @@ pub fn default() -> Value {
     let family = crate::seccomp::ARCHITECTURES.iter().filter_map(|(_, architecture)| *architecture);
     let family = family.filter(|architecture| architecture.runs_here());
     let denied: BTreeSet<&str> = DENIED.iter().flat_map(|(_, names)| *names).copied().collect();
-    let by_argument = ["clone", "clone3", "socket", "personality"];
+    let by_argument = ["clone", "clone3", "socket", "socketcall", "personality"];
     let mut allowed: BTreeSet<&str> = family.flat_map(Architecture::system_calls).map(|(_, name)| name).collect();
     allowed.retain(|name| !denied.contains(name) && !by_argument.contains(name));
     let allow = |name: &str, operator: &str, value: u64| {
@@ -96,6 +96,8 @@ pub fn default() -> Value {
         allow("clone", "SCMP_CMP_MASKED_EQ", NAMESPACES),
         // Its flags are in memory, where no filter looks; C libraries fall back to clone.
         json!({ "names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": ENOSYS }),
+        // So are the arguments of x86's socketcall, by which any program could have the families that are denied.
+        json!({ "names": ["socketcall"], "action": "SCMP_ACT_ERRNO", "errnoRet": ENOSYS }),
         allow("socket", "SCMP_CMP_LT", AF_ALG),
         allow("socket", "SCMP_CMP_EQ", AF_ALG + 1),
         allow("socket", "SCMP_CMP_GT", AF_VSOCK),

@@ -250,6 +250,15 @@ fn the_default_profile_of_spec_denies_what_it_says_and_developers_work() {
         ])
         .ok();
     assert_eq!(sandbox.run().ok().out, "42\njob\npiped\n1\n1\n");
+    // Neither way leads to the socket families that are denied; others are there.
+    let probe = self::sandbox();
+    let calls =
+        ["socket:38", "socket:40", "socket:2:1:0"].map(|call| call.replace("socket", &number("socket").to_string()));
+    assert_eq!(errnos(&probe, sandbox.config()["linux"]["seccomp"].clone(), &calls), [1, 1, 0]);
+    if cfg!(target_arch = "x86_64") {
+        let profile = sandbox.config()["linux"]["seccomp"].clone();
+        assert_eq!(errnos(&probe, profile, &["x102:1".to_owned(), "x359:40:1:0".to_owned()]), [ENOSYS, 1]);
+    }
     for (_, names) in rootlet::spec::profile::DENIED {
         for name in *names {
             let rules = sandbox.config()["linux"]["seccomp"]["syscalls"].to_string();
@@ -325,6 +334,16 @@ fn with_no_new_privileges_the_filter_needs_to_allow_only_the_program() {
     filter(&sandbox, gentle, &calls);
     sandbox.run().fails(&["process.capabilities: capset", "linux.seccomp is installed by then", "allow capset"]);
     sandbox.is_clean();
+}
+
+#[test]
+fn a_denial_that_denies_nothing_is_warned_about() {
+    let sandbox = sandbox();
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["unshaer", "mkdir"], "action": "SCMP_ACT_ERRNO"}]});
+    filter(&sandbox, profile, &[number("getpid").to_string()]);
+    let done = sandbox.run().ok();
+    assert!(done.err.contains("warning: config.json: linux.seccomp: \"unshaer\" is not a system call"), "{done:?}");
+    assert_eq!(done.err.lines().count(), 1, "{done:?}");
 }
 
 #[test]
