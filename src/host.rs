@@ -120,8 +120,21 @@ impl Host {
         };
         let path = std::env::var_os("PATH")?;
         std::env::split_paths(&path)
+            .filter(|directory| directory.is_absolute())
             .map(|directory| directory.join(name))
             .find(|path| !name.is_empty() && !name.contains('/') && is_program(path))
+    }
+
+    /// Where the caller sees a procfs.
+    pub fn proc_mounts(&self) -> Vec<PathBuf> {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let is_proc = |line: &&str| line.split(" - ").nth(1).is_some_and(|rest| rest.starts_with("proc "));
+        mounts.lines().filter(is_proc).filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from).collect()
+    }
+
+    /// A path of the host without symlinks.
+    pub fn canonical(&self, path: &Path) -> PathBuf {
+        path.canonicalize().unwrap_or_else(|_| path.to_owned())
     }
 
     /// The caller's own limit of a resource.

@@ -104,7 +104,10 @@ fn follow(
 ) -> Result<(Option<OwnedFd>, Vec<Decision>)> {
     let (mut terminal, mut tolerated, mut servers) = (None, Vec::new(), Vec::new());
     let mut may_start = options.start == Start::Now && !plan.is_filtered_early();
-    loop {
+    let failed = loop {
+        if let Err(error) = fuse::wait_for_word(init, &servers) {
+            break error;
+        }
         match init.receive()? {
             Some((Message::Console, master)) => terminal = master,
             Some((Message::Hooks, _)) => {
@@ -129,13 +132,16 @@ fn follow(
             Some((Message::Ready, _)) if options.start == Start::Now => may_start = true,
             Some((Message::Ready, _)) => return Ok((terminal, tolerated)),
             Some((Message::Fail { step, error }, _)) => {
+                let failed = plan.entries.get(step as usize).map(|entry| &entry.step);
                 let blame = hooks::with_output(plan.blame(step as usize, error), output);
-                return Err(fuse::with_output(blame, servers));
+                break fuse::with_output(blame, failed, &servers);
             }
             None if may_start => return Ok((terminal, tolerated)),
-            _ => return Err(init.death()),
+            _ => break init.death(),
         }
-    }
+    };
+    fuse::end(&servers);
+    Err(failed)
 }
 
 fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, pid: i32) -> State {
@@ -157,6 +163,7 @@ fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, pid: i32) 
         has_own_pids: spec.has_new_namespace("pid"),
         is_attached: options.start == Start::Now,
         decisions: plan.decisions.clone(),
+        is_filtered: plan.is_filtered(),
         listener: plan.listener.clone(),
         last_steps: last.map(|(index, entry)| (index, name_of(entry))).collect(),
     }

@@ -4,15 +4,20 @@ use super::hooks::last_words;
 use crate::error::{Error, Result};
 use crate::init::{Init, environment};
 use crate::plan::{Plan, Step};
-use crate::sys::fd;
-use crate::sys::process::{Ended, start_beside, wait, wait_readable};
+use crate::sys::namespace::CLONE_NEWUSER;
+use crate::sys::process::{Ended, Identity, kill_group, start_beside, wait, wait_readable};
+use crate::sys::{self, fd, signal};
 use std::ffi::CString;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 
+/// How long a server may take until its file system answers. (sshfs has to connect.)
+pub const PATIENCE_MILLISECONDS: i32 = 60_000;
+
 /// A server that was started.
 #[derive(Debug)]
 pub struct Serving {
+    property: String,
     name: String,
     pid: i32,
     pidfd: OwnedFd,
@@ -21,49 +26,71 @@ pub struct Serving {
 
 /// Starts the server that a step asks for; `device` is the opened /dev/fuse.
 pub fn serve(init: &Init, plan: &Plan, step: u32, device: Option<OwnedFd>) -> Result<Serving> {
-    let system = |error| Error::from_call("fuse", error);
+    let blame = |error: sys::Error| plan.blame(step as usize, error);
     let entry = plan.entries.get(step as usize);
-    let (Some(Step::MountFuse(mount)), Some(device)) = (entry.map(|entry| &entry.step), device) else {
+    let (Some((Step::MountFuse(mount), origin)), Some(device)) =
+        (entry.map(|entry| (&entry.step, &entry.origin)), device)
+    else {
         return Err(Error::new("a server was asked for that is not in the plan"));
     };
     let server = &mount.server;
-    let namespace = match server.ids {
-        Some((uid, gid)) => {
-            let path = CString::new(format!("/proc/{}/ns/user", init.pid)).unwrap_or_default();
-            Some((fd::open(&path, fd::O_RDONLY, 0).map_err(system)?, uid, gid))
-        }
-        None => None,
-    };
-    let output = fd::memory_file(c"fuse").map_err(system)?;
-    let (pid, pidfd) = start_beside(
-        &server.path,
-        &server.arguments,
-        &environment(),
-        output.as_fd(),
-        device.as_fd(),
-        namespace.as_ref().map(|(namespace, uid, gid)| (namespace.as_fd(), *uid, *gid)),
-    )
-    .map_err(system)?;
-    Ok(Serving { name: server.path.to_string_lossy().into_owned(), pid, pidfd, output })
+    // A process that has joined a user namespace cannot be looked into.
+    let joined = plan.joins.iter().find(|join| join.kind == CLONE_NEWUSER).map(|join| join.path.clone());
+    let path = joined.unwrap_or_else(|| CString::new(format!("/proc/{}/ns/user", init.pid)).unwrap_or_default());
+    let user_namespace = fd::open(&path, fd::O_RDONLY, 0).map_err(blame)?;
+    let (uid, gid) = server.ids;
+    let identity = Identity { user_namespace: user_namespace.as_fd(), uid, gid, drops_groups: server.drops_groups };
+    let output = fd::memory_file(c"fuse").map_err(blame)?;
+    let environment = environment();
+    let (pid, pidfd) =
+        start_beside(&server.path, &server.arguments, &environment, output.as_fd(), device.as_fd(), identity)
+            .map_err(blame)?;
+    let property = format!("{origin} ({})", mount.target.to_string_lossy());
+    Ok(Serving { property, name: server.path.to_string_lossy().into_owned(), pid, pidfd, output })
 }
 
-/// Adds what the servers said that have ended.
-pub fn with_output(error: Error, servers: Vec<Serving>) -> Error {
-    let mut said = Vec::new();
+/// Waits for the child's next word, but not for ever: a server may hold its file system without answering.
+pub fn wait_for_word(init: &Init, servers: &[Serving]) -> Result<()> {
+    let Some(last) = servers.last() else { return Ok(()) };
+    match wait_readable(init.socket.as_fd(), PATIENCE_MILLISECONDS) {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let seconds = PATIENCE_MILLISECONDS / 1000;
+            Err(Error::in_config(last.property.clone(), format!("{} does not answer for {seconds} s", last.name))
+                .because("it holds the file system and serves nothing, or what it serves is out of reach")
+                .remedy("run it by hand on the host to see why"))
+        }
+        Err(error) => Err(Error::from_call("fuse", error)),
+    }
+}
+
+/// Ends servers that were started for a container that was not created. Those in the background end with the mount.
+pub fn end(servers: &[Serving]) {
     for server in servers {
+        let _ = kill_group(server.pid, signal::SIGKILL);
+    }
+}
+
+/// Adds what the servers said that have ended, if the error is about a file system that is not served.
+pub fn with_output(error: Error, failed: Option<&Step>, servers: &[Serving]) -> Error {
+    if !matches!(failed, Some(Step::AwaitFuse { .. })) {
+        return error;
+    }
+    let said = servers.iter().filter(|server| error.property == server.property).filter_map(|server| {
         // Whoever has let go of /dev/fuse is about to end.
         if !wait_readable(server.pidfd.as_fd(), 1000).unwrap_or(false) {
-            continue;
+            return None;
         }
         let end = match wait(server.pid, true) {
             Ok(Some(Ended::Exited(status))) => format!("with status {status}"),
             Ok(Some(Ended::Signaled(signal))) => format!("by signal {signal}"),
-            _ => continue,
+            _ => return None,
         };
         let mut text = Vec::new();
         let _ = fd::rewind(server.output.as_fd());
-        let _ = std::fs::File::from(server.output).read_to_end(&mut text);
-        said.push(format!("{} ended {end}, and said: {}", server.name, last_words(&text)));
-    }
+        let _ = std::fs::File::from(server.output.try_clone().ok()?).read_to_end(&mut text);
+        Some(format!("{} ended {end}, and said: {}", server.name, last_words(&text)))
+    });
+    let said: Vec<_> = said.collect();
     if said.is_empty() { error } else { error.because(said.join("; ")) }
 }

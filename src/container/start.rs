@@ -69,5 +69,5 @@ fn explain(state: &super::State, step: u32, error: sys::Error) -> Error {
         _ => return Error { errno: Some(error.errno), ..Error::in_config(name.clone(), error.call.name()) },
     };
     let origin = Origin { property, index: None };
-    hint::explain(&Entry { phase: Phase::Last, origin, step, tolerate: &[] }, error, false)
+    hint::explain(&Entry { phase: Phase::Last, origin, step, tolerate: &[] }, error, state.is_filtered)
 }

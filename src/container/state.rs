@@ -45,6 +45,9 @@ pub struct State {
     /// What is done otherwise than the config asks.
     #[serde(default)]
     pub decisions: Vec<Decision>,
+    /// Whether a system call filter is in force before the program begins.
+    #[serde(default)]
+    pub is_filtered: bool,
     /// Who answers for filtered system calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener: Option<Listener>,

@@ -143,6 +143,11 @@ impl Plan {
         !self.joins.is_empty() || self.entries.iter().any(|entry| entry.phase == Phase::Born)
     }
 
+    /// True if there is a system call filter.
+    pub fn is_filtered(&self) -> bool {
+        self.entries.iter().any(|entry| matches!(entry.step, Step::InstallFilter { .. }))
+    }
+
     /// True if a system call filter is in force while the child still has to become its program.
     pub fn is_filtered_early(&self) -> bool {
         self.entries

@@ -76,6 +76,8 @@ pub fn open_mapped(
     let namespace = process::make_user_namespace(uid_map, gid_map)?;
     let tree = mount::open_tree(source, recursive)?;
     mount::map_ids(tree.as_fd(), namespace.as_fd(), map_recursively)?;
+    // A copy is a peer of what it was copied from: the container's mounts below it would be the host's.
+    mount::set_attributes(tree.as_fd(), 0, 0, mount::MS_SLAVE, true)?;
     Ok(tree)
 }
 
@@ -130,6 +132,22 @@ pub fn directory_of<'a, 'b>(slots: &'b mut Slots, path: &'a CStr) -> Result<(Bor
     }
     let directory = slots.directory.as_ref().map(|(_, directory)| directory.as_fd());
     Ok((directory.ok_or(Error::new(Call::Openat2, Errno::EBADF))?, name))
+}
+
+/// Makes a symlink. One that is there already is as good, and with `optional` anything is.
+pub fn make_symlink(slots: &mut Slots, path: &CStr, to: &CStr, optional: bool) -> Result<()> {
+    let (directory, name) = directory_of(slots, path)?;
+    match fd::symlink_at(to, directory, name) {
+        Err(Error { errno: Errno::EEXIST, .. }) if optional => Ok(()),
+        Err(error @ Error { errno: Errno::EEXIST, .. }) => {
+            let mut known = [0u8; fd::PATH_MAX];
+            match fd::readlink_at(directory, name, &mut known) {
+                Ok(length) if known.get(..length) == Some(to.to_bytes()) => Ok(()),
+                _ => Err(error),
+            }
+        }
+        other => other,
+    }
 }
 
 pub fn make_node(slots: &mut Slots, path: &CStr, mode: u32, major: u32, minor: u32, owner: (u32, u32)) -> Result<()> {

@@ -85,7 +85,7 @@ impl fmt::Display for Step {
                 mount.server.arguments
             ),
             Step::AwaitFuse { target } => write!(f, "wait until {} is served", target.to_string_lossy()),
-            Step::SetMountAttributes { target, set, clear, propagation, recursive } => {
+            Step::SetMountAttributes { target, set, clear, propagation, recursive, .. } => {
                 let all = if *recursive { " recursively" } else { "" };
                 write!(
                     f,
@@ -103,7 +103,9 @@ impl fmt::Display for Step {
             Step::BindNode { source, path } => {
                 write!(f, "bind device {} on {}", source.to_string_lossy(), path.to_string_lossy())
             }
-            Step::Symlink { path, to } => write!(f, "symlink {} to {}", path.to_string_lossy(), to.to_string_lossy()),
+            Step::Symlink { path, to, .. } => {
+                write!(f, "symlink {} to {}", path.to_string_lossy(), to.to_string_lossy())
+            }
             Step::MoveDevice { name, new_name } => {
                 write!(f, "move network device {} as {}", name.to_string_lossy(), new_name.to_string_lossy())
             }

@@ -105,8 +105,10 @@ pub struct Server {
     pub path: CString,
     /// Including argument 0.
     pub arguments: Strings,
-    /// Its ids in the container's user namespace, if the container has one.
-    pub ids: Option<(u32, u32)>,
+    /// Its ids in the container's user namespace.
+    pub ids: (u32, u32),
+    /// Whether it must let go of the caller's supplementary groups.
+    pub drops_groups: bool,
 }
 
 /// A fuse file system, and who serves it.
@@ -164,16 +166,16 @@ pub enum Step {
     MountFuse(Box<FuseMount>),
     /// Waits until the server answers.
     AwaitFuse { target: CString },
-    /// Changes flags and propagation of a mount.
-    SetMountAttributes { target: CString, set: u64, clear: u64, propagation: u64, recursive: bool },
+    /// Changes flags and propagation of a mount; `itself`: of a symlink that is one.
+    SetMountAttributes { target: CString, set: u64, clear: u64, propagation: u64, recursive: bool, itself: bool },
     /// Changes flags of a file system.
     Remount { target: CString, flags: u64, data: Option<CString> },
     /// Makes a device node or fifo.
     MakeNode { path: CString, mode: u32, major: u32, minor: u32, uid: u32, gid: u32 },
     /// Binds the host's node of a device.
     BindNode { source: CString, path: CString },
-    /// Makes a symlink, unless there is something already.
-    Symlink { path: CString, to: CString },
+    /// Makes a symlink; `optional`: unless there is something already.
+    Symlink { path: CString, to: CString, optional: bool },
     /// Moves a network device of the caller into the container's network namespace.
     MoveDevice { name: CString, new_name: CString },
     /// Brings `lo` up.
@@ -265,7 +267,9 @@ impl Step {
                     creds::set_groups(&[])?;
                 }
                 creds::set_gid(*gid)?;
-                creds::set_uid(*uid)
+                creds::set_uid(*uid)?;
+                // The change has cleared it.
+                creds::die_with_parent(true)
             }
             Step::SetLimit { resource, limit } => sched::set_limit(slots.pid, *resource, *limit),
             Step::SetOomScoreAdj { value } => {
@@ -312,8 +316,9 @@ impl Step {
                 Ok(())
             }
             Step::AwaitFuse { target } => mounting::await_fuse(slots.root()?, target),
-            Step::SetMountAttributes { target, set, clear, propagation, recursive } => {
-                let target = resolve::open_in_root(slots.root()?, target, fd::O_PATH)?;
+            Step::SetMountAttributes { target, set, clear, propagation, recursive, itself } => {
+                let flags = fd::O_PATH | if *itself { fd::O_NOFOLLOW } else { 0 };
+                let target = resolve::open_in_root(slots.root()?, target, flags)?;
                 mount::set_attributes(target.as_fd(), *set, *clear, *propagation, *recursive)
             }
             Step::Remount { target, flags, data } => {
@@ -324,13 +329,7 @@ impl Step {
                 mounting::make_node(slots, path, *mode, *major, *minor, (*uid, *gid))
             }
             Step::BindNode { source, path } => mounting::bind_node(slots, source, path),
-            Step::Symlink { path, to } => {
-                let (directory, name) = mounting::directory_of(slots, path)?;
-                match fd::symlink_at(to, directory, name) {
-                    Err(Error { errno: Errno::EEXIST, .. }) => Ok(()),
-                    other => other,
-                }
-            }
+            Step::Symlink { path, to, optional } => mounting::make_symlink(slots, path, to, *optional),
             Step::MoveDevice { name, new_name } => {
                 let theirs = fd::open_at(slots.proc_directory()?.as_fd(), c"ns/net", fd::O_RDONLY, 0)?;
                 net::move_device(name, new_name, theirs.as_fd())

@@ -53,7 +53,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     }
     for (path, to) in LINKS {
         let (path, to) = (planner.c_string(path)?, planner.c_string(to)?);
-        planner.step(Step::Symlink { path, to });
+        planner.step(Step::Symlink { path, to, optional: true });
     }
     plan_listed(planner)
 }

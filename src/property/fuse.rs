@@ -20,12 +20,7 @@ pub const PLACE: &str = "/dev/fd/3";
 const KERNEL: [&str; 4] = ["allow_other", "default_permissions", "max_read", "blksize"];
 
 pub fn plan(planner: &mut Planner, mount: &Mount, program: &str, target: CString, options: &Options) -> Result<()> {
-    if planner.has_other_user_namespace() && !planner.spec.has_new_namespace("pid") {
-        return Err(planner
-            .error("a fuse mount without a pid namespace of the container's own")
-            .because("the container could trace the program that serves it, which sees the host's files")
-            .remedy("add {\"type\": \"pid\"} to linux.namespaces"));
-    }
+    check_reach(planner)?;
     let Some(path) = planner.host.find_program(program) else {
         return Err(planner
             .error(format!("the program {program:?} is missing on this host"))
@@ -62,7 +57,8 @@ pub fn plan(planner: &mut Planner, mount: &Mount, program: &str, target: CString
     let server = Server {
         path: planner.c_string(&path.to_string_lossy())?,
         arguments: Strings::new(arguments),
-        ids: planner.has_other_user_namespace().then(|| id_mappings::sets_up_as(planner)),
+        ids: id_mappings::sets_up_as(planner),
+        drops_groups: id_mappings::may_set_groups(planner),
     };
     let flags = options.flags;
     let kind = planner.c_string(&format!("fuse.{program}"))?;
@@ -71,5 +67,39 @@ pub fn plan(planner: &mut Planner, mount: &Mount, program: &str, target: CString
     planner.step(Step::MountFuse(Box::new(mounted)));
     planner.step(Step::AwaitFuse { target: target.clone() });
     super::mounts::attributes_of_any(planner, target, options);
+    Ok(())
+}
+
+/// Refuses what would put the server, which sees the host's files, within the container's reach.
+fn check_reach(planner: &Planner) -> Result<()> {
+    if !planner.has_other_user_namespace() {
+        return Err(planner
+            .error("a fuse mount without a user namespace")
+            .because("the program that serves it would be the host's root")
+            .remedy("add {\"type\": \"user\"} to linux.namespaces, with mappings; or mount it as root and bind it"));
+    }
+    let trace = "the container could trace the program that serves it, which sees the host's files";
+    if !planner.spec.has_new_namespace("pid") {
+        return Err(planner
+            .error("a fuse mount without a pid namespace of the container's own")
+            .because(trace)
+            .remedy("add {\"type\": \"pid\"} to linux.namespaces"));
+    }
+    let shown =
+        planner.spec.mounts.iter().enumerate().filter_map(|(index, mount)| Some((index, mount.source.as_deref()?)));
+    for (index, source) in shown.filter(|(_, source)| source.contains('/')) {
+        let source = planner.host.canonical(&planner.request.bundle.join(source));
+        if let Some(proc) =
+            planner.host.proc_mounts().iter().find(|proc| proc.starts_with(&source) || source.starts_with(proc))
+        {
+            return Err(planner
+                .error(format!("a fuse mount, and mounts[{index}] shows the host's {}", proc.display()))
+                .because(trace)
+                .remedy(format!(
+                    "bind less than {} in mounts[{index}], or take one of the two out",
+                    source.display()
+                )));
+        }
+    }
     Ok(())
 }

@@ -60,6 +60,14 @@ fn plan(planner: &mut Planner) -> Result<()> {
     Ok(())
 }
 
+/// True if the container's root may set supplementary groups: not in a user namespace of one's own id alone.
+pub fn may_set_groups(planner: &Planner) -> bool {
+    let linux = planner.spec.linux();
+    let is_single = |mappings: &[IdMapping], own| mappings.is_empty() || is_own(mappings, own);
+    let (uid, gid) = (planner.host.uid, planner.host.gid);
+    planner.has_new_user_namespace() && !(is_single(&linux.uid_mappings, uid) && is_single(&linux.gid_mappings, gid))
+}
+
 /// The ids that set the container up: its root, or the program's user where root is not mapped.
 pub fn sets_up_as(planner: &Planner) -> (u32, u32) {
     let (linux, user) = (planner.spec.linux(), &planner.spec.process().user);

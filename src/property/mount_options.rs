@@ -85,6 +85,11 @@ pub fn parse<'a>(options: impl IntoIterator<Item = &'a String>) -> Options {
 }
 
 impl Options {
+    /// True if what is mounted or covered may be a symlink itself.
+    pub fn means_symlinks(&self) -> bool {
+        self.source_itself || self.target_itself
+    }
+
     fn add(&mut self, option: &str) {
         match option {
             "bind" => self.bind = Some(self.bind.unwrap_or(false)),

@@ -103,14 +103,19 @@ fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString
     if let Some(to) = options.copy_symlink.then(|| planner.host.symlink(&path)).flatten() {
         // As crun: the link is the container's from then on, and no mount has the options.
         let to = planner.c_string(&to.to_string_lossy())?;
-        planner.step(Step::Symlink { path: target, to });
+        planner.step(Step::Symlink { path: target, to, optional: false });
         return Ok(());
     }
     let source = planner.c_string(&path.to_string_lossy())?;
     keep_access_times(planner, &mut options)?;
     let recursive = options.bind == Some(true);
-    let over_proc = destination.starts_with("/proc");
+    let over_proc = destination == "/proc" || destination.starts_with("/proc/");
     if is_mapped(mount, &options) {
+        if options.means_symlinks() {
+            return Err(planner
+                .error("idmap goes neither with src-nofollow nor with dest-nofollow")
+                .remedy("name the place that the symlink leads to"));
+        }
         planner.step(Step::Attach { tree: tree(planner), target: target.clone(), over_proc });
     } else {
         let itself = (options.source_itself, options.target_itself);
@@ -194,21 +199,42 @@ fn keep_access_times(planner: &mut Planner, options: &mut Options) -> Result<()>
 
 fn attributes(planner: &mut Planner, target: CString, options: &Options) {
     if options.set | options.clear != 0 {
-        let (set, clear) = (options.set, options.clear);
-        planner.step(Step::SetMountAttributes { target: target.clone(), set, clear, propagation: 0, recursive: false });
+        let (set, clear, itself) = (options.set, options.clear, options.means_symlinks());
+        planner.step(Step::SetMountAttributes {
+            target: target.clone(),
+            set,
+            clear,
+            propagation: 0,
+            recursive: false,
+            itself,
+        });
     }
     attributes_of_any(planner, target, options);
 }
 
 /// What mount(2) of a new file system cannot say in the same call.
 pub fn attributes_of_any(planner: &mut Planner, target: CString, options: &Options) {
-    let (set, clear) = (options.set_recursively, options.clear_recursively);
+    let (set, clear, itself) = (options.set_recursively, options.clear_recursively, options.means_symlinks());
     if set | clear != 0 {
-        planner.step(Step::SetMountAttributes { target: target.clone(), set, clear, propagation: 0, recursive: true });
+        planner.step(Step::SetMountAttributes {
+            target: target.clone(),
+            set,
+            clear,
+            propagation: 0,
+            recursive: true,
+            itself,
+        });
     }
     for flags in &options.propagation {
         let (recursive, propagation) = (flags & mount::MS_REC != 0, flags & !mount::MS_REC);
-        planner.step(Step::SetMountAttributes { target: target.clone(), set: 0, clear: 0, propagation, recursive });
+        planner.step(Step::SetMountAttributes {
+            target: target.clone(),
+            set: 0,
+            clear: 0,
+            propagation,
+            recursive,
+            itself,
+        });
     }
 }
 
@@ -323,20 +349,36 @@ fn new(
 /// Directories of an overlay may be relative to the bundle, and marks of deleted files are for a user namespace
 /// extended attributes that it may set (`userxattr`, Linux 5.11).
 fn adapt_overlay(planner: &Planner, options: &mut Options) {
-    options.data = options.data.iter().flat_map(|option| option.split(',')).map(str::to_owned).collect();
+    options.data = options.data.iter().flat_map(|option| split(option, ',')).map(str::to_owned).collect();
     for option in &mut options.data {
-        let Some((key @ ("lowerdir" | "upperdir" | "workdir"), paths)) = option.split_once('=') else { continue };
+        let Some((key, paths)) = option.split_once('=') else { continue };
+        let paths = match key {
+            "lowerdir" => split(paths, ':'),
+            "upperdir" | "workdir" => vec![paths],
+            _ => continue,
+        };
         let absolute = |path: &str| match path {
             // Two colons divide layers of data only.
             "" => String::new(),
             path => planner.request.bundle.join(path).to_string_lossy().into_owned(),
         };
-        let paths: Vec<_> = paths.split(':').map(absolute).collect();
+        let paths: Vec<_> = paths.into_iter().map(absolute).collect();
         *option = format!("{key}={}", paths.join(":"));
     }
     if planner.has_other_user_namespace() && !options.data.iter().any(|option| option == "userxattr") {
         options.data.push("userxattr".to_owned());
     }
+}
+
+/// Parts of a text between separators that have no backslash before them, as overlayfs reads its options.
+fn split(text: &str, separator: char) -> Vec<&str> {
+    let mut is_escaped = false;
+    text.split(|letter: char| {
+        let divides = letter == separator && !is_escaped;
+        is_escaped = letter == '\\' && !is_escaped;
+        divides
+    })
+    .collect()
 }
 
 /// True if an earlier mount is a bind of a directory above.
@@ -358,7 +400,7 @@ fn bind_host(planner: &mut Planner, source: &std::ffi::CStr, target: CString) ->
         itself: (false, false),
     });
     let set = mount::MOUNT_ATTR_RDONLY | mount::MOUNT_ATTR_NOSUID | mount::MOUNT_ATTR_NODEV | mount::MOUNT_ATTR_NOEXEC;
-    planner.step(Step::SetMountAttributes { target, set, clear: 0, propagation: 0, recursive: true });
+    planner.step(Step::SetMountAttributes { target, set, clear: 0, propagation: 0, recursive: true, itself: false });
     Ok(())
 }
 
@@ -397,6 +439,7 @@ fn plan_readonly(planner: &mut Planner) -> Result<()> {
                 clear: 0,
                 propagation: 0,
                 recursive: false,
+                itself: false,
             });
         }
         Ok(())
@@ -405,6 +448,11 @@ fn plan_readonly(planner: &mut Planner) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn an_escaped_separator_is_none() {
+        assert_eq!(super::split(r"a:b\:c::d", ':'), ["a", r"b\:c", "", "d"]);
+    }
+
     #[test]
     fn a_destination_stays_below_the_root() {
         for (path, clean) in [("/a/../../b", "/b"), ("a//b/./c/", "/a/b/c"), ("/..", "/"), ("", "/")] {

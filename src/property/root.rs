@@ -31,7 +31,14 @@ fn plan_enter(planner: &mut Planner) -> Result<()> {
     if let Some(flags) = wanted.filter(|flags| flags & mount::MS_PRIVATE == 0) {
         let recursive = flags & mount::MS_REC != 0;
         let propagation = flags & !mount::MS_REC;
-        planner.step(Step::SetMountAttributes { target: c"/".into(), set: 0, clear: 0, propagation, recursive });
+        planner.step(Step::SetMountAttributes {
+            target: c"/".into(),
+            set: 0,
+            clear: 0,
+            propagation,
+            recursive,
+            itself: false,
+        });
     }
     Ok(())
 }
@@ -44,6 +51,7 @@ fn plan_readonly(planner: &mut Planner) -> Result<()> {
             clear: 0,
             propagation: 0,
             recursive: false,
+            itself: false,
         });
     }
     Ok(())

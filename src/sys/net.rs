@@ -52,7 +52,14 @@ fn arrive(name: &CStr, addresses: &[u8]) -> Result<()> {
         let mut info = AddressInfo::read(address).ok_or(Error::new(Call::Netlink, Errno::EPROTO))?;
         info.index = device as u32;
         message.put(&info)?;
-        message.append(address.get(size_of::<AddressInfo>()..).unwrap_or_default())?;
+        let mut attributes = address.get(size_of::<AddressInfo>()..).unwrap_or_default();
+        while let Some((kind, attribute, others)) = split_attribute(attributes) {
+            // The label of an IPv4 address is the old name of the device.
+            if kind != libc::IFA_LABEL {
+                message.append(attribute)?;
+            }
+            attributes = others;
+        }
         message.send_and_wait(&socket)?;
         rest = others;
     }
@@ -187,6 +194,14 @@ fn split_answer(bytes: &[u8]) -> Option<(libc::c_int, &[u8], &[u8])> {
     let kind = u16::from_ne_bytes(*bytes.get(4..)?.first_chunk()?);
     let payload = bytes.get(HEADER..length)?;
     Some((kind.into(), payload, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
+}
+
+/// Kind and bytes of the first attribute (struct rtattr: length and kind, 2 bytes each), and the bytes after it.
+fn split_attribute(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let length = usize::from(u16::from_ne_bytes(*bytes.first_chunk()?));
+    let kind = u16::from_ne_bytes(*bytes.get(2..)?.first_chunk()?);
+    let attribute = bytes.get(..length).filter(|_| length >= 4)?;
+    Some((kind, attribute, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
 }
 
 /// A kept address: its length in 4 bytes, then the payload.

@@ -221,9 +221,9 @@ pub fn make_user_namespace(uid_map: &[u8], gid_map: &[u8]) -> Result<OwnedFd> {
         }
         Cloned::Parent { pid, pidfd } => {
             let namespace = map_and_open(pid, uid_map, gid_map);
-            send_signal(std::os::fd::AsFd::as_fd(&pidfd), libc::SIGKILL)?;
+            let ended = send_signal(std::os::fd::AsFd::as_fd(&pidfd), libc::SIGKILL);
             wait(pid, true)?;
-            namespace
+            namespace.and_then(|namespace| ended.map(|()| namespace))
         }
     }
 }
@@ -239,42 +239,59 @@ fn map_and_open(pid: i32, uid_map: &[u8], gid_map: &[u8]) -> Result<OwnedFd> {
     fd::open_at(directory.as_fd(), c"ns/user", O_RDONLY, 0)
 }
 
-/// Starts a program beside the caller, in the user namespace of `pid` with these ids if there are any. Its descriptors
-/// are the null device, `output` twice, and `handed` as 3. Its pid, and a pidfd.
+/// Who a program beside the caller is.
+pub struct Identity<'a> {
+    /// Its user namespace.
+    pub user_namespace: BorrowedFd<'a>,
+    /// In that namespace.
+    pub uid: u32,
+    /// In that namespace.
+    pub gid: u32,
+    /// Whether the caller's supplementary groups are dropped.
+    pub drops_groups: bool,
+}
+
+/// Starts a program beside the caller: with its files and processes, but in another user namespace. Its descriptors are
+/// the null device, `output` twice, and `handed` as 3. Its pid, and a pidfd.
 pub fn start_beside(
     path: &CStr,
     arguments: &Strings,
     environment: &Strings,
     output: BorrowedFd,
     handed: BorrowedFd,
-    user_namespace: Option<(BorrowedFd, u32, u32)>,
+    identity: Identity,
 ) -> Result<(i32, OwnedFd)> {
     match clone(0, false)? {
         Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
         Cloned::Child => {
-            let prepare = || {
-                if let Some((namespace, uid, gid)) = user_namespace {
-                    super::namespace::join(namespace, libc::CLONE_NEWUSER)?;
-                    super::creds::set_gid(gid)?;
-                    super::creds::set_uid(uid)?;
-                }
-                let null = super::fd::open(c"/dev/null", super::fd::O_RDWR, 0)?;
-                start_session()?;
-                super::signal::reset()?;
-                // Above all that is to be replaced.
-                let handed = super::fd::duplicate_above(handed, 10)?;
-                let output = super::fd::duplicate_above(output, 10)?;
-                use std::os::fd::AsFd;
-                super::fd::dup_to(null.as_fd(), 0)?;
-                super::fd::dup_to(output.as_fd(), 1)?;
-                super::fd::dup_to(output.as_fd(), 2)?;
-                super::fd::dup_to(handed.as_fd(), 3)?;
-                super::fd::close_on_exec_from(4)
-            };
-            let _ = prepare().map(|()| execute(path, arguments, environment, None));
+            let _ = become_beside(output, handed, identity).map(|()| execute(path, arguments, environment, None));
             exit_now(126)
         }
     }
+}
+
+fn become_beside(output: BorrowedFd, handed: BorrowedFd, identity: Identity) -> Result<()> {
+    use super::{creds, fd};
+    use std::os::fd::AsFd;
+    // CVE-2016-9962: those who are there already must not trace who comes; execve lifts it.
+    creds::set_dumpable(false)?;
+    super::namespace::join(identity.user_namespace, libc::CLONE_NEWUSER)?;
+    if identity.drops_groups {
+        creds::set_groups(&[])?;
+    }
+    creds::set_gid(identity.gid)?;
+    creds::set_uid(identity.uid)?;
+    start_session()?;
+    super::signal::reset()?;
+    // Above all that is to be replaced.
+    let null = fd::open(c"/dev/null", fd::O_RDWR, 0)?;
+    let null = fd::duplicate_above(null.as_fd(), 10)?;
+    let (handed, output) = (fd::duplicate_above(handed, 10)?, fd::duplicate_above(output, 10)?);
+    fd::dup_to(null.as_fd(), 0)?;
+    fd::dup_to(output.as_fd(), 1)?;
+    fd::dup_to(output.as_fd(), 2)?;
+    fd::dup_to(handed.as_fd(), 3)?;
+    fd::close_on_exec_from(4)
 }
 
 /// Runs a program with `input` as its standard input and `output` as its standard output and error, and waits for it.

@@ -125,6 +125,42 @@ fn symlinks_are_copied_or_mounted_themselves_when_asked() {
 }
 
 #[test]
+fn attributes_of_a_bound_symlink_are_its_own() {
+    let sandbox = Sandbox::ordinary();
+    symlink("/", sandbox.path().join("link")).unwrap();
+    sandbox.edit(|config| config["root"]["readonly"] = json!(false));
+    let link = sandbox.path().join("link");
+    sandbox.add_mount(json!({"destination": "/data/itself", "type": "bind", "source": link, "options": ["bind", "ro", "src-nofollow"]}));
+    let out = sandbox.output("readlink /data/itself; cat /proc/self/mountinfo; touch /data/new && echo writable");
+    assert!(out.starts_with("/\n") && out.ends_with("writable\n"), "the root is as it was: {out}");
+    assert!(flags(&out, "/data/itself").starts_with("ro"), "{out}");
+}
+
+#[test]
+fn a_symlink_is_not_copied_over_something_else() {
+    let sandbox = Sandbox::ordinary();
+    symlink("target", sandbox.path().join("link")).unwrap();
+    let link = sandbox.path().join("link");
+    sandbox.add_mount(
+        json!({"destination": "/data/copied", "type": "bind", "source": link, "options": ["bind", "copy-symlink"]}),
+    );
+    assert_eq!(sandbox.output("readlink /data/copied"), "target\n");
+    assert_eq!(sandbox.output("readlink /data/copied"), "target\n", "one that is there already is as good");
+    fs::remove_file(sandbox.rootfs().join("data/copied")).unwrap();
+    fs::write(sandbox.rootfs().join("data/copied"), "the image's").unwrap();
+    sandbox.run().fails(&["mounts[6] (/data/copied)", "EEXIST", "the image has something else there"]);
+}
+
+#[test]
+fn a_destination_that_only_begins_like_proc_is_no_way_into_it() {
+    let sandbox = Sandbox::ordinary();
+    symlink("/proc", sandbox.rootfs().join("procdata")).unwrap();
+    let source = sandbox.mkdir("source", 0o755);
+    sandbox.add_mount(json!({"destination": "/procdata", "type": "bind", "source": source, "options": ["bind"]}));
+    sandbox.sh("true").run().fails(&["mounts[6] (/procdata)", "lies in procfs"]);
+}
+
+#[test]
 fn a_symlink_in_dev_does_not_send_devices_below_the_mount() {
     // The directory that held the link is covered by a tmpfs afterwards: nodes belong into that.
     let sandbox = Sandbox::ordinary();
@@ -140,19 +176,19 @@ fn a_symlink_in_dev_does_not_send_devices_below_the_mount() {
 #[test]
 fn an_overlay_has_a_writable_layer_for_an_ordinary_user() {
     let sandbox = Sandbox::ordinary();
-    for name in ["bundle/lower", "bundle/upper", "bundle/work"] {
+    for name in ["bundle/lower", "bundle/with:colon", "bundle/work"] {
         sandbox.mkdir(name, 0o755);
     }
     sandbox.write("bundle/lower/kept", "kept");
     sandbox.write("bundle/lower/gone", "gone");
-    let options = ["lowerdir=lower,upperdir=upper", "workdir=work"];
+    let options = ["lowerdir=lower,upperdir=with:colon", "workdir=work"];
     sandbox.add_mount(json!({"destination": "/data", "type": "overlay", "source": "overlay", "options": options}));
     let done = sandbox.sh("cat /data/kept; echo new > /data/new; rm /data/gone; ls /data").run();
     if done.err.contains("EINVAL") || done.err.contains("ENODEV") {
         return skip("this kernel has no overlay for ordinary users (Linux 5.11)");
     }
     assert_eq!(done.ok().out, "keptkept\nnew\n");
-    assert_eq!(fs::read_to_string(sandbox.bundle().join("upper/new")).unwrap(), "new\n");
+    assert_eq!(fs::read_to_string(sandbox.bundle().join("with:colon/new")).unwrap(), "new\n");
     assert!(sandbox.bundle().join("lower/gone").exists());
 }
 
@@ -203,6 +239,24 @@ fn ids_of_a_mount_are_mapped_by_root() {
     let out = sandbox.output("stat -c '%n %u' /data/mine /data/theirs");
     assert_eq!(out, "/data/mine 0\n/data/theirs 1000\n");
 
+    // A mapped copy is no peer of its source: what the container mounts below it stays there.
+    let script = format!(
+        "mount -t tmpfs shared {0} && mount --make-shared {0} && exec {1} run -b {2} box",
+        source.display(),
+        binary().display(),
+        sandbox.bundle().display()
+    );
+    sandbox.sh("grep ' /data ' /proc/self/mountinfo");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
+    command.env("XDG_RUNTIME_DIR", sandbox.path().join("xdg"));
+    let done = finish(command).ok();
+    assert!(done.out.contains(" master:") && !done.out.contains(" shared:"), "{done:?}");
+
+    for options in [json!(["bind", "idmap", "src-nofollow"]), json!(["bind", "idmap", "dest-nofollow"])] {
+        add(&sandbox, options, json!(null));
+        sandbox.run().fails(&["mounts[", "idmap goes neither with"]);
+    }
     add(&sandbox, json!(["bind", "idmap"]), json!([{"containerID": 0, "hostID": 0, "size": 0}]));
     sandbox.run().fails(&["mounts[", "uidMappings[0]", "size is 0"]);
     sandbox.is_clean();
@@ -320,6 +374,37 @@ fn a_fuse_file_system_lives_and_ends_with_the_container() {
         sandbox.is_clean();
     }
 
+    // An error elsewhere keeps its own cause.
+    sandbox.sh("true");
+    sandbox.edit(|config| config["process"]["args"] = json!(["nosuch-program"]));
+    with_fuse(&sandbox, "rootlet run box").fails(&[
+        "nosuch-program",
+        "executable file not found",
+        "because: none of the directories",
+    ]);
+    // A server that answers nothing holds nobody: killed, rootlet takes the container's process along.
+    fs::create_dir(sandbox.path().join("programs")).unwrap();
+    let silent = sandbox.script("programs/silent", "sleep 3");
+    sandbox.edit(|config| config["mounts"].as_array_mut().unwrap().last_mut().unwrap()["type"] = json!("fuse.silent"));
+    let path =
+        format!("{}:{}", std::path::Path::new(&silent).parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let script = format!(
+        "export PATH={path}; rootlet run box & sleep 0.5; kill -9 $(pgrep -f 'rootlet.* run box$'); wait; true"
+    );
+    with_fuse(&sandbox, &script);
+    eventually("nothing is left", || servers("sleep", &sandbox) == 0);
+    sandbox.rootlet(&["delete", "--force", "box"]).ok();
+    eventually("the container's process has ended", || sandbox.rootlet(&["list", "-q"]).ok().out.is_empty());
+    sandbox
+        .edit(|config| config["mounts"].as_array_mut().unwrap().last_mut().unwrap()["type"] = json!("fuse.squashfuse"));
+
+    // With the host's procfs in sight the container could reach the server, and with it the host's files.
+    let before = sandbox.config();
+    for source in ["/proc", "/", "/proc/self"] {
+        sandbox.add_mount(json!({"destination": "/hostproc", "type": "bind", "source": source, "options": ["rbind"]}));
+        with_fuse(&sandbox, "rootlet run box").fails(&["mounts[6]", "mounts[7] shows the host's /proc", "could trace"]);
+        sandbox.write("bundle/config.json", &before.to_string());
+    }
     // Without a pid namespace the container could reach the server, and with it the host's files.
     sandbox.edit(|config| {
         config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");

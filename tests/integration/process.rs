@@ -181,6 +181,7 @@ fn network_devices_move_into_the_container_with_their_addresses() {
     let line = |words: &[&str]| out.lines().any(|line| words.iter().all(|word| line.contains(word)));
     assert!(line(&["inner0", "mtu 1400", "UP", "02:00:00:00:00:07"]), "{out}");
     assert!(line(&["inner0", "192.0.2.7/24"]) && line(&["inner0", "2001:db8::7/64"]), "{out}");
+    assert!(!out.contains("global rl0"), "the label of an address is the new name: {out}");
     assert!(line(&[" rl1", "UP"]), "{out}");
     // With the network namespace, a veth pair is gone; what was left is the loopback device.
     assert!(out.ends_with("\n1\n"), "{out}");
@@ -351,8 +352,18 @@ pub fn wrong_values() -> Vec<(&'static str, Value, Vec<&'static str>)> {
         ),
         (
             "/linux/seccomp",
-            json!({"defaultAction": "SCMP_ACT_ERRNO", "listenerPath": "/x", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_NOTIFY"}]}),
+            json!({"defaultAction": "SCMP_ACT_ERRNO", "listenerPath": "/x", "syscalls": [{"names": ["execve"], "action": "SCMP_ACT_ALLOW"}, {"names": ["read"], "action": "SCMP_ACT_NOTIFY"}]}),
             vec!["linux.seccomp", "sendmsg is not allowed"],
+        ),
+        (
+            "/linux/seccomp",
+            json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]}),
+            vec!["linux.seccomp", "execve is not allowed"],
+        ),
+        (
+            "/linux/seccomp",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]}, {"names": ["read"], "action": "SCMP_ACT_TRAP", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]}]}),
+            vec!["linux.seccomp", "two rules for read"],
         ),
         ("/domainname", json!("d".repeat(65)), vec!["domainname", "65"]),
         ("/annotations", json!({"a": 1}), vec!["annotations.a", "string"]),
