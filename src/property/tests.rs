@@ -268,7 +268,7 @@ fn full() -> Value {
     full["linux"]["seccomp"] = json!({
         "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1, "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
         "flags": ["SECCOMP_FILTER_FLAG_LOG"],
-        "syscalls": [{"names": ["read", "socket"], "action": "SCMP_ACT_ALLOW", "errnoRet": null, "args": [{"index": 0, "value": 1, "valueTwo": 2, "op": "SCMP_CMP_MASKED_EQ"}]}],
+        "syscalls": [{"names": ["execve", "execveat"], "action": "SCMP_ACT_ALLOW"}, {"names": ["read", "socket"], "action": "SCMP_ACT_ALLOW", "errnoRet": null, "args": [{"index": 0, "value": 1, "valueTwo": 2, "op": "SCMP_CMP_MASKED_EQ"}]}],
     });
     full
 }
