@@ -278,8 +278,12 @@ fn signals_and_commands_that_do_not_exist_are_named() {
     for signal in ["FOO", "0", "65", "-1"] {
         sandbox.rootlet(&["kill", "box", signal]).fails(&["unknown signal", signal]);
     }
-    fs::write(sandbox.states().join("box/state.json"), "{").unwrap();
+    let state = sandbox.states().join("box/state.json");
+    let whole = fs::read(&state).unwrap();
+    fs::write(&state, "{").unwrap();
     sandbox.rootlet(&["state", "box"]).fails(&["state.json is damaged"]);
+    fs::write(&state, whole).unwrap();
+    sandbox.rootlet(&["delete", "--force", "box"]).ok();
 }
 
 #[test]

@@ -305,7 +305,8 @@ fn with_fuse(sandbox: &Sandbox, script: &str) -> crate::sandbox::Done {
     fs::create_dir(&place).unwrap();
     let text = format!(
         "mount -t tmpfs -o mode=755 fuse-node {place} && mknod -m 666 {place}/fuse c 10 229 && mount --bind {place}/fuse /dev/fuse && \
-         rootlet() {{ setpriv --reuid {uid} --regid {uid} --clear-groups {rootlet} \"$@\"; }} && \
+         as_user='setpriv --reuid {uid} --regid {uid} --clear-groups' && \
+         rootlet() {{ $as_user {rootlet} \"$@\"; }} && \
          {script}",
         place = place.display(),
         uid = sandbox.uid(),
@@ -388,11 +389,9 @@ fn a_fuse_file_system_lives_and_ends_with_the_container() {
     sandbox.edit(|config| config["mounts"].as_array_mut().unwrap().last_mut().unwrap()["type"] = json!("fuse.silent"));
     let path =
         format!("{}:{}", std::path::Path::new(&silent).parent().unwrap().display(), std::env::var("PATH").unwrap());
-    let script = format!(
-        "export PATH={path}; rootlet run box & sleep 0.5; kill -9 $(pgrep -f 'rootlet.* run box$'); wait; true"
-    );
-    with_fuse(&sandbox, &script);
-    eventually("nothing is left", || servers("sleep", &sandbox) == 0);
+    let rootlet = binary().display().to_string();
+    with_fuse(&sandbox, &format!("export PATH={path}; $as_user {rootlet} run box & sleep 0.5; kill -9 $!; wait; true"));
+    eventually("the server has ended by itself", || servers("/bin/sh", &sandbox) == 0);
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
     eventually("the container's process has ended", || sandbox.rootlet(&["list", "-q"]).ok().out.is_empty());
     sandbox
