@@ -39,7 +39,11 @@ enum Format {
 
 impl super::Run for Check {
     fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
-        let file = if self.file.is_dir() { self.file.join("config.json") } else { self.file };
+        let file = match self.file.is_dir() {
+            true if self.file == Path::new(".") => PathBuf::from("config.json"),
+            true => self.file.join("config.json"),
+            false => self.file,
+        };
         let text = load::read(&file)?;
         let request = Request {
             id: "check".to_owned(),

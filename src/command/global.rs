@@ -13,7 +13,7 @@ use std::process::ExitCode;
 #[derive(Debug, Default, Parser)]
 #[command(name = "rootlet", disable_help_flag = true, disable_version_flag = true)]
 pub struct Globals {
-    /// Directory of the containers' states [default: $XDG_RUNTIME_DIR/rootlet]
+    /// Directory of the containers' states [default: $XDG_RUNTIME_DIR/rootlet, or /tmp/rootlet-UID if you have no such directory]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
     /// Append errors to this file, besides standard error
@@ -25,7 +25,7 @@ pub struct Globals {
     /// Log decisions and warnings, too
     #[arg(long)]
     debug: bool,
-    /// Refuse a config that cannot be followed to the letter
+    /// Refuse a config that cannot be followed to the letter: no decisions, nothing ignored
     #[arg(long)]
     strict: bool,
     /// What happens to a limit that cannot be enforced: `require` is an error, `try` goes on without

@@ -188,6 +188,11 @@ fn with_two_dashes(command: &Command, arguments: &[OsString]) -> Vec<OsString> {
     arguments.iter().map(mend).collect()
 }
 
+fn is_global(argument: &str) -> bool {
+    let name = argument.split('=').next().and_then(|name| name.strip_prefix("--"));
+    name.is_some_and(|name| Globals::command().get_arguments().any(|known| known.get_long() == Some(name)))
+}
+
 /// Prints help, or says what is wrong with a command line.
 fn complain(log: &Log, command: &Command, error: clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
@@ -215,6 +220,9 @@ fn complain(log: &Log, command: &Command, error: clap::Error) -> ExitCode {
     let help = format!("see `{} --help`", command.get_bin_name().unwrap_or("rootlet"));
     let remedy = match context(ContextKind::ValidValue).filter(|values| !values.is_empty()) {
         Some(values) => format!("write one of {}; {help}", values.replace(' ', ", ")),
+        None if error.kind() == ErrorKind::UnknownArgument && is_global(&argument) => {
+            format!("write it before the command, as in `rootlet {argument} run`; see `rootlet --help`")
+        }
         None => help,
     };
     log.error(&Error::new(message).remedy(remedy));

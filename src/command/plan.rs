@@ -51,7 +51,7 @@ impl super::Run for Plan {
         let options = common.options(globals, &root, Start::Now)?;
         let loaded = spec::load(&options.request.bundle)?;
         let mut plan = property::compile(&loaded.spec, &options.request, &Host::new())?;
-        plan.warnings.extend(loaded.warnings());
+        property::heed(&mut plan, loaded.warnings(), &options.request)?;
         match self.format {
             Format::Text => super::say(&plan.to_string())?,
             Format::Json => super::say(&format!("{:#}\n", as_json(&plan)))?,

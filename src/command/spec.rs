@@ -4,8 +4,10 @@ use super::Globals;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::log::Log;
+use crate::property::{Request, check_all};
 use crate::spec::default::{self, Kind};
 use crate::spec::edit::{Edits, Network};
+use crate::spec::load;
 use clap::{ArgAction, Parser};
 use std::io::Write;
 use std::path::PathBuf;
@@ -70,8 +72,8 @@ pub struct Spec {
     #[arg(long, value_name = "NETWORK", value_enum)]
     net: Option<Network>,
     /// Mount the root file system read-only, which is the default
-    #[arg(long, conflicts_with = "writable")]
-    read_only: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, conflicts_with = "writable")]
+    read_only: Option<bool>,
     /// Mount the root file system writable
     #[arg(long)]
     writable: bool,
@@ -105,7 +107,7 @@ impl super::Run for Spec {
         };
         let is_host = self.host;
         let (bundle, rootless) = (self.bundle.clone(), self.rootless);
-        let text = self.text(kind, rootless)?;
+        let text = self.text(kind, rootless, bundle.clone())?;
         let mut file =
             std::fs::OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| failed(&error))?;
         file.write_all(text.as_bytes()).map_err(|error| failed(&error))?;
@@ -117,7 +119,7 @@ impl super::Run for Spec {
 }
 
 impl Spec {
-    fn text(self, kind: Kind, rootless: bool) -> Result<String> {
+    fn text(self, kind: Kind, rootless: bool, bundle: PathBuf) -> Result<String> {
         let host = Host::new();
         let edits = Edits {
             rootfs: self.rootfs,
@@ -134,11 +136,18 @@ impl Spec {
             no_tty: self.no_tty,
             hostname: self.hostname,
             network: self.net,
-            readonly: if self.writable { Some(false) } else { self.read_only.then_some(true) },
+            readonly: if self.writable { Some(false) } else { self.read_only },
             seccomp: self.seccomp,
         };
         let mut config = default::config(kind, &host)?;
         edits.apply(&mut config, &host, rootless)?;
-        default::text(&config)
+        let text = default::text(&config)?;
+        // What could never run is not written. Limits can be, with `--limits try`.
+        let request = Request { id: "spec".to_owned(), bundle, try_limits: true, ..Request::default() };
+        let (errors, _) = check_all(&load::parse(&text)?.spec, &request, &host);
+        match errors.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(text),
+        }
     }
 }

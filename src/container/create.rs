@@ -8,7 +8,7 @@ use crate::host::Host;
 use crate::init::{Equipment, Init, Message, prepare, seal, spawn};
 use crate::log::Log;
 use crate::plan::{Decision, Entry, Phase, Plan, Step};
-use crate::property::{Request, compile};
+use crate::property::{Request, compile, heed};
 use crate::spec::{self, Spec};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -58,7 +58,7 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     let host = Host::new();
     seal::ensure(&loaded.spec, &host)?;
     let mut plan = compile(&loaded.spec, &options.request, &host)?;
-    plan.warnings.extend(loaded.warnings());
+    heed(&mut plan, loaded.warnings(), &options.request)?;
     let spec = loaded.spec;
     publish::check_descriptors(options.request.preserved_descriptors)?;
     console::check(&plan, options)?;

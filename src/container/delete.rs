@@ -19,7 +19,7 @@ pub fn delete(container: &Container, force: bool, log: &Log) -> Result<()> {
     match container.status() {
         Status::Running if !force && !ends_by_itself(container)? => {
             return Err(Error::new(format!("cannot delete container {} that is not stopped: running", container.id))
-                .remedy(format!("stop it with `rootlet kill {}`, or give --force", container.id)));
+                .remedy(format!("end it with `rootlet kill {} KILL`, or give --force", container.id)));
         }
         Status::Running if !force => {}
         Status::Running | Status::Created => end(container)?,

@@ -53,7 +53,11 @@ fn run(name: &str, index: usize, hook: &Hook, container: &Container, status: &st
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     // What the caller left open, or passes to the container, is not for hooks.
     fd::close_on_exec_from(3).map_err(|error| Error::from_call(&hook.path, error))?;
-    let mut child = command.spawn().map_err(|error| Error::from_io(failed(hook.path.clone()).message, &error))?;
+    let mut child = command.spawn().map_err(|error| {
+        let failed = failed(hook.path.clone());
+        let remedy = "correct the path of the hook, or make it executable";
+        Error { property: failed.property, ..Error::from_io(failed.message, &error) }.remedy(remedy)
+    })?;
     let state = serde_json::to_vec(&container.view(status)).unwrap_or_default();
     if let Some(mut input) = child.stdin.take() {
         // A hook may end without reading its input.

@@ -149,9 +149,6 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
             "lowerdir, upperdir or workdir is missing",
             "make it, or correct the options; they may be relative to the bundle",
         ),
-        (Step::Mount { .. }, Call::Mount, Errno::ENODEV) => {
-            ("this kernel does not have that file system", "correct the type of the mount")
-        }
         (Step::Mount { .. } | Step::MountCopy { .. } | Step::Bind { .. }, Call::Fstatfs, Errno::ELOOP) => (
             "the destination lies in procfs, where a mount could deceive the runtime",
             "choose another destination; below /proc only single files as lxcfs serves them may be bound",
@@ -167,9 +164,6 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
             "the destination is missing in the root file system and cannot be made there",
             "make it beforehand, with the same owner as the root file system",
         ),
-        (Step::Bind { .. }, Call::Open, Errno::ENOENT) | (Step::Bind { .. }, Call::Mount, Errno::ENOENT) => {
-            ("the source is missing on the host", "correct the source of the mount, or make it")
-        }
         (Step::Bind { .. }, Call::Open | Call::Mount, Errno::EACCES) => {
             ("you may not search a directory on the way to the source", "choose a source that you may read")
         }
@@ -184,9 +178,6 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
         (Step::SetMountAttributes { clear, .. }, Call::MountSetattr, Errno::EPERM) => locked(*clear),
         (Step::SetMountAttributes { .. } | Step::MakeReadonly { .. }, Call::MountSetattr, Errno::ENOSYS) => {
             ("mount_setattr needs Linux 5.12", "use a newer kernel")
-        }
-        (Step::OpenMapped { .. }, Call::OpenTree, Errno::ENOENT) => {
-            ("the source is missing on the host", "correct the source of the mount, or make it")
         }
         (Step::OpenMapped { .. }, Call::MountSetattr, Errno::EINVAL) => (
             "the file system of the source, or this kernel, has no idmapped mounts",
@@ -358,6 +349,12 @@ fn locked(clear: u64) -> Advice {
 /// What depends on this host and cannot stand in the table.
 fn with_facts(message: Error, entry: &Entry, error: sys::Error) -> Error {
     match (&entry.step, error.call, error.errno) {
+        (Step::Bind { source, .. } | Step::OpenMapped { source, .. }, Call::Open | Call::Mount | Call::OpenTree, Errno::ENOENT) => message
+            .because(format!("its source {} is missing on the host", source.to_string_lossy()))
+            .remedy("correct the source of the mount, or make it"),
+        (Step::Mount { kind, .. }, Call::Mount, Errno::ENODEV) => message
+            .because(format!("this kernel has no file system {:?}", kind.to_string_lossy()))
+            .remedy("correct the type of the mount; for a directory of the host, add \"rbind\" to the options"),
         (Step::Mount { kind, .. }, Call::Mount, Errno::EPERM) if kind.to_bytes() == b"proc" => match host::masks_of_proc() {
             masks if masks.is_empty() => message
                 .because("a fresh /proc needs a pid namespace of the container's own and an unmasked /proc around it")

@@ -5,6 +5,7 @@
 pub mod hint;
 mod mounting;
 pub mod print;
+pub mod probe;
 mod programs;
 pub mod step;
 

@@ -89,8 +89,10 @@ impl fmt::Display for Step {
                 let all = if *recursive { " recursively" } else { "" };
                 write!(
                     f,
-                    "set attributes of {}{all}: set {set:#x} clear {clear:#x} propagation {}",
+                    "set attributes of {}{all}: set {} clear {} propagation {}",
                     target.to_string_lossy(),
+                    Attributes(*set),
+                    Attributes(*clear),
                     MountFlags(*propagation)
                 )
             }
@@ -158,6 +160,30 @@ impl fmt::Display for Step {
     }
 }
 
+/// Attributes of mount_setattr(2) by the names that they have in mount(8).
+struct Attributes(u64);
+
+impl fmt::Display for Attributes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: [(&str, u64); 8] = [
+            ("ro", mount::MOUNT_ATTR_RDONLY),
+            ("nosuid", mount::MOUNT_ATTR_NOSUID),
+            ("nodev", mount::MOUNT_ATTR_NODEV),
+            ("noexec", mount::MOUNT_ATTR_NOEXEC),
+            ("nosymfollow", mount::MOUNT_ATTR_NOSYMFOLLOW),
+            ("noatime", mount::MOUNT_ATTR_NOATIME),
+            ("strictatime", mount::MOUNT_ATTR_STRICTATIME),
+            ("nodiratime", mount::MOUNT_ATTR_NODIRATIME),
+        ];
+        write_names(formatter, &NAMES, self.0)
+    }
+}
+
+fn write_names(formatter: &mut fmt::Formatter<'_>, names: &[(&str, u64)], flags: u64) -> fmt::Result {
+    let names: Vec<_> = names.iter().filter(|(_, flag)| flags & flag != 0).map(|(name, _)| *name).collect();
+    formatter.write_str(if names.is_empty() { "none".to_owned() } else { names.join(",") }.as_str())
+}
+
 /// Mount flags by their names in mount(8).
 struct MountFlags(u64);
 
@@ -184,7 +210,6 @@ impl fmt::Display for MountFlags {
             ("unbindable", mount::MS_UNBINDABLE),
             ("recursive", mount::MS_REC),
         ];
-        let names: Vec<_> = NAMES.iter().filter(|(_, flag)| self.0 & flag != 0).map(|(name, _)| *name).collect();
-        formatter.write_str(if names.is_empty() { "none".to_owned() } else { names.join(",") }.as_str())
+        write_names(formatter, &NAMES, self.0)
     }
 }

@@ -32,15 +32,16 @@ fn plan(planner: &mut Planner) -> Result<()> {
             .because("capabilities(7): what is in force must be permitted")
             .remedy("add it to permitted"));
     }
-    if ambient & !(permitted & inheritable) != 0 {
-        return Err(planner
-            .error(format!(
-                "ambient has {}, which permitted and inheritable have not both",
-                names(ambient & !(permitted & inheritable))
-            ))
+    let (raised, lost) = (ambient & permitted & inheritable, ambient & !(permitted & inheritable));
+    if lost != 0 {
+        // config.md: what cannot be granted is to be warned about. runc's own default config has such a set.
+        let warning = planner
+            .error(format!("ambient has {}, which permitted and inheritable have not both, ignored", names(lost)))
             .because("capabilities(7): ambient capabilities are permitted and inheritable ones")
-            .remedy("add it to both, or take it out of ambient"));
+            .remedy("add it to both, or take it out of ambient");
+        planner.plan.warnings.push(warning);
     }
+    let ambient = raised;
     planner.step(Step::SetCapabilities { bounding, effective, permitted, inheritable, ambient });
     Ok(())
 }

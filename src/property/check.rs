@@ -3,6 +3,7 @@
 use super::Request;
 use crate::error::Error;
 use crate::host::Host;
+use crate::plan::probe::probe;
 use crate::spec::position::{self, Position};
 use crate::spec::{Spec, load};
 use serde::Serialize;
@@ -70,6 +71,8 @@ pub fn check(text: &str, request: &Request, host: &Host) -> Vec<Problem> {
     let spec = serde_ignored::deserialize(&value, |path| unknown.push(load::path_of(&path.to_string())));
     let spec: Spec = spec.unwrap_or_default();
     let (mut errors, plan) = super::check_all(&spec, request, host);
+    errors.extend(probe(&plan));
+    errors.extend(missing_hooks(&spec));
     errors.extend(load::check_version(&spec, text).err());
     errors.retain(|error| !is_about_them(&error.property));
 
@@ -82,12 +85,32 @@ pub fn check(text: &str, request: &Request, host: &Host) -> Vec<Problem> {
     let notes = notes.filter(|error| !is_about_them(&error.property));
 
     let all = (wrong_types.iter().cloned().chain(errors).map(|error| (Level::Error, error)))
-        .chain(warnings.map(|error| (Level::Warning, error)))
+        .chain(warnings.map(|error| (if request.strict { Level::Error } else { Level::Warning }, error)))
         .chain(notes.map(|error| (Level::Note, error)));
     let mut problems: Vec<_> = all.map(|(level, error)| located(level, error, text)).collect();
     problems.sort_by_key(|problem| (problem.level, problem.line, problem.column));
     problems.dedup();
     problems
+}
+
+/// Hooks of the host that are not there. (The container's are not the host's business.)
+fn missing_hooks(spec: &Spec) -> Vec<Error> {
+    let Some(hooks) = &spec.hooks else { return Vec::new() };
+    let lists = [
+        ("prestart", &hooks.prestart),
+        ("createRuntime", &hooks.create_runtime),
+        ("createContainer", &hooks.create_container),
+        ("poststart", &hooks.poststart),
+        ("poststop", &hooks.poststop),
+    ];
+    let all = lists.iter().flat_map(|(name, list)| list.iter().enumerate().map(move |hook| (*name, hook)));
+    all.filter_map(|(name, (index, hook))| {
+        // What is not absolute is wrong anyway.
+        let error = std::fs::metadata(&hook.path).err().filter(|_| hook.path.starts_with('/'))?;
+        Some(Error { property: format!("hooks.{name}[{index}]"), ..Error::from_io(&hook.path, &error) })
+    })
+    .map(|error| error.remedy("correct the path of the hook"))
+    .collect()
 }
 
 /// Puts something neutral of the right type in place of each value of the wrong one, and says which they were.

@@ -165,7 +165,7 @@ pub struct Request {
     pub preserved_descriptors: u32,
     /// Additions to process.env, such as LISTEN_FDS.
     pub environment: Vec<String>,
-    /// `--strict`: every decision is an error.
+    /// `--strict`: every decision is an error, and so is whatever would be ignored.
     pub strict: bool,
     /// `--limits try`: a limit that cannot be enforced is a decision and not an error.
     pub try_limits: bool,
@@ -180,6 +180,15 @@ pub fn compile(spec: &Spec, request: &Request, host: &Host) -> Result<Plan> {
         planner.plan.entries.sort_by_key(|entry| entry.phase);
     }
     Ok(planner.plan)
+}
+
+/// Adds what was found while the config was read. Under `--strict`, what would be ignored is an error.
+pub fn heed(plan: &mut Plan, found: impl Iterator<Item = Error>, request: &Request) -> Result<()> {
+    plan.warnings.extend(found);
+    match plan.warnings.first().filter(|_| request.strict) {
+        Some(warning) => Err(warning.clone().because("it cannot be followed to the letter, and --strict is given")),
+        None => Ok(()),
+    }
 }
 
 /// All that is wrong with a config on a host, and what would be done as far as it is right.

@@ -283,9 +283,6 @@ fn new(
     }
     let kind = if kind == "cgroup" { "cgroup2" } else { kind };
     if kind == "cgroup2" {
-        if planner.host.cgroups() == Cgroups::Legacy {
-            planner.decide("cgroup v2 is mounted", "rootlet does not drive the v1 controllers that this host uses")?;
-        }
         // CVE-2023-25809: without a cgroup namespace, what is visible is the host's tree.
         if planner.has_other_user_namespace() && !planner.spec.has_new_namespace("cgroup") {
             planner.decide(
@@ -293,6 +290,9 @@ fn new(
                 "cgroup2 can be mounted only with a cgroup namespace of the container's own",
             )?;
             return bind_host(planner, c"/sys/fs/cgroup", target);
+        }
+        if planner.host.cgroups() == Cgroups::Legacy {
+            planner.decide("cgroup v2 is mounted", "rootlet does not drive the v1 controllers that this host uses")?;
         }
         options.data.clear();
         if is_below_bind(planner, destination) {

@@ -192,8 +192,17 @@ fn mounts(kind: Kind, unified: bool) -> Built<Vec<Mount>> {
         }
         mounts.push(mount("/tmp", "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=1777"])?);
         mounts.push(mount("/run", "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=755"])?);
+        // Where systemd-resolved runs, /etc/resolv.conf is a symlink to a file below /run.
+        if let Some(file) = resolver_file() {
+            mounts.push(mount(&file, "none", &file, &["bind", "nosuid", "nodev", "ro"])?);
+        }
     }
     Ok(mounts)
+}
+
+fn resolver_file() -> Option<String> {
+    let file = Path::new("/etc/resolv.conf").canonicalize().ok().filter(|file| file.starts_with("/run"))?;
+    file.to_str().map(str::to_owned)
 }
 
 /// Directories of programs that are links into /usr on a merged host, and directories of their own elsewhere.

@@ -206,6 +206,9 @@ fn add_mount(config: &mut Value, text: &str) -> Result<()> {
     let Some(destination) = destination.filter(|destination| destination.starts_with('/')) else {
         return Err(wrong("--mount", text, form));
     };
+    if kind == "volume" {
+        return Err(Error::new(format!("--mount {text:?}: rootlet keeps no volumes")).remedy(format!("write {form}")));
+    }
     let mut all = Vec::new();
     if kind == "bind" {
         let Some(source) = source else { return Err(wrong("--mount", text, form)) };

@@ -34,7 +34,10 @@ pub fn read(path: &Path) -> Result<String> {
             std::io::ErrorKind::NotFound if bundle.join("runtime.json").exists() => pre_draft(),
             std::io::ErrorKind::NotFound => error_text
                 .because("a container is started from a bundle: a directory with a config.json and a root file system")
-                .remedy("name the bundle with --bundle DIR, or write a config.json with `rootlet spec`"),
+                .remedy("name the directory of a bundle, or write a config.json with `rootlet spec`"),
+            std::io::ErrorKind::NotADirectory => error_text
+                .because(format!("{} is not a directory", bundle.display()))
+                .remedy("name the directory of config.json, not the file"),
             _ => error_text,
         }
     };

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::seccomp::Architecture;
+use crate::sys::Errno;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -137,7 +138,7 @@ pub fn read(path: &Path, capabilities: &[String], host: &Host) -> Result<Value> 
     }
     let rules = match profile.get_mut("syscalls") {
         Some(Value::Array(rules)) => rules,
-        None => return Err(wrong("\"syscalls\" is missing".to_owned())),
+        None => return Ok(Value::Object(profile)),
         Some(_) => return Err(wrong("\"syscalls\" is not a list".to_owned())),
     };
     rules.retain(|rule| applies(rule, capabilities, host.kernel()));
@@ -151,11 +152,29 @@ pub fn read(path: &Path, capabilities: &[String], host: &Host) -> Result<Value> 
         // Profiles write what means nothing as null and as an empty text.
         rule.retain(|_, value| !value.is_null() && value.as_str() != Some(""));
     }
-    profile.retain(|key, value| key != "defaultErrno" && !value.is_null());
+    if let Some(name) = profile.shift_remove("defaultErrno").as_ref().and_then(Value::as_str)
+        && !profile.contains_key("defaultErrnoRet")
+    {
+        let number = errno(name).ok_or_else(|| wrong(format!("defaultErrno {name:?}: write one such as \"EPERM\"")))?;
+        profile.insert("defaultErrnoRet".to_owned(), json!(number));
+    }
+    profile.retain(|_, value| !value.is_null());
     for rule in profile.get_mut("syscalls").and_then(Value::as_array_mut).into_iter().flatten() {
-        rule.as_object_mut().map(|rule| rule.shift_remove("errno"));
+        let Some(rule) = rule.as_object_mut() else { continue };
+        // podman's own name of the errno, beside the number or alone.
+        if let Some(name) = rule.shift_remove("errno").as_ref().and_then(Value::as_str)
+            && !rule.contains_key("errnoRet")
+        {
+            let number = errno(name).ok_or_else(|| wrong(format!("errno {name:?}: write one such as \"EPERM\"")))?;
+            rule.insert("errnoRet".to_owned(), json!(number));
+        }
     }
     Ok(Value::Object(profile))
+}
+
+/// The number of an errno by its name.
+fn errno(name: &str) -> Option<i32> {
+    (1..134).find(|number| format!("{:?}", Errno::from_raw(*number)) == name)
 }
 
 /// Docker's name of the native architecture (runtime.GOARCH).

@@ -120,6 +120,41 @@ fn it_says_of_each_config_what_run_says() {
 }
 
 #[test]
+fn what_the_host_has_not_is_an_error_as_in_run() {
+    let sandbox = Sandbox::ordinary();
+    let config = sandbox.config();
+    let file = sandbox.write("file", "");
+    for (pointer, value, words) in [
+        ("/root/path", json!("nosuch-root"), vec!["root.path", "the root file system is missing"]),
+        ("/root/path", json!(file), vec!["root.path", "not a directory"]),
+        (
+            "/mounts",
+            json!([{"destination": "/data", "type": "bind", "source": "/nosuch-source", "options": ["bind"]}]),
+            vec!["mounts[0] (/data)", "/nosuch-source is missing on the host"],
+        ),
+        (
+            "/hooks",
+            json!({"createRuntime": [{"path": "/nosuch-hook"}]}),
+            vec!["hooks.createRuntime[0]", "/nosuch-hook"],
+        ),
+        (
+            "/linux/namespaces",
+            json!([{"type": "mount"}, {"type": "uts"}, {"type": "ipc", "path": "/nosuch-namespace"}]),
+            vec!["linux.namespaces[2]", "/nosuch-namespace"],
+        ),
+    ] {
+        let mut broken = config.clone();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        broken.pointer_mut(parent).unwrap()[key] = value;
+        sandbox.write("bundle/config.json", &broken.to_string());
+        let found = problems(&sandbox).into_iter().filter(|problem| problem["level"] == "error").collect::<Vec<_>>();
+        let text = Value::from(found.clone()).to_string();
+        assert!(found.len() == 1 && words.iter().all(|word| text.contains(word)), "{words:?} {text}");
+        sandbox.run().fails(&words);
+    }
+}
+
+#[test]
 fn what_is_no_json_is_named_by_line_and_column() {
     let sandbox = Sandbox::ordinary();
     sandbox.write("bundle/config.json", "{\n\t\"ociVersion\": \"1.0.0\",,\n}");
@@ -140,6 +175,15 @@ fn what_is_done_otherwise_is_noted() {
     assert_eq!((&note["level"], &note["pointer"]), (&json!("note"), &json!("/process/oomScoreAdj")));
     let bundle = sandbox.bundle();
     assert_eq!(sandbox.rootlet(&["--strict", "check", bundle.to_str().unwrap()]).code, 1);
+    // So is a property that nobody knows: a slip of the pen in a limit is no limit.
+    sandbox.edit(|config| {
+        config["process"].as_object_mut().unwrap().remove("oomScoreAdj");
+        config["linux"]["resource"] = json!({"pids": {"limit": 7}});
+    });
+    sandbox.rootlet(&["check", bundle.to_str().unwrap()]).ok();
+    assert_eq!(sandbox.rootlet(&["--strict", "check", bundle.to_str().unwrap()]).code, 1);
+    let strict = sandbox.rootlet(&["--strict", "run", "-b", bundle.to_str().unwrap(), "box"]);
+    strict.fails(&["linux.resource: unknown property", "--strict", "did you mean linux.resources?"]);
 }
 
 #[test]

@@ -317,6 +317,26 @@ fn limits_and_privileges_are_as_asked() {
 }
 
 #[test]
+fn what_runc_cannot_grant_either_is_a_warning() {
+    // runc 1.1 writes such a config: every set but the inheritable one.
+    let sandbox = Sandbox::ordinary();
+    sandbox.edit(|config| {
+        config["process"]["capabilities"] = json!({});
+        for set in ["bounding", "permitted", "effective", "ambient"] {
+            config["process"]["capabilities"][set] = json!(["CAP_KILL"]);
+        }
+    });
+    sandbox.sh("grep -E 'CapEff|CapAmb' /proc/self/status");
+    let done = sandbox.run().ok();
+    assert_eq!(done.out, "CapEff:\t0000000000000020\nCapAmb:\t0000000000000000\n");
+    let bundle = sandbox.bundle();
+    let plan = sandbox.rootlet(&["plan", "-b", bundle.to_str().unwrap()]).ok().out;
+    assert!(plan.contains("warning config.json: process.capabilities: ambient has CAP_KILL"), "{plan}");
+    let strict = sandbox.rootlet(&["--strict", "run", "-b", bundle.to_str().unwrap(), "box"]);
+    strict.fails(&["process.capabilities", "ambient", "--strict", "inheritable"]);
+}
+
+#[test]
 fn sysctl_is_written_in_the_containers_namespaces() {
     let sandbox = Sandbox::ordinary();
     sandbox.edit(|config| {

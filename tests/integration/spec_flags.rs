@@ -66,6 +66,7 @@ fn each_flag_changes_what_it_names() {
         (&["--rootfs", "/srv/root"][..], "/root/path", json!("/srv/root")),
         (&["--writable"], "/root/readonly", json!(false)),
         (&["--read-only"], "/root/readonly", json!(true)),
+        (&["--read-only=false"], "/root/readonly", json!(false)),
         (&["--hostname", "other"], "/hostname", json!("other")),
         (&["--cwd", "/tmp"], "/process/cwd", json!("/tmp")),
         (&["--no-tty"], "/process/terminal", json!(false)),
@@ -172,6 +173,9 @@ fn wrong_values_are_named_and_nothing_is_written() {
         (&["--mount", "type=bind,dst=/a"], &["--mount", "src="]),
         (&["--mount", "type=tmpfs"], &["--mount", "dst="]),
         (&["--mount", "type=tmpfs,dst=a"], &["--mount", "dst="]),
+        (&["--mount", "type=volume,src=data,dst=/a"], &["--mount", "volumes", "type=bind"]),
+        (&["--mount", "type=bind,src=/a,dst=/a,foo"], &["mounts[", "\"foo\""]),
+        (&["--hostname", "a-name-of-more-than-64-characters-which-is-what-the-kernel-takes-now"], &["hostname"]),
         (&["--net", "bridge"], &["--net", "host, none"]),
         (&["--seccomp", "/nosuch-profile"], &["/nosuch-profile", "--seccomp"]),
         (&["--seccomp", "/etc/passwd"], &["/etc/passwd", "not a profile"]),
@@ -182,4 +186,24 @@ fn wrong_values_are_named_and_nothing_is_written() {
         done.fails(words);
         assert!(!sandbox.bundle().join("config.json").exists(), "{flags:?}");
     }
+}
+
+#[test]
+fn a_profile_may_name_its_errnos_and_may_have_no_rules() {
+    let (sandbox, done) = spec(&[]);
+    done.ok();
+    let bundle = sandbox.bundle();
+    let write = |profile: Value| {
+        let file = sandbox.write("profile.json", &profile.to_string());
+        let _ = std::fs::remove_file(bundle.join("config.json"));
+        sandbox.rootlet(&["spec", "-b", bundle.to_str().unwrap(), "--seccomp", file.to_str().unwrap()])
+    };
+    // As podman keeps them.
+    let rule = |errno: &str| json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errno": errno}]});
+    write(rule("EACCES")).ok();
+    assert_eq!(sandbox.config().pointer("/linux/seccomp/syscalls/0/errnoRet"), Some(&json!(13)));
+    write(rule("EFOO")).fails(&["profile.json", "errno \"EFOO\""]);
+    write(json!({"defaultAction": "SCMP_ACT_ALLOW"})).ok();
+    write(json!({"defaultAction": "SCMP_ACT_ALOW"})).fails(&["linux.seccomp", "SCMP_ACT_ALOW", "SCMP_ACT_ALLOW"]);
+    assert!(!bundle.join("config.json").exists());
 }

@@ -1,0 +1,44 @@
+//! What steps would find missing on the host, found without doing them: for `check`.
+
+use super::{Plan, Step};
+use crate::error::Error;
+use crate::sys::{self, Call, Errno};
+use std::ffi::{CStr, OsStr};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// The errors that the steps would end with, in the same words.
+pub fn probe(plan: &Plan) -> Vec<Error> {
+    let joins = plan.joins.iter().filter_map(|join| {
+        let property = format!("linux.namespaces[{}]", join.index);
+        let error = fs::metadata(path(&join.path)).err()?;
+        let missing = Error::from_io(join.path.to_string_lossy(), &error);
+        Some(Error { property, ..missing }.remedy("correct the path of the namespace"))
+    });
+    let steps = plan.entries.iter().enumerate().filter_map(|(number, entry)| {
+        let error = look(&entry.step)?.err()?;
+        let errno = error.raw_os_error().map_or(Errno::ENOTDIR, Errno::from_raw);
+        Some(plan.blame(number, sys::Error::new(Call::Open, errno)))
+    });
+    joins.chain(steps).collect()
+}
+
+/// Looks for what a step takes from the host, if it takes something.
+fn look(step: &Step) -> Option<io::Result<()>> {
+    Some(match step {
+        Step::BindRoot { source } => match fs::metadata(path(source)) {
+            Ok(metadata) if !metadata.is_dir() => Err(io::Error::from(io::ErrorKind::NotADirectory)),
+            found => found.map(drop),
+        },
+        Step::Bind { source, itself: (true, _), .. } => fs::symlink_metadata(path(source)).map(drop),
+        Step::Bind { source, .. } | Step::OpenMapped { source, .. } => fs::metadata(path(source)).map(drop),
+        Step::MountFuse(_) => fs::OpenOptions::new().read(true).write(true).open("/dev/fuse").map(drop),
+        _ => return None,
+    })
+}
+
+fn path(text: &CStr) -> &Path {
+    Path::new(OsStr::from_bytes(text.to_bytes()))
+}
