@@ -77,7 +77,8 @@
 //!     itself calls, nothing of ours (test). Without no_new_privs the kernel wants CAP_SYS_ADMIN for it, so it comes before
 //!     capabilities are dropped, and an error says that it may be the cause.
 //! 12. **Our own compiler of filters.** libseccomp takes 13 ms for Docker's profile, `seccomp/` some 0.05 ms; both decide
-//!     alike on every probe of `tests/seccomp.rs`, and the same as under runc inside a container.
+//!     alike on every probe of `tests/seccomp.rs`, and the same as under runc inside a container. Where rules with conditions
+//!     overlap, libseccomp's answer depends on their order; ours is the stricter one.
 //! 13. **A fuse file system is mounted by the container and served from beside it**: in its user namespace, so that ids are
 //!     right, but with the caller's processes and files, so that nobody inside can trace the server. It needs no watcher:
 //!     when the mount is gone, reading from /dev/fuse ends the server (seen with squashfuse and fuse-overlayfs).

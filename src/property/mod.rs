@@ -36,6 +36,7 @@ mod net_devices;
 mod no_new_privileges;
 mod number_list;
 mod oom_score_adj;
+mod overlay;
 mod personality;
 mod platforms;
 mod propagation;

@@ -1,7 +1,7 @@
 //! `mounts`: what the container sees besides its root, in the order of the config.
 
 use super::mount_options::{self, Options};
-use super::{Planner, Property, fuse, id_mappings, selinux};
+use super::{Planner, Property, fuse, id_mappings, overlay, selinux};
 use crate::error::Result;
 use crate::host::Cgroups;
 use crate::plan::{Phase, Step};
@@ -310,7 +310,7 @@ fn new(
     }
     drop_unmapped_ids(planner, &mut options)?;
     if kind == "overlay" {
-        adapt_overlay(planner, &mut options);
+        overlay::adapt(planner, &mut options);
     }
     if matches!(kind, "tmpfs" | "devpts" | "mqueue" | "overlay") {
         options.data.extend(selinux::mount_label(planner));
@@ -344,41 +344,6 @@ fn new(
     }
     attributes_of_any(planner, target, &options);
     Ok(())
-}
-
-/// Directories of an overlay may be relative to the bundle, and marks of deleted files are for a user namespace
-/// extended attributes that it may set (`userxattr`, Linux 5.11).
-fn adapt_overlay(planner: &Planner, options: &mut Options) {
-    options.data = options.data.iter().flat_map(|option| split(option, ',')).map(str::to_owned).collect();
-    for option in &mut options.data {
-        let Some((key, paths)) = option.split_once('=') else { continue };
-        let paths = match key {
-            "lowerdir" => split(paths, ':'),
-            "upperdir" | "workdir" => vec![paths],
-            _ => continue,
-        };
-        let absolute = |path: &str| match path {
-            // Two colons divide layers of data only.
-            "" => String::new(),
-            path => planner.request.bundle.join(path).to_string_lossy().into_owned(),
-        };
-        let paths: Vec<_> = paths.into_iter().map(absolute).collect();
-        *option = format!("{key}={}", paths.join(":"));
-    }
-    if planner.has_other_user_namespace() && !options.data.iter().any(|option| option == "userxattr") {
-        options.data.push("userxattr".to_owned());
-    }
-}
-
-/// Parts of a text between separators that have no backslash before them, as overlayfs reads its options.
-fn split(text: &str, separator: char) -> Vec<&str> {
-    let mut is_escaped = false;
-    text.split(|letter: char| {
-        let divides = letter == separator && !is_escaped;
-        is_escaped = letter == '\\' && !is_escaped;
-        divides
-    })
-    .collect()
 }
 
 /// True if an earlier mount is a bind of a directory above.
@@ -448,11 +413,6 @@ fn plan_readonly(planner: &mut Planner) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn an_escaped_separator_is_none() {
-        assert_eq!(super::split(r"a:b\:c::d", ':'), ["a", r"b\:c", "", "d"]);
-    }
-
     #[test]
     fn a_destination_stays_below_the_root() {
         for (path, clean) in [("/a/../../b", "/b"), ("a//b/./c/", "/a/b/c"), ("/..", "/"), ("", "/")] {
