@@ -1,5 +1,6 @@
 //! The creation of a container, as one story.
 
+use super::fuse::Serving;
 use super::root::{Reservation, Root};
 use super::state::{Container, State, status_of};
 use super::{console, fuse, hooks, listener, publish};
@@ -102,12 +103,26 @@ fn follow(
     options: &Options,
     output: Option<OwnedFd>,
 ) -> Result<(Option<OwnedFd>, Vec<Decision>)> {
-    let (mut terminal, mut tolerated, mut servers) = (None, Vec::new(), Vec::new());
+    let mut servers = Vec::new();
+    let followed = answer(init, plan, state, options, output, &mut servers);
+    if followed.is_err() {
+        fuse::end(&servers);
+    }
+    followed
+}
+
+fn answer(
+    init: &Init,
+    plan: &Plan,
+    state: &State,
+    options: &Options,
+    output: Option<OwnedFd>,
+    servers: &mut Vec<Serving>,
+) -> Result<(Option<OwnedFd>, Vec<Decision>)> {
+    let (mut terminal, mut tolerated) = (None, Vec::new());
     let mut may_start = options.start == Start::Now && !plan.is_filtered_early();
-    let failed = loop {
-        if let Err(error) = fuse::wait_for_word(init, &servers) {
-            break error;
-        }
+    loop {
+        fuse::wait_for_word(init, servers)?;
         match init.receive()? {
             Some((Message::Console, master)) => terminal = master,
             Some((Message::Hooks, _)) => {
@@ -134,14 +149,12 @@ fn follow(
             Some((Message::Fail { step, error }, _)) => {
                 let failed = plan.entries.get(step as usize).map(|entry| &entry.step);
                 let blame = hooks::with_output(plan.blame(step as usize, error), output);
-                break fuse::with_output(blame, failed, &servers);
+                return Err(fuse::with_output(blame, failed, servers));
             }
             None if may_start => return Ok((terminal, tolerated)),
-            _ => break init.death(),
+            _ => return Err(init.death()),
         }
-    };
-    fuse::end(&servers);
-    Err(failed)
+    }
 }
 
 fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, pid: i32) -> State {

@@ -58,9 +58,11 @@ fn plan(planner: &mut Planner) -> Result<()> {
     let profile = profile(planner, seccomp)?;
     let notifies = profile.rules.iter().any(|rule| rule.action == Action::NOTIFY);
     if let Some(action) = profile.fate("execve").filter(|action| !action.is_permissive() && *action != Action::NOTIFY) {
+        let errno = (action.0 & 0xffff) as u16;
+        let name = ACTIONS.iter().find(|(_, with)| with(errno) == action).map_or("another", |(name, _)| name);
         return Err(planner
-            .error("execve is not allowed")
-            .because(format!("the program could not begin: its action is {:#x}", action.0))
+            .error(format!("execve is not allowed: its action is {name}"))
+            .because("the program could not begin")
             .remedy("add a rule that allows execve"));
     }
     let mut flags = flags(planner, seccomp, notifies)?;
