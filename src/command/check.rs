@@ -1,13 +1,14 @@
 //! `rootlet check`.
 
 use super::Globals;
+use super::plan::Format;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::log::Log;
 use crate::property::Request;
 use crate::property::check::{Level, Problem, check};
 use crate::spec::load;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -29,12 +30,6 @@ pub struct Check {
     /// How to print
     #[arg(short, long, default_value = "text", value_enum)]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 impl super::Run for Check {

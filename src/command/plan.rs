@@ -29,9 +29,12 @@ pub struct Plan {
     format: Format,
 }
 
+/// How a report is printed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
+pub enum Format {
+    /// For people.
     Text,
+    /// For programs.
     Json,
 }
 

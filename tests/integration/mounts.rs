@@ -190,6 +190,8 @@ fn an_overlay_has_a_writable_layer_for_an_ordinary_user() {
     assert_eq!(done.ok().out, "keptkept\nnew\n");
     assert_eq!(fs::read_to_string(sandbox.bundle().join("with:colon/new")).unwrap(), "new\n");
     assert!(sandbox.bundle().join("lower/gone").exists());
+    // The kernel's own directory in workdir has no permissions at all, and would stay behind.
+    fs::set_permissions(sandbox.bundle().join("work/work"), fs::Permissions::from_mode(0o700)).unwrap();
 }
 
 #[test]
