@@ -419,3 +419,37 @@ fn every_property_has_a_wrong_value_that_is_named() {
     }
     sandbox.is_clean();
 }
+
+#[test]
+fn every_resource_has_a_limit() {
+    let limits = [
+        ("CPU", "Max cpu time", 1000),
+        ("FSIZE", "Max file size", 1 << 30),
+        ("DATA", "Max data size", 1 << 30),
+        ("STACK", "Max stack size", 4 << 20),
+        ("CORE", "Max core file size", 7),
+        ("RSS", "Max resident set", 1 << 29),
+        ("NPROC", "Max processes", 500),
+        ("NOFILE", "Max open files", 200),
+        ("MEMLOCK", "Max locked memory", 32 << 10),
+        ("AS", "Max address space", 1u64 << 31),
+        ("LOCKS", "Max file locks", 99),
+        ("SIGPENDING", "Max pending signals", 77),
+        ("MSGQUEUE", "Max msgqueue size", 8192),
+        ("NICE", "Max nice priority", 0),
+        ("RTPRIO", "Max realtime priority", 0),
+        ("RTTIME", "Max realtime timeout", 5000),
+    ];
+    let sandbox = Sandbox::ordinary();
+    sandbox.edit(|config| {
+        let all =
+            limits.map(|(name, _, value)| json!({"type": format!("RLIMIT_{name}"), "soft": value, "hard": value}));
+        config["process"]["rlimits"] = json!(all);
+    });
+    let out = sandbox.output("cat /proc/self/limits");
+    for (name, title, value) in limits {
+        let line = out.lines().find(|line| line.starts_with(title)).unwrap_or_else(|| panic!("{name}: {out}"));
+        let columns: Vec<_> = line[title.len()..].split_whitespace().collect();
+        assert_eq!(columns[..2], [value.to_string(), value.to_string()], "{name}");
+    }
+}
