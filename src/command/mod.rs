@@ -11,6 +11,7 @@ mod global;
 mod kill;
 mod list;
 mod plan;
+mod ps;
 mod run;
 mod spec;
 mod start;
@@ -58,6 +59,7 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     subcommand::<list::List>("list"),
     subcommand::<kill::Kill>("kill"),
     subcommand::<delete::Delete>("delete"),
+    subcommand::<ps::Ps>("ps"),
     subcommand::<plan::Plan>("plan"),
     subcommand::<check::Check>("check"),
     subcommand::<features::Features>("features"),

@@ -1,10 +1,10 @@
 //! Signals to a container.
 
+use super::processes::{namespace_of, processes};
 use super::state::{Container, Status};
 use crate::error::{Error, Result};
 use crate::sys::{Errno, process};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 
 /// Sends a signal to the first process.
 pub fn kill(container: &Container, signal: i32) -> Result<()> {
@@ -34,13 +34,8 @@ pub fn kill_all(container: &Container, signal: i32) -> Result<()> {
         // With their first process, all others of a pid namespace are gone.
         return if state.has_own_pids { Ok(()) } else { Err(not_running()) };
     }
-    if !state.has_own_pids {
-        return Err(Error::new(
-            "the container has no pid namespace of its own, so its other processes cannot be told from the caller's",
-        )
-        .remedy(format!("signal its first process: `rootlet kill {}`", container.id)));
-    }
-    for pid in processes(state.pid)? {
+    let remedy = || format!("signal its first process: `rootlet kill {}`", container.id);
+    for pid in processes(container).map_err(|error| error.remedy(remedy()))? {
         let Ok(pidfd) = process::open_pidfd(pid) else { continue };
         // Looked at again behind the pidfd: the pid may have been reused.
         if namespace_of(pid) == namespace_of(state.pid) {
@@ -51,16 +46,4 @@ pub fn kill_all(container: &Container, signal: i32) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// All processes in the pid namespace of `pid`, as the caller numbers them.
-fn processes(pid: i32) -> Result<Vec<i32>> {
-    let namespace = namespace_of(pid);
-    let entries = std::fs::read_dir("/proc").map_err(|error| Error::from_io("cannot read /proc", &error))?;
-    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-    Ok(pids.filter(|other| namespace.is_some() && namespace_of(*other) == namespace).collect())
-}
-
-fn namespace_of(pid: i32) -> Option<PathBuf> {
-    std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()
 }

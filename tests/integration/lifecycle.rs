@@ -7,6 +7,56 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 
 #[test]
+fn the_processes_of_a_container_are_listed() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.rootlet(&["ps", "box"]).fails(&["container does not exist"]);
+    sandbox.sh("sleep 1000 & sleep 1000 & wait");
+    let bundle = sandbox.bundle();
+    let pid_file = sandbox.path().join("box.pid");
+    let flags = ["run", "-d", "--pid-file", pid_file.to_str().unwrap(), "-b", bundle.to_str().unwrap(), "box"];
+    sandbox.rootlet(&flags).ok();
+    let pids =
+        || -> Vec<i32> { serde_json::from_str(&sandbox.rootlet(&["ps", "-f", "json", "box"]).ok().out).unwrap() };
+    eventually("the shell has started both", || pids().len() == 3);
+    let first: i32 = fs::read_to_string(&pid_file).unwrap().parse().unwrap();
+    assert!(pids().contains(&first));
+    for pid in pids() {
+        let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).unwrap();
+        assert_eq!(namespace(pid), namespace(first));
+    }
+
+    let has_ps = std::process::Command::new("ps").output().is_ok();
+    if has_ps {
+        let table = sandbox.rootlet(&["ps", "box"]).ok().out;
+        let header = table.lines().next().unwrap();
+        assert!(header.starts_with("UID") && header.contains("PID") && table.lines().count() == 4, "{table}");
+        let columns = sandbox.rootlet(&["ps", "box", "-o", "pid=PID,comm", "-e"]).ok().out;
+        assert!(columns.contains(&format!("{first} sh\n")) && columns.lines().count() == 4, "{columns}");
+        let full = sandbox.rootlet(&["ps", "box", "-ef"]).ok().out;
+        assert_eq!(full.lines().count(), 4, "{full}");
+        sandbox.rootlet(&["ps", "box", "-o", "comm"]).fails(&["couldn't find PID field in ps output", "-o pid,args"]);
+        sandbox.rootlet(&["ps", "box", "--nosuch-option"]).fails(&["ps --nosuch-option", "correct the options"]);
+    } else {
+        skip("ps(1) is not installed");
+    }
+
+    sandbox.rootlet(&["kill", "--all", "box", "KILL"]).ok();
+    eventually("it has ended", || sandbox.rootlet(&["state", "box"]).ok().out.contains("stopped"));
+    sandbox.rootlet(&["ps", "box"]).fails(&["container not running"]);
+    sandbox.rootlet(&["delete", "box"]).ok();
+    sandbox.is_clean();
+
+    // Without a pid namespace nobody knows which are the container's.
+    sandbox.sh("exec sleep 1000");
+    sandbox.edit(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
+    });
+    sandbox.rootlet(&flags).ok();
+    sandbox.rootlet(&["ps", "box"]).fails(&["no pid namespace", "linux.namespaces"]);
+    sandbox.rootlet(&["delete", "--force", "box"]).ok();
+}
+
+#[test]
 fn the_exit_code_is_the_programs() {
     let sandbox = Sandbox::ordinary();
     for code in [0, 1, 7, 255] {
