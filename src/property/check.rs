@@ -129,7 +129,7 @@ fn neutralize(config: &mut Value) -> Vec<Error> {
             text if text.contains("boolean") => Value::from(false),
             _ => Value::from(0),
         };
-        errors.push(Error::in_config(if path == "." { "config.json" } else { &path }, message));
+        errors.push(load::wrong_type(if path == "." { "config.json" } else { &path }, &message));
         match config.pointer_mut(&pointer) {
             Some(place) if *place != neutral => *place = neutral,
             _ => break,

@@ -142,8 +142,43 @@ fn explain(text: &str) -> Error {
             let reason = inner.to_string();
             let reason = reason.split(" at line ").next().unwrap_or_default();
             let path = if path == "." { "config.json".to_owned() } else { path };
-            Error::in_config(path, format!("{reason} (line {}, column {})", inner.line(), inner.column()))
+            let mut error = wrong_type(path, reason);
+            error.message.push_str(&format!(" (line {}, column {})", inner.line(), inner.column()));
+            error
         }
+    }
+}
+
+/// What serde expects, in the words of JSON, and how to write it.
+const TYPES: [(&str, &str, &str); 10] = [
+    ("a sequence", "a list", "write a list such as [\"a\", \"b\"]"),
+    ("a map", "an object", "write an object: { \"name\": value }"),
+    ("struct", "an object", "write an object: { \"name\": value }"),
+    ("a string", "a text", "write it in quotes"),
+    ("a boolean", "true or false", "write true or false, without quotes"),
+    ("u16", "a whole number from 0 to 65535", NUMBER),
+    ("u32", "a whole number from 0 to 4294967295", NUMBER),
+    ("u64", "a whole number from 0 on", NUMBER),
+    ("i32", "a whole number", NUMBER),
+    ("i64", "a whole number", NUMBER),
+];
+const NUMBER: &str = "write digits alone, without quotes and without a unit";
+
+/// serde's complaint about a value, as somebody who writes JSON understands it.
+pub fn wrong_type(property: impl Into<String>, complaint: &str) -> Error {
+    let found = complaint.split(", expected ").next().unwrap_or_default();
+    let found = found.trim_start_matches("invalid type: ").trim_start_matches("invalid value: ");
+    let found = match found {
+        "map" => "an object",
+        "sequence" => "a list",
+        found => found,
+    };
+    let expected = complaint.split(", expected ").nth(1).unwrap_or_default();
+    match TYPES.iter().find(|(word, ..)| expected.starts_with(word)) {
+        Some((_, wanted, remedy)) => {
+            Error::in_config(property, format!("{found}, where {wanted} is needed")).remedy(*remedy)
+        }
+        None => Error::in_config(property, complaint),
     }
 }
 
@@ -183,10 +218,7 @@ mod tests {
     fn a_wrong_type_is_named_by_its_path() {
         let text =
             complaint(r#"{"ociVersion":"1.0.0","mounts":[{"destination":"/a"},{"destination":"/b","options":"ro"}]}"#);
-        assert!(
-            text.starts_with("config.json: mounts[1].options: invalid type: string \"ro\", expected a sequence"),
-            "{text}"
-        );
+        assert!(text.starts_with("config.json: mounts[1].options: string \"ro\", where a list is needed"), "{text}");
     }
 
     #[test]

@@ -31,7 +31,7 @@ fn a_wrong_type_is_named_by_its_path() {
         (
             "/process/args",
             json!("sh"),
-            vec!["config.json: process.args: invalid type: string \"sh\", expected a sequence", "line 1"],
+            vec!["config.json: process.args: string \"sh\", where a list is needed", "line 1"],
         ),
         ("/process/user/uid", json!(-1), vec!["process.user.uid", "-1"]),
         ("/mounts/2/options", json!({"a": 1}), vec!["mounts[2].options"]),

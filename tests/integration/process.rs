@@ -249,9 +249,9 @@ pub fn wrong_values() -> Vec<(&'static str, Value, Vec<&'static str>)> {
         ("/process/consoleSize", json!({"height": -1}), vec!["process.consoleSize.height", "-1"]),
         ("/process/rlimits", json!([{"type": "RLIMIT_CPU", "soft": -1}]), vec!["process.rlimits[0].soft", "-1"]),
         ("/process/env", json!(["=x"]), vec!["process.env", "=x"]),
-        ("/process/noNewPrivileges", json!("yes"), vec!["process.noNewPrivileges", "boolean"]),
-        ("/process/terminal", json!(1), vec!["process.terminal", "boolean"]),
-        ("/process/selinuxLabel", json!(1), vec!["process.selinuxLabel", "string"]),
+        ("/process/noNewPrivileges", json!("yes"), vec!["process.noNewPrivileges", "true or false is needed"]),
+        ("/process/terminal", json!(1), vec!["process.terminal", "true or false is needed"]),
+        ("/process/selinuxLabel", json!(1), vec!["process.selinuxLabel", "a text is needed"]),
         ("/linux/memoryPolicy", json!({"mode": "MPOL_X"}), vec!["linux.memoryPolicy", "MPOL_X", "MPOL_BIND"]),
         ("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "a"}), vec!["linux.memoryPolicy", "\"a\""]),
         (
@@ -263,7 +263,7 @@ pub fn wrong_values() -> Vec<(&'static str, Value, Vec<&'static str>)> {
         ("/linux/sysctl", json!({"kernel.hostname": "x"}), vec!["linux.sysctl", "kernel/hostname", "hostname"]),
         ("/linux/sysctl", json!({"net.core.somaxconn": "1"}), vec!["linux.sysctl", "network namespace"]),
         ("/linux/readonlyPaths", json!(["a"]), vec!["linux.readonlyPaths[0]", "absolute"]),
-        ("/linux/mountLabel", json!(["a"]), vec!["linux.mountLabel", "string"]),
+        ("/linux/mountLabel", json!(["a"]), vec!["linux.mountLabel", "a text is needed"]),
         ("/linux/netDevices", json!({"eth0": {}}), vec!["linux.netDevices", "without a network namespace"]),
         ("/linux/timeOffsets", json!({"realtime": {"secs": 1}}), vec!["linux.timeOffsets", "time namespace"]),
         (
@@ -366,7 +366,7 @@ pub fn wrong_values() -> Vec<(&'static str, Value, Vec<&'static str>)> {
             vec!["linux.seccomp", "two rules for read"],
         ),
         ("/domainname", json!("d".repeat(65)), vec!["domainname", "65"]),
-        ("/annotations", json!({"a": 1}), vec!["annotations.a", "string"]),
+        ("/annotations", json!({"a": 1}), vec!["annotations.a", "a text is needed"]),
         ("/hooks", json!({"poststop": [{"path": "relative"}]}), vec!["hooks.poststop[0]", "not absolute"]),
         (
             "/hooks",
@@ -393,7 +393,7 @@ pub fn wrong_values() -> Vec<(&'static str, Value, Vec<&'static str>)> {
             json!([{"destination": "/d", "type": "overlay", "options": ["lowerdir=/nosuch"]}]),
             vec!["mounts[0] (/d)", "lowerdir, upperdir or workdir"],
         ),
-        ("/root/readonly", json!("no"), vec!["root.readonly", "boolean"]),
+        ("/root/readonly", json!("no"), vec!["root.readonly", "true or false is needed"]),
     ]
 }
 
