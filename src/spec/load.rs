@@ -128,7 +128,7 @@ fn explain(text: &str) -> Error {
             error.line(),
             error.column()
         ))
-        .remedy("mend the line; a comma too many or too few, or a missing quote, is the usual cause");
+        .remedy(mend(text, error.line()));
     }
     if looks_pre_draft(text) {
         return pre_draft();
@@ -146,6 +146,20 @@ fn explain(text: &str) -> Error {
             error.message.push_str(&format!(" (line {}, column {})", inner.line(), inner.column()));
             error
         }
+    }
+}
+
+/// What mends a text that is not JSON.
+fn mend(text: &str, line: usize) -> &'static str {
+    let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    if text.trim().is_empty() {
+        "the file is empty; remove it, and write one with `rootlet spec`"
+    } else if text.starts_with('\u{feff}') {
+        "save the file without a byte order mark"
+    } else if line.trim_start().starts_with("//") || line.contains("/*") || line.trim_start().starts_with('#') {
+        "remove the comment: JSON has none"
+    } else {
+        "mend the line; a comma too many or too few, or a missing quote, is the usual cause"
     }
 }
 
@@ -204,6 +218,18 @@ mod tests {
 
     fn complaint(text: &str) -> String {
         parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_no_json_is_mended_by_what_it_is() {
+        for (text, word) in [
+            ("", "empty"),
+            ("\u{feff}{}", "byte order mark"),
+            ("{\n  // mine\n}", "comment"),
+            ("{\n  \"a\": 1\n  \"b\": 2\n}", "comma"),
+        ] {
+            assert!(parse(text).unwrap_err().remedy.unwrap().contains(word), "{text}");
+        }
     }
 
     #[test]
