@@ -35,7 +35,10 @@ fn every_call_may_fail() {
     let mut counts: BTreeMap<String, BTreeMap<String, u32>> = BTreeMap::new();
     for line in fs::read_to_string(record).unwrap().lines() {
         let Some((pid, call)) = line.split_once(' ') else { continue };
-        let Some((name, _)) = call.trim_start().split_once('(') else { continue };
+        // The end of a call that another process interrupted was counted where it began.
+        let Some((name, _)) = call.trim_start().split_once('(').filter(|(name, _)| !name.starts_with('<')) else {
+            continue;
+        };
         *counts.entry(name.to_owned()).or_default().entry(pid.to_owned()).or_default() += 1;
     }
     assert!(counts.len() > 20, "{counts:?}");
