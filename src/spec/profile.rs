@@ -138,7 +138,8 @@ pub fn read(path: &Path, capabilities: &[String], host: &Host) -> Result<Value> 
     }
     let rules = match profile.get_mut("syscalls") {
         Some(Value::Array(rules)) => rules,
-        None => return Ok(Value::Object(profile)),
+        // Go writes an empty list as null.
+        None | Some(Value::Null) => &mut Vec::new(),
         Some(_) => return Err(wrong("\"syscalls\" is not a list".to_owned())),
     };
     rules.retain(|rule| applies(rule, capabilities, host.kernel()));
@@ -151,30 +152,22 @@ pub fn read(path: &Path, capabilities: &[String], host: &Host) -> Result<Value> 
         }
         // Profiles write what means nothing as null and as an empty text.
         rule.retain(|_, value| !value.is_null() && value.as_str() != Some(""));
+        number_errno(rule, "errno", "errnoRet").map_err(wrong)?;
     }
-    if let Some(name) = profile.shift_remove("defaultErrno").as_ref().and_then(Value::as_str)
-        && !profile.contains_key("defaultErrnoRet")
-    {
-        let number = errno(name).ok_or_else(|| wrong(format!("defaultErrno {name:?}: write one such as \"EPERM\"")))?;
-        profile.insert("defaultErrnoRet".to_owned(), json!(number));
-    }
-    profile.retain(|_, value| !value.is_null());
-    for rule in profile.get_mut("syscalls").and_then(Value::as_array_mut).into_iter().flatten() {
-        let Some(rule) = rule.as_object_mut() else { continue };
-        // podman's own name of the errno, beside the number or alone.
-        if let Some(name) = rule.shift_remove("errno").as_ref().and_then(Value::as_str)
-            && !rule.contains_key("errnoRet")
-        {
-            let number = errno(name).ok_or_else(|| wrong(format!("errno {name:?}: write one such as \"EPERM\"")))?;
-            rule.insert("errnoRet".to_owned(), json!(number));
-        }
-    }
+    profile.retain(|_, value| !value.is_null() && value.as_str() != Some(""));
+    number_errno(&mut profile, "defaultErrno", "defaultErrnoRet").map_err(wrong)?;
     Ok(Value::Object(profile))
 }
 
-/// The number of an errno by its name.
-fn errno(name: &str) -> Option<i32> {
-    (1..134).find(|number| format!("{:?}", Errno::from_raw(*number)) == name)
+/// Puts a number in place of podman's own name of an errno, which stands beside the number or alone.
+fn number_errno(object: &mut Map<String, Value>, name: &str, number: &str) -> std::result::Result<(), String> {
+    let Some(Value::String(text)) = object.shift_remove(name) else { return Ok(()) };
+    if !object.contains_key(number) {
+        let found = (1..134).find(|errno| format!("{:?}", Errno::from_raw(*errno)) == text);
+        let found = found.ok_or_else(|| format!("{name} {text:?}: write one such as \"EPERM\""))?;
+        object.insert(number.to_owned(), json!(found));
+    }
+    Ok(())
 }
 
 /// Docker's name of the native architecture (runtime.GOARCH).

@@ -204,6 +204,9 @@ fn a_profile_may_name_its_errnos_and_may_have_no_rules() {
     assert_eq!(sandbox.config().pointer("/linux/seccomp/syscalls/0/errnoRet"), Some(&json!(13)));
     write(rule("EFOO")).fails(&["profile.json", "errno \"EFOO\""]);
     write(json!({"defaultAction": "SCMP_ACT_ALLOW"})).ok();
+    write(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": {}})).fails(&["\"syscalls\" is not a list"]);
+    write(json!({"defaultAction": "SCMP_ACT_LOG", "listenerPath": null, "syscalls": null})).ok();
+    assert_eq!(sandbox.config()["linux"]["seccomp"], json!({"defaultAction": "SCMP_ACT_LOG"}));
     write(json!({"defaultAction": "SCMP_ACT_ALOW"})).fails(&["linux.seccomp", "SCMP_ACT_ALOW", "SCMP_ACT_ALLOW"]);
     assert!(!bundle.join("config.json").exists());
 }
