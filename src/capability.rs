@@ -55,5 +55,7 @@ pub const CAP_NET_ADMIN: u8 = 12;
 pub const CAP_SYS_ADMIN: u8 = 21;
 /// To raise hard limits and to lower oom_score_adj.
 pub const CAP_SYS_RESOURCE: u8 = 24;
+/// To map uid 0 of an outer namespace (Linux 5.12).
+pub const CAP_SETFCAP: u8 = 31;
 /// To make device nodes.
 pub const CAP_MKNOD: u8 = 27;

@@ -1,6 +1,7 @@
 //! `rootlet ps`.
 
 use super::Globals;
+use crate::container::kill::not_running;
 use crate::container::{Status, processes};
 use crate::error::{Error, Result, quote};
 use crate::log::Log;
@@ -36,7 +37,7 @@ impl super::Run for Ps {
     fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
         let container = globals.root()?.find(&self.id)?;
         if container.status() == Status::Stopped {
-            return Err(Error::new("container not running").remedy("see `rootlet list`").into());
+            return Err(not_running().into());
         }
         let pids =
             processes(&container).map_err(|error| error.remedy("add {\"type\": \"pid\"} to linux.namespaces"))?;

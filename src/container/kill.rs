@@ -23,7 +23,8 @@ fn send(pidfd: std::os::fd::BorrowedFd, signal: i32) -> Result<()> {
     })
 }
 
-fn not_running() -> Error {
+/// What is said of a container whose first process has ended.
+pub fn not_running() -> Error {
     Error::new("container not running").remedy("see `rootlet list`")
 }
 

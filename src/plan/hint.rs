@@ -1,6 +1,7 @@
 //! Advice: (verb, errno, fact of the host) -> why it failed and what mends it.
 
 use super::{Entry, Origin, Step};
+use crate::capability::CAP_SETFCAP;
 use crate::error::Error;
 use crate::host;
 use crate::sys::{self, Call, Errno, creds, mount};
@@ -373,9 +374,6 @@ fn with_facts(message: Error, entry: &Entry, error: sys::Error) -> Error {
         _ => message,
     }
 }
-
-/// Number of CAP_SETFCAP (linux/capability.h).
-const CAP_SETFCAP: u32 = 31;
 
 /// What a failed clone means. There is no step to blame.
 pub fn explain_clone(namespaces: &str, errno: Errno) -> Error {

@@ -96,14 +96,8 @@ pub fn check(text: &str, request: &Request, host: &Host) -> Vec<Problem> {
 /// Hooks of the host that are not there. (The container's are not the host's business.)
 fn missing_hooks(spec: &Spec) -> Vec<Error> {
     let Some(hooks) = &spec.hooks else { return Vec::new() };
-    let lists = [
-        ("prestart", &hooks.prestart),
-        ("createRuntime", &hooks.create_runtime),
-        ("createContainer", &hooks.create_container),
-        ("poststart", &hooks.poststart),
-        ("poststop", &hooks.poststop),
-    ];
-    let all = lists.iter().flat_map(|(name, list)| list.iter().enumerate().map(move |hook| (*name, hook)));
+    let lists = hooks.lists().into_iter().filter(|(name, _)| *name != "startContainer");
+    let all = lists.flat_map(|(name, list)| list.iter().enumerate().map(move |hook| (name, hook)));
     all.filter_map(|(name, (index, hook))| {
         // What is not absolute is wrong anyway.
         let error = std::fs::metadata(&hook.path).err().filter(|_| hook.path.starts_with('/'))?;

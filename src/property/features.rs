@@ -4,6 +4,7 @@ use super::{REFUSED, memory_policy, mount_options, seccomp};
 use crate::capability;
 use crate::plan::print::NAMESPACES;
 use crate::seccomp::ARCHITECTURES;
+use crate::spec::Hooks;
 use serde_json::{Value, json};
 
 /// The features document, with runc's keys in runc's order.
@@ -22,7 +23,7 @@ pub fn document() -> Value {
     json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.3.0",
-        "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
+        "hooks": Hooks::default().lists().map(|(name, _)| name),
         "mountOptions": mount_options::names(),
         "linux": {
             "namespaces": namespaces,

@@ -20,16 +20,9 @@ pub const START_CONTAINER: Property =
 
 fn plan_runtime(planner: &mut Planner) -> Result<()> {
     let Some(hooks) = &planner.spec.hooks else { return Ok(()) };
-    for (name, list) in [
-        ("hooks.prestart", &hooks.prestart),
-        ("hooks.createRuntime", &hooks.create_runtime),
-        ("hooks.createContainer", &hooks.create_container),
-        ("hooks.startContainer", &hooks.start_container),
-        ("hooks.poststart", &hooks.poststart),
-        ("hooks.poststop", &hooks.poststop),
-    ] {
+    for (name, list) in hooks.lists() {
         for (index, hook) in list.iter().enumerate() {
-            let checked = check(&format!("{name}[{index}]"), hook);
+            let checked = check(&format!("hooks.{name}[{index}]"), hook);
             planner.settle(checked)?;
         }
     }
