@@ -51,6 +51,17 @@ impl Error {
         }
     }
 
+    /// An error of `exec`, whose process is not in config.json, in runc's words.
+    pub fn of_exec(mut self) -> Error {
+        let property = std::mem::take(&mut self.property);
+        match property.as_str() {
+            "" => {}
+            "process.args" => self.message.insert_str(0, "exec failed: "),
+            property => self.message.insert_str(0, &format!("exec failed: {property}: ")),
+        }
+        self
+    }
+
     /// All of it, for who shows only one line, as engines do.
     pub fn in_one_line(&self) -> String {
         let mut text = self.to_string();

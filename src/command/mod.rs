@@ -6,6 +6,7 @@
 mod check;
 mod create;
 mod delete;
+mod exec;
 mod features;
 mod global;
 mod kill;
@@ -32,6 +33,8 @@ pub use global::Globals;
 pub struct Subcommand {
     /// Its name.
     pub name: &'static str,
+    /// Its exit code when it fails.
+    failure: u8,
     define: fn() -> Command,
     run: fn(&Globals, &ArgMatches, &Log) -> anyhow::Result<ExitCode>,
 }
@@ -44,6 +47,7 @@ trait Run: FromArgMatches {
 const fn subcommand<T: Run + CommandFactory>(name: &'static str) -> Subcommand {
     Subcommand {
         name,
+        failure: 1,
         define: T::command,
         run: |globals, matches, log| T::from_arg_matches(matches)?.run(globals, log),
     }
@@ -55,6 +59,7 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     subcommand::<run::Run>("run"),
     subcommand::<create::Create>("create"),
     subcommand::<start::Start>("start"),
+    Subcommand { failure: 255, ..subcommand::<exec::Exec>("exec") },
     subcommand::<state::State>("state"),
     subcommand::<list::List>("list"),
     subcommand::<kill::Kill>("kill"),
@@ -102,7 +107,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let (globals, rest) = match global::split(arguments) {
         Ok(split) => split,
-        Err(error) => return complain(&Log::default(), &Command::new("rootlet"), error),
+        Err(error) => return complain(&Log::default(), &Command::new("rootlet"), error, 1),
     };
     let log = match Log::open(globals.log.as_deref(), globals.log_format.into(), globals.debug()) {
         Ok(log) => log,
@@ -127,11 +132,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         .try_get_matches_from_mut([OsString::from(format!("rootlet {name}"))].into_iter().chain(rest))
     {
         Ok(matches) => (subcommand.run)(&globals, &matches, &log),
-        Err(error) => return complain(&log, &definition, error),
+        Err(error) => return complain(&log, &definition, error, subcommand.failure),
     };
     result.unwrap_or_else(|error| {
         log.error(&error.downcast::<Error>().unwrap_or_else(|error| Error::new(format!("{error:#}"))));
-        ExitCode::FAILURE
+        ExitCode::from(subcommand.failure)
     })
 }
 
@@ -196,7 +201,7 @@ fn is_global(argument: &str) -> bool {
 }
 
 /// Prints help, or says what is wrong with a command line.
-fn complain(log: &Log, command: &Command, error: clap::Error) -> ExitCode {
+fn complain(log: &Log, command: &Command, error: clap::Error, failure: u8) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return print(&error.to_string(), log);
     }
@@ -228,5 +233,5 @@ fn complain(log: &Log, command: &Command, error: clap::Error) -> ExitCode {
         None => help,
     };
     log.error(&Error::new(message).remedy(remedy));
-    ExitCode::FAILURE
+    ExitCode::from(failure)
 }

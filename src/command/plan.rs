@@ -64,7 +64,13 @@ impl super::Run for Plan {
 }
 
 fn as_json(plan: &plan::Plan) -> serde_json::Value {
-    let joins = plan.joins.iter().map(|join| json!({ "namespace": plan::print::namespace_names(join.kind).next(), "path": join.path.to_string_lossy() }));
+    let joins = plan.joins.iter().map(|join| {
+        let path = match join {
+            plan::Join::File { path, .. } => Some(path.to_string_lossy()),
+            plan::Join::Container { .. } => None,
+        };
+        json!({ "namespace": plan::print::namespace_names(join.kinds()).next(), "path": path })
+    });
     let steps = plan
         .entries
         .iter()

@@ -1,6 +1,5 @@
 //! The terminal, from the caller's side: who gets the master, and the relay of a foreground `run`.
 
-use super::create::{Options, Start};
 use super::run;
 use crate::error::{Error, Result};
 use crate::init::Init;
@@ -9,14 +8,15 @@ use crate::sys::process::{Ended, wait_readable};
 use crate::sys::tty::{self, Raw};
 use crate::sys::{Errno, fd, signal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 /// Refuses a terminal that nobody would get, and a socket without a terminal to send.
-pub fn check(plan: &Plan, options: &Options) -> Result<()> {
-    match (plan.has_terminal, &options.console_socket, options.start) {
-        (true, None, Start::Later) => Err(Error::in_config("process.terminal", "cannot allocate tty if rootlet will detach without setting console socket")
+pub fn check(plan: &Plan, console_socket: Option<&Path>, in_foreground: bool) -> Result<()> {
+    match (plan.has_terminal, console_socket, in_foreground) {
+        (true, None, false) => Err(Error::in_config("process.terminal", "cannot allocate tty if rootlet will detach without setting console socket")
             .because("the terminal of a detached container is handed over by a socket")
             .remedy("give --console-socket PATH, or set process.terminal to false")),
-        (true, None, Start::Now) if !tty::input_is_terminal() => Err(Error::in_config("process.terminal", "standard input is not a terminal")
+        (true, None, true) if !tty::input_is_terminal() => Err(Error::in_config("process.terminal", "standard input is not a terminal")
             .because("the config asks for a terminal, and in the foreground that is the caller's")
             .remedy("set process.terminal to false, give --console-socket PATH, or run it under a terminal (`script -qc 'rootlet run ID'`)")),
         (false, Some(_), _) => Err(Error::in_config("process.terminal", "a console socket is given, but the config asks for no terminal")

@@ -1,14 +1,14 @@
 //! The creation of a container, as one story.
 
-use super::fuse::Serving;
+use super::follow::{Follow, Followed};
 use super::root::{Reservation, Root};
 use super::state::{Container, State, status_of};
-use super::{console, fuse, hooks, listener, publish};
+use super::{console, hooks, publish};
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::init::{Equipment, Init, Message, prepare, seal, spawn};
+use crate::init::{Beginning, Equipment, Init, prepare, seal, spawn};
 use crate::log::Log;
-use crate::plan::{Decision, Entry, Phase, Plan, Step};
+use crate::plan::{Entry, Phase, Plan, Step, print};
 use crate::property::{Request, compile, heed};
 use crate::spec::{self, Spec};
 use std::os::fd::OwnedFd;
@@ -55,34 +55,35 @@ pub struct Created {
 
 /// Creates a container: its first process is in its namespaces and its root, and waits for `start`, or has started.
 pub fn create(options: &Options, log: &Log) -> Result<Created> {
-    let loaded = spec::load(&options.request.bundle)?;
+    let text = spec::load::read(&options.request.bundle.join("config.json"))?;
+    let loaded = spec::load::parse(&text)?;
     let host = Host::new();
     seal::ensure(&loaded.spec, &host)?;
     let mut plan = compile(&loaded.spec, &options.request, &host)?;
     heed(&mut plan, loaded.warnings(), &options.request)?;
     let spec = loaded.spec;
     publish::check_descriptors(options.request.preserved_descriptors)?;
-    console::check(&plan, options)?;
+    console::check(&plan, options.console_socket.as_deref(), options.start == Start::Now)?;
     tell(log, &plan);
 
-    let mut undo = Undo { reservation: Some(options.root.reserve(&options.request.id)?), init: None, state: None };
+    let mut undo = Undo { reservation: Some(options.root.reserve(&options.request.id)?), init: None, container: None };
     let equipment = Equipment {
         start: undo.listen(options.start)?,
         console: options.console_socket.as_deref().map(publish::connect).transpose()?,
         slots: prepare(&plan, hooks::output(&spec)?)?,
+        ..Equipment::default()
     };
     let output = equipment.slots.hook_output.as_ref().and_then(|output| output.try_clone().ok());
     let init = undo.init.insert(spawn(&plan, equipment)?);
     let reservation = undo.reservation.as_ref().ok_or_else(lost)?;
-    let state = undo.state.insert(describe(&spec, &host, options, &plan, init.pid));
-    state.save(reservation)?;
+    let state = describe(&spec, &host, options, &plan, init.pid);
+    let container = undo.container.insert(Container::new(reservation.directory.clone(), state));
+    container.save(&text)?;
     init.run_born_steps(&plan)?;
-    let (terminal, tolerated) = follow(init, &plan, state, options, output)?;
-    if !tolerated.is_empty() {
-        tolerated.iter().for_each(|decision| log.debug(&decision.to_string()));
-        state.decisions.extend(tolerated);
-        state.save(reservation)?;
-    }
+    let begins = options.start == Start::Now;
+    let follow = Follow { init, plan: &plan, container, status: "creating", begins, output };
+    let Followed { terminal, tolerated } = follow.to_the_end()?;
+    container.note(tolerated, log)?;
     if options.start == Start::Later {
         init.go()?;
     }
@@ -93,68 +94,6 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
         publish::write_pid_file(path, init.pid)?;
     }
     undo.disarm(terminal)
-}
-
-/// Listens to the child until it is ready, or has started.
-fn follow(
-    init: &Init,
-    plan: &Plan,
-    state: &State,
-    options: &Options,
-    output: Option<OwnedFd>,
-) -> Result<(Option<OwnedFd>, Vec<Decision>)> {
-    let mut servers = Vec::new();
-    let followed = answer(init, plan, state, options, output, &mut servers);
-    if followed.is_err() {
-        fuse::end(&servers);
-    }
-    followed
-}
-
-fn answer(
-    init: &Init,
-    plan: &Plan,
-    state: &State,
-    options: &Options,
-    output: Option<OwnedFd>,
-    servers: &mut Vec<Serving>,
-) -> Result<(Option<OwnedFd>, Vec<Decision>)> {
-    let (mut terminal, mut tolerated) = (None, Vec::new());
-    let mut may_start = options.start == Start::Now && !plan.is_filtered_early();
-    loop {
-        fuse::wait_for_word(init, servers)?;
-        match init.receive()? {
-            Some((Message::Console, master)) => terminal = master,
-            Some((Message::Hooks, _)) => {
-                hooks::run_before_start(state)?;
-                init.run_steps(plan, Phase::Hooked)?;
-                init.go()?;
-            }
-            Some((Message::Serve { step }, device)) => {
-                servers.push(fuse::serve(init, plan, step, device)?);
-                init.go()?;
-            }
-            Some((Message::Notify, fd)) => {
-                let container = Container::new(PathBuf::new(), state.clone());
-                listener::hand_over(plan.listener.as_ref(), &container, "creating", fd)?;
-                init.go()?;
-            }
-            Some((Message::Tolerated { step, error }, _)) => {
-                let blame = plan.blame(step as usize, error);
-                let done = "it failed, and the container goes on without".to_owned();
-                tolerated.push(Decision { property: blame.property.clone(), done, reason: blame.to_string() });
-            }
-            Some((Message::Ready, _)) if options.start == Start::Now => may_start = true,
-            Some((Message::Ready, _)) => return Ok((terminal, tolerated)),
-            Some((Message::Fail { step, error }, _)) => {
-                let failed = plan.entries.get(step as usize).map(|entry| &entry.step);
-                let blame = hooks::with_output(plan.blame(step as usize, error), output);
-                return Err(fuse::with_output(blame, failed, servers));
-            }
-            None if may_start => return Ok((terminal, tolerated)),
-            _ => return Err(init.death()),
-        }
-    }
 }
 
 fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, pid: i32) -> State {
@@ -173,6 +112,8 @@ fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, pid: i32) 
         annotations: spec.annotations.clone(),
         owner: host.uid,
         hooks: spec.hooks.clone(),
+        namespaces: print::namespace_names(plan.all_namespaces()).map(str::to_owned).collect(),
+        no_new_keyring: options.request.no_new_keyring,
         has_own_pids: spec.has_new_namespace("pid"),
         is_attached: options.start == Start::Now,
         decisions: plan.decisions.clone(),
@@ -193,7 +134,8 @@ fn name_of(entry: &Entry) -> String {
     }
 }
 
-fn tell(log: &Log, plan: &Plan) {
+/// Says what was found out.
+pub fn tell(log: &Log, plan: &Plan) {
     plan.warnings.iter().for_each(|warning| log.warn(warning));
     plan.decisions.iter().for_each(|decision| log.debug(&decision.to_string()));
 }
@@ -206,22 +148,21 @@ fn lost() -> Error {
 struct Undo {
     reservation: Option<Reservation>,
     init: Option<Init>,
-    state: Option<State>,
+    container: Option<Container>,
 }
 
 impl Undo {
-    fn listen(&self, start: Start) -> Result<Option<OwnedFd>> {
+    fn listen(&self, start: Start) -> Result<Beginning> {
         match (start, &self.reservation) {
-            (Start::Later, Some(reservation)) => publish::listen(&reservation.lock).map(Some),
-            _ => Ok(None),
+            (Start::Later, Some(reservation)) => publish::listen(&reservation.lock).map(Beginning::Later),
+            _ => Ok(Beginning::Now),
         }
     }
 
     fn disarm(mut self, terminal: Option<OwnedFd>) -> Result<Created> {
-        let (reservation, init, state) = (self.reservation.take(), self.init.take(), self.state.take());
-        let (reservation, init, state) =
-            (reservation.ok_or_else(lost)?, init.ok_or_else(lost)?, state.ok_or_else(lost)?);
-        let container = Container::new(reservation.directory.clone(), state);
+        let (reservation, init, container) = (self.reservation.take(), self.init.take(), self.container.take());
+        let (reservation, init, container) =
+            (reservation.ok_or_else(lost)?, init.ok_or_else(lost)?, container.ok_or_else(lost)?);
         Ok(Created { container, init, terminal, reservation })
     }
 }
@@ -232,13 +173,15 @@ impl Drop for Undo {
             init.kill();
         }
         let Some(reservation) = self.reservation.take() else { return };
-        if let Some(state) = self.state.take() {
-            let container = Container::new(reservation.directory.clone(), state);
-            hooks::run_poststop(&container);
-            let _ = container.forget();
-        } else {
-            let _ = std::fs::remove_file(reservation.directory.join("start.sock"));
-            let _ = std::fs::remove_dir(&reservation.directory);
+        match self.container.take() {
+            Some(container) => {
+                hooks::run_poststop(&container);
+                let _ = container.forget();
+            }
+            None => {
+                let _ = std::fs::remove_file(reservation.directory.join("start.sock"));
+                let _ = std::fs::remove_dir(&reservation.directory);
+            }
         }
     }
 }
@@ -254,11 +197,7 @@ impl Created {
 
     /// Ends the foreground run's hold on the container, and leaves its state to `delete`.
     pub fn keep(mut self) -> Result<()> {
-        if let Some(state) = &mut self.container.state {
-            state.is_attached = false;
-            state.save(&self.reservation)?;
-        }
-        Ok(())
+        self.container.change(|state| state.is_attached = false)
     }
 
     /// Ends the process and removes all traces, after a failure.

@@ -16,13 +16,14 @@ const GRACE_MILLISECONDS: i32 = 1000;
 
 /// Deletes a container. One that runs is ended first if `force`, or if its program has not begun.
 pub fn delete(container: &Container, force: bool, log: &Log) -> Result<()> {
-    match container.status() {
-        Status::Running if !force && !ends_by_itself(container)? => {
-            return Err(Error::new(format!("cannot delete container {} that is not stopped: running", container.id))
+    let status = container.status();
+    match status {
+        Status::Running | Status::Paused if !force && !ends_by_itself(container)? => {
+            return Err(Error::new(format!("cannot delete container {} that is not stopped: {status}", container.id))
                 .remedy(format!("end it with `rootlet kill {} KILL`, or give --force", container.id)));
         }
-        Status::Running if !force => {}
-        Status::Running | Status::Created => end(container)?,
+        Status::Running | Status::Paused if !force => {}
+        Status::Running | Status::Paused | Status::Created => end(container)?,
         Status::Stopped => {}
     }
     // Whoever creates it, or runs it in the foreground, has it until then, and may delete it.

@@ -3,7 +3,7 @@
 use super::hooks::last_words;
 use crate::error::{Error, Result};
 use crate::init::{Init, environment};
-use crate::plan::{Plan, Step};
+use crate::plan::{Join, Plan, Step};
 use crate::sys::namespace::CLONE_NEWUSER;
 use crate::sys::process::{Ended, Identity, kill_group, start_beside, wait, wait_readable};
 use crate::sys::{self, fd, signal};
@@ -35,7 +35,10 @@ pub fn serve(init: &Init, plan: &Plan, step: u32, device: Option<OwnedFd>) -> Re
     };
     let server = &mount.server;
     // A process that has joined a user namespace cannot be looked into.
-    let joined = plan.joins.iter().find(|join| join.kind == CLONE_NEWUSER).map(|join| join.path.clone());
+    let joined = plan.joins.iter().find_map(|join| match join {
+        Join::File { kind: CLONE_NEWUSER, path, .. } => Some(path.clone()),
+        _ => None,
+    });
     let path = joined.unwrap_or_else(|| CString::new(format!("/proc/{}/ns/user", init.pid)).unwrap_or_default());
     let user_namespace = fd::open(&path, fd::O_RDONLY, 0).map_err(blame)?;
     let (uid, gid) = server.ids;

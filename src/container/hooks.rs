@@ -1,6 +1,6 @@
 //! Hooks that are run in the runtime's namespaces (runtime.md, lifecycle). Those in the container are steps of the plan.
 
-use super::state::{Container, State};
+use super::state::Container;
 use crate::error::{Error, Result, quote};
 use crate::spec::{Hook, Spec};
 use crate::sys::process::{open_pidfd, wait_readable};
@@ -11,11 +11,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 /// prestart and createRuntime: the namespaces are made, the root is not entered.
-pub fn run_before_start(state: &State) -> Result<()> {
-    let Some(hooks) = &state.hooks else { return Ok(()) };
-    let container = Container::new(std::path::PathBuf::new(), state.clone());
-    run_all("prestart", &hooks.prestart, &container, "creating")?;
-    run_all("createRuntime", &hooks.create_runtime, &container, "creating")
+pub fn run_before_start(container: &Container) -> Result<()> {
+    let Some(hooks) = container.state.as_ref().and_then(|state| state.hooks.as_ref()) else { return Ok(()) };
+    run_all("prestart", &hooks.prestart, container, "creating")?;
+    run_all("createRuntime", &hooks.create_runtime, container, "creating")
 }
 
 /// poststart: the program has begun.

@@ -3,10 +3,13 @@
 pub mod console;
 pub mod create;
 pub mod delete;
+pub mod exec;
+pub mod follow;
 pub mod fuse;
 pub mod hooks;
 pub mod kill;
 pub mod listener;
+pub mod passwd;
 pub mod processes;
 pub mod publish;
 pub mod root;
@@ -16,6 +19,7 @@ pub mod state;
 
 pub use create::{Options, Start, create};
 pub use delete::delete;
+pub use exec::exec;
 pub use kill::{kill, kill_all};
 pub use processes::processes;
 pub use root::Root;

@@ -1,13 +1,14 @@
 //! `run`: create, start, and in the foreground stay until the end.
 
 use super::console::Relay;
-use super::create::{Created, Options, Start, create};
+use super::create::{Options, Start, create};
 use super::{hooks, start};
 use crate::error::{Error, Result};
+use crate::init::Init;
 use crate::log::Log;
 use crate::sys::process::{self, Ended};
 use crate::sys::{creds, signal};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Runs a container in the foreground; the exit code of its program, or 128 + the signal that ended it.
 pub fn run(options: &Options, keep: bool, subreaper: bool, log: &Log) -> Result<i32> {
@@ -21,7 +22,7 @@ pub fn run(options: &Options, keep: bool, subreaper: bool, log: &Log) -> Result<
         created.destroy();
         return Err(error);
     }
-    let ended = attend(&mut created)?;
+    let ended = attend(&created.init, created.terminal.take())?;
     if keep { created.keep().map(|()| ended.code()) } else { created.forget().map(|()| ended.code()) }
 }
 
@@ -42,11 +43,11 @@ pub fn run_detached(options: &Options, log: &Log) -> Result<()> {
 }
 
 /// Passes signals on, and bytes if there is a terminal, until the first process has ended.
-fn attend(created: &mut Created) -> Result<Ended> {
-    match created.terminal.take() {
-        Some(master) => Relay::new(master)?.attend(&created.init),
+pub fn attend(init: &Init, terminal: Option<OwnedFd>) -> Result<Ended> {
+    match terminal {
+        Some(master) => Relay::new(master)?.attend(init),
         None => loop {
-            if let Some(ended) = handle(signal::next(), created.init.pid, created.init.pidfd.as_fd()) {
+            if let Some(ended) = handle(signal::next(), init.pid, init.pidfd.as_fd()) {
                 return Ok(ended);
             }
         },

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd};
 pub fn start(container: &Container) -> Result<()> {
     match container.status() {
         Status::Created => {}
-        Status::Running => {
+        Status::Running | Status::Paused => {
             return Err(Error::new("cannot start an already running container").remedy("see `rootlet list`"));
         }
         Status::Stopped => {

@@ -1,9 +1,9 @@
 //! The state of a container on disk, and what it says.
 
-use super::root::Reservation;
 use crate::error::{Error, Result};
+use crate::log::Log;
 use crate::plan::{Decision, Listener};
-use crate::spec::{Hooks, Map};
+use crate::spec::{self, Hooks, Map, Spec};
 use crate::sys::process;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -38,6 +38,12 @@ pub struct State {
     /// Hooks that are still to be run, by `start` and `delete`.
     #[serde(default)]
     pub hooks: Option<Hooks>,
+    /// All namespaces that are not its maker's, as config.json names them.
+    #[serde(default)]
+    pub namespaces: Vec<String>,
+    /// Whether it keeps its maker's session keyring.
+    #[serde(default)]
+    pub no_new_keyring: bool,
     /// Whether it has a pid namespace of its own, so that its processes end with its first one.
     pub has_own_pids: bool,
     /// Whether it ends with the foreground `run` that made it, which deletes it.
@@ -63,6 +69,8 @@ pub enum Status {
     Created,
     /// Its program runs.
     Running,
+    /// Its processes are stopped, until `resume`.
+    Paused,
     /// Its first process has ended.
     Stopped,
 }
@@ -72,6 +80,7 @@ impl fmt::Display for Status {
         formatter.pad(match self {
             Status::Created => "created",
             Status::Running => "running",
+            Status::Paused => "paused",
             Status::Stopped => "stopped",
         })
     }
@@ -147,9 +156,60 @@ impl Container {
         }
     }
 
+    /// Writes the state, and the config that `exec` will read.
+    pub fn save(&self, config: &str) -> Result<()> {
+        self.write("config.json", config.as_bytes())?;
+        self.save_state()
+    }
+
+    fn save_state(&self) -> Result<()> {
+        let text =
+            serde_json::to_vec(&self.state).map_err(|error| Error::new(format!("state of {:?}: {error}", self.id)))?;
+        self.write("state.json", &text)
+    }
+
+    /// Writes a file, all or nothing.
+    fn write(&self, name: &str, text: &[u8]) -> Result<()> {
+        let failed = |error: &std::io::Error| Error::from_io(format!("cannot write {name} of {:?}", self.id), error);
+        let (draft, place) = (self.directory.join(format!(".{name}")), self.directory.join(name));
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&draft)
+            .map_err(|error| failed(&error))?;
+        file.write_all(text).and_then(|()| std::fs::rename(&draft, &place)).map_err(|error| failed(&error))
+    }
+
+    /// Changes the state, here and on disk.
+    pub fn change(&mut self, change: impl FnOnce(&mut State)) -> Result<()> {
+        if let Some(state) = &mut self.state {
+            change(state);
+        }
+        self.save_state()
+    }
+
+    /// Adds what failed and was survived to the decisions.
+    pub fn note(&mut self, tolerated: Vec<Decision>, log: &Log) -> Result<()> {
+        if tolerated.is_empty() {
+            return Ok(());
+        }
+        tolerated.iter().for_each(|decision| log.debug(&decision.to_string()));
+        self.change(|state| state.decisions.extend(tolerated))
+    }
+
+    /// The config that it was created with.
+    pub fn config(&self) -> Result<Spec> {
+        let text = spec::load::read(&self.directory.join("config.json"))?;
+        Ok(spec::load::parse(&text)?.spec)
+    }
+
     /// Removes the files of the directory.
     pub fn forget_files(&self) -> Result<()> {
-        ["state.json", ".state.json", "start.sock"].into_iter().try_for_each(|name| self.remove(name))
+        [".state.json", ".config.json", "config.json", "state.json", "start.sock"]
+            .into_iter()
+            .try_for_each(|name| self.remove(name))
     }
 
     fn remove(&self, name: &str) -> Result<()> {
@@ -163,7 +223,8 @@ impl Container {
 
     /// Removes the directory.
     pub fn forget(&self) -> Result<()> {
-        // Usually the state is all there is.
+        // Usually these are all there is.
+        self.remove("config.json")?;
         self.remove("state.json")?;
         if std::fs::remove_dir(&self.directory).is_ok() {
             return Ok(());
@@ -214,23 +275,6 @@ pub struct View<'a> {
     pub annotations: Option<&'a std::collections::BTreeMap<String, String>>,
     /// The user's name, in `list` only.
     pub owner: String,
-}
-
-impl State {
-    /// Writes the state, all or nothing.
-    pub fn save(&self, reservation: &Reservation) -> Result<()> {
-        let failed = |error: &std::io::Error| Error::from_io(format!("cannot write the state of {:?}", self.id), error);
-        let text = serde_json::to_vec(self).map_err(|error| Error::new(format!("state of {:?}: {error}", self.id)))?;
-        let (draft, place) = (reservation.directory.join(".state.json"), reservation.directory.join("state.json"));
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&draft)
-            .map_err(|error| failed(&error))?;
-        file.write_all(&text).and_then(|()| std::fs::rename(&draft, &place)).map_err(|error| failed(&error))
-    }
 }
 
 /// True if the process is there, is the same one, and is more than a zombie.

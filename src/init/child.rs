@@ -4,6 +4,7 @@
 //! it follows the plan, says which step failed, and leaves by `_exit`. Debug builds prove it with a tripwire.
 
 use super::handshake::Message;
+use super::spawn::Beginning;
 use crate::plan::{Phase, Plan, Slots};
 use crate::sys::{self, Call, Errno, creds, memory, process, socket};
 use std::convert::Infallible;
@@ -13,15 +14,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub struct Child<'a> {
     pub plan: &'a Plan,
     pub socket: OwnedFd,
-    /// Where it waits for `start`; without one it starts at once and dies with its parent.
-    pub start: Option<OwnedFd>,
+    /// When its program begins.
+    pub start: Beginning,
+    /// The container that it joins.
+    pub container: Option<OwnedFd>,
     /// Where the terminal goes; without one, to the parent.
     pub console: Option<OwnedFd>,
     pub slots: Slots,
 }
 
 /// A step that failed, by its index.
-struct Failure {
+pub struct Failure {
     step: u32,
     error: sys::Error,
 }
@@ -30,13 +33,22 @@ impl Child<'_> {
     /// Becomes the container.
     pub fn live(mut self) -> ! {
         memory::forbid();
-        let Err(Failure { step, error }) = self.follow_plan();
+        let Err(failure) = self.follow_plan();
+        self.fail(failure)
+    }
+
+    /// The last word.
+    pub fn fail(&self, Failure { step, error }: Failure) -> ! {
         let _ = Message::Fail { step, error }.send(self.socket.as_fd(), None);
         process::exit_now(1)
     }
 
     fn follow_plan(&mut self) -> Result<Infallible, Failure> {
         self.die_with_parent()?;
+        // Whoever joins namespaces has done it before.
+        if self.plan.joins.is_empty() {
+            self.run(Phase::Outside)?;
+        }
         if self.plan.waits_when_born() {
             self.wait_for_go()?;
         }
@@ -47,11 +59,14 @@ impl Child<'_> {
             self.wait_for_go()?;
         }
         self.run(Phase::Jailed)?;
-        match self.start.take() {
-            Some(start) => self.wait_for_start(start.as_fd())?,
-            None => {
-                // A change of user has cleared it.
-                self.die_with_parent()?;
+        match std::mem::replace(&mut self.start, Beginning::Now) {
+            Beginning::Later(start) => self.wait_for_start(start.as_fd())?,
+            start => {
+                match start {
+                    Beginning::Alone => creds::die_with_parent(false).map_err(|error| self.lost(error))?,
+                    // A change of user has cleared it.
+                    _ => self.die_with_parent()?,
+                }
                 // A filter may end it without a word, which would look like an execve.
                 if self.plan.is_filtered_early() {
                     self.tell(Message::Ready)?;
@@ -62,7 +77,7 @@ impl Child<'_> {
         Err(self.lost(sys::Error::new(Call::Execve, Errno::ENOEXEC)))
     }
 
-    fn run(&mut self, phase: Phase) -> Result<(), Failure> {
+    pub fn run(&mut self, phase: Phase) -> Result<(), Failure> {
         for (step, entry) in (0..).zip(&self.plan.entries) {
             if entry.phase != phase {
                 continue;

@@ -7,7 +7,7 @@ pub mod seal;
 mod spawn;
 
 pub use handshake::Message;
-pub use spawn::{Equipment, Init, prepare, spawn};
+pub use spawn::{Beginning, Equipment, Init, prepare, spawn};
 
 use crate::sys::process::Strings;
 use std::ffi::CString;

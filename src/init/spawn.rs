@@ -4,16 +4,32 @@ use super::child::Child;
 use super::handshake::Message;
 use super::join;
 use crate::error::{Error, Result};
-use crate::plan::{Phase, Plan, Slots, hint, print};
+use crate::plan::{Join, Phase, Plan, Slots, hint, print};
 use crate::sys::process::{Cloned, Ended};
 use crate::sys::{Errno, process, signal, socket};
 use std::os::fd::{AsFd, OwnedFd};
 
+/// When a program begins.
+#[derive(Default)]
+pub enum Beginning {
+    /// When somebody connects to this socket.
+    Later(OwnedFd),
+    /// At once; it dies with its parent.
+    #[default]
+    Now,
+    /// At once; it outlives its parent.
+    Alone,
+}
+
 /// What the child takes along.
 #[derive(Default)]
 pub struct Equipment {
-    /// Where it waits for `start`; without one it starts at once and dies with its parent.
-    pub start: Option<OwnedFd>,
+    /// When its program begins.
+    pub start: Beginning,
+    /// The first process of the container that it joins.
+    pub container: Option<OwnedFd>,
+    /// The directory of the cgroup that it is born in.
+    pub cgroup: Option<OwnedFd>,
     /// Where its terminal goes; without one, to the parent.
     pub console: Option<OwnedFd>,
     /// What earlier steps have left for it.
@@ -50,10 +66,10 @@ fn run_steps(plan: &Plan, phase: Phase, slots: &mut Slots) -> Result<()> {
 pub fn spawn(plan: &Plan, equipment: Equipment) -> Result<Init> {
     let system = |error| Error::from_call("container", error);
     let (socket, theirs) = socket::pair().map_err(system)?;
-    let Equipment { start, console, slots } = equipment;
-    let child = Child { plan, socket: theirs, start, console, slots };
+    let Equipment { start, container, cgroup, console, slots } = equipment;
+    let child = Child { plan, socket: theirs, start, container, console, slots };
     let joins = !plan.joins.is_empty();
-    let cloned = process::clone(if joins { 0 } else { plan.namespaces }, false);
+    let cloned = process::clone(if joins { 0 } else { plan.namespaces }, false, cgroup.as_ref().map(AsFd::as_fd));
     match cloned {
         Ok(Cloned::Child) => {
             // The child's copy of the parent's end would hide the parent's death.
@@ -80,17 +96,16 @@ fn receive_born(plan: &Plan, socket: OwnedFd, helper: i32) -> Result<Init> {
     match message {
         Ok(Some((Message::Born { pid }, Some(pidfd)))) => Ok(Init { pid, pidfd, socket }),
         Ok(Some((Message::JoinFailed { join, error }, _))) => Err(match plan.joins.get(join as usize) {
-            Some(join) => Error {
+            Some(Join::File { path, index, .. }) => Error {
                 errno: Some(error.errno),
-                ..Error::in_config(
-                    format!("linux.namespaces[{}] ({})", join.index, join.path.to_string_lossy()),
-                    error.call.name(),
-                )
+                ..Error::in_config(format!("linux.namespaces[{index}] ({})", path.to_string_lossy()), error.call.name())
             }
             .because("the namespace does not exist, or belongs to a user namespace in which you have no privilege")
             .remedy("correct the path, or join the user namespace that it belongs to, as well"),
+            Some(Join::Container { .. }) => hint::explain_entry(error),
             None => explain(plan, error.errno),
         }),
+        Ok(Some((Message::Fail { step, error }, _))) => Err(plan.blame(step as usize, error)),
         _ => Err(Error::new("the helper that joins namespaces ended without a word")),
     }
 }

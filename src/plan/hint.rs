@@ -402,6 +402,19 @@ pub fn explain_clone(namespaces: &str, errno: Errno) -> Error {
     }
 }
 
+/// The namespaces of a container could not be entered.
+pub fn explain_entry(error: sys::Error) -> Error {
+    let message = Error::from_call("cannot enter the container's namespaces", error);
+    match error.errno {
+        Errno::ESRCH => message.because("its first process has just ended"),
+        Errno::EPERM | Errno::EACCES => message
+            .because("its user namespace is not yours, or you are in another one than when it was created")
+            .remedy("run this command as the user, and from the place, that created the container"),
+        Errno::EINVAL => message.because("entering all at once needs Linux 5.8").remedy("use a newer kernel"),
+        _ => message,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,6 +23,8 @@ pub use step::{Slots, Step};
 pub enum Phase {
     /// By the parent, before the container's process exists.
     Host,
+    /// By the new process, before it is in any namespace that it joins.
+    Outside,
     /// By the parent, when the container's process exists and waits.
     Born,
     /// By the container's process, with the host's files in sight.
@@ -39,6 +41,7 @@ impl fmt::Display for Phase {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Phase::Host => "host",
+            Phase::Outside => "outside",
             Phase::Born => "born",
             Phase::Inside => "inside",
             Phase::Hooked => "hooked",
@@ -79,15 +82,33 @@ pub struct Entry {
     pub tolerate: &'static [Errno],
 }
 
-/// A namespace to join before the container's process is made.
+/// A namespace to join before the process is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Join {
+pub enum Join {
+    /// One by its file.
+    File {
+        /// CLONE_NEW*.
+        kind: i32,
+        /// Such as /proc/1/ns/net.
+        path: CString,
+        /// Which element of `linux.namespaces`.
+        index: usize,
+    },
+    /// Those of a container that runs, all at once (setns(2) of a pidfd, Linux 5.8).
+    Container {
+        /// CLONE_NEW*, more than one.
+        kinds: i32,
+    },
+}
+
+impl Join {
     /// CLONE_NEW*.
-    pub kind: i32,
-    /// Its file, such as /proc/1/ns/net.
-    pub path: CString,
-    /// Which element of `linux.namespaces`.
-    pub index: usize,
+    pub fn kinds(&self) -> i32 {
+        match self {
+            Join::File { kind, .. } => *kind,
+            Join::Container { kinds } => *kinds,
+        }
+    }
 }
 
 /// Something that the config asks for and that is done otherwise, because of who the caller is or what the host allows.
@@ -144,6 +165,13 @@ impl Plan {
         !self.joins.is_empty() || self.entries.iter().any(|entry| entry.phase == Phase::Born)
     }
 
+    /// All namespaces that are not the caller's: CLONE_NEW*.
+    pub fn all_namespaces(&self) -> i32 {
+        let unshared = self.entries.iter().any(|entry| matches!(entry.step, Step::SetTimeOffsets { .. }));
+        let own = self.namespaces | if unshared { sys::namespace::CLONE_NEWTIME } else { 0 };
+        self.joins.iter().fold(own, |kinds, join| kinds | join.kinds())
+    }
+
     /// True if there is a system call filter.
     pub fn is_filtered(&self) -> bool {
         self.entries.iter().any(|entry| matches!(entry.step, Step::InstallFilter { .. }))
@@ -178,8 +206,13 @@ impl fmt::Display for Plan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = print::namespace_names(self.namespaces).collect();
         for join in &self.joins {
-            let name = print::namespace_names(join.kind).next().unwrap_or("?");
-            writeln!(formatter, "join    {name} namespace {}", join.path.to_string_lossy())?;
+            let names: Vec<_> = print::namespace_names(join.kinds()).collect();
+            match join {
+                Join::File { path, .. } => {
+                    writeln!(formatter, "join    {} namespace {}", names.join(" "), path.to_string_lossy())?;
+                }
+                Join::Container { .. } => writeln!(formatter, "join    {}", names.join(" "))?,
+            }
         }
         writeln!(formatter, "clone   {}", names.join(" "))?;
         for entry in &self.entries {

@@ -171,7 +171,7 @@ pub fn bind_node(slots: &mut Slots, source: &CStr, path: &CStr) -> Result<()> {
     mount::bind(source, &place, false)
 }
 
-pub fn open_terminal(slots: &mut Slots, size: Option<Size>, owner: u32) -> Result<()> {
+pub fn open_terminal(slots: &mut Slots, size: Option<Size>, owner: u32, is_console: bool) -> Result<()> {
     let devpts = resolve::open_in_root(slots.root()?, c"/dev/pts", fd::O_PATH | fd::O_DIRECTORY)?;
     let pty = tty::open_pty(devpts.as_fd())?;
     if let Some(size) = size {
@@ -180,15 +180,21 @@ pub fn open_terminal(slots: &mut Slots, size: Option<Size>, owner: u32) -> Resul
     if owner != 0 {
         fd::chown_at(pty.slave.as_fd(), c"", owner, u32::MAX)?;
     }
+    if is_console {
+        bind_console(slots, &pty.slave)?;
+    }
+    (slots.terminal_master, slots.terminal) = (Some(pty.master), Some(pty.slave));
+    Ok(())
+}
+
+fn bind_console(slots: &mut Slots, terminal: &OwnedFd) -> Result<()> {
     let (dev, console) = directory_of(slots, c"/dev/console")?;
     match fd::make_file_at(dev, console) {
         Err(Error { errno: Errno::EEXIST, .. }) => {}
         other => other?,
     }
     let place = resolve::open_in_root_no_symlinks(dev, console, fd::O_PATH)?;
-    mount::bind_fd(&pty.slave, &place, false)?;
-    (slots.terminal_master, slots.terminal) = (Some(pty.master), Some(pty.slave));
-    Ok(())
+    mount::bind_fd(terminal, &place, false)
 }
 
 pub fn mask(slots: &mut Slots, path: &CStr) -> Result<()> {

@@ -11,6 +11,11 @@ pub fn namespace_names(flags: i32) -> impl Iterator<Item = &'static str> {
     NAMESPACES.iter().filter(move |(_, flag)| flags & flag != 0).map(|(name, _)| *name)
 }
 
+/// The clone flags of namespaces by their names in config.json.
+pub fn namespace_flags(names: &[String]) -> i32 {
+    NAMESPACES.iter().filter(|(name, _)| names.iter().any(|other| other == name)).fold(0, |all, (_, flag)| all | flag)
+}
+
 /// The eight types of namespace, the user namespace first.
 pub const NAMESPACES: [(&str, i32); 8] = [
     ("user", ns::CLONE_NEWUSER),
@@ -47,6 +52,8 @@ impl fmt::Display for Step {
             Step::SetOomScoreAdj { value } => write!(f, "set oom_score_adj {}", value.to_string_lossy()),
             Step::SetTimeOffsets { offsets } => write!(f, "set time offsets {}", text(offsets)),
             Step::JoinKeyring { name } => write!(f, "join session keyring {}", name.to_string_lossy()),
+            Step::OpenProc => f.write_str("open /proc"),
+            Step::OpenRoot => f.write_str("take / for the root"),
             Step::EnterDescriptors => f.write_str("enter /proc/self/fd"),
             Step::Propagate { flags } => write!(f, "propagate / {}", MountFlags(*flags)),
             Step::BindRoot { source, .. } => write!(f, "bind {} as the root", source.to_string_lossy()),
@@ -129,6 +136,10 @@ impl fmt::Display for Step {
             Step::SetPersonality { domain } => write!(f, "set personality {domain:#x}"),
             Step::SetScheduling(scheduling) => write!(f, "set {scheduling:?}"),
             Step::SetIoPriority { class, level } => write!(f, "set io priority class {class} level {level}"),
+            Step::SetAffinity { cpus } => match cpus.iter().all(|cpus| *cpus == u64::MAX) {
+                true => f.write_str("set affinity to all CPUs of the cgroup"),
+                false => write!(f, "set affinity {cpus:x?}"),
+            },
             Step::SetMemoryPolicy { mode, nodes } => write!(f, "set memory policy {mode:#x} nodes {nodes:x?}"),
             Step::SetLabel { path, value } => {
                 write!(f, "write {value:?} to {}", path.to_string_lossy().replace("..", "/proc/self"))

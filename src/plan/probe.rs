@@ -1,6 +1,6 @@
 //! What steps would find missing on the host, found without doing them: for `check`.
 
-use super::{Plan, Step};
+use super::{Join, Plan, Step};
 use crate::error::Error;
 use crate::sys::{self, Call, Errno};
 use std::ffi::{CStr, OsStr};
@@ -12,9 +12,10 @@ use std::path::Path;
 /// The errors that the steps would end with, in the same words.
 pub fn probe(plan: &Plan) -> Vec<Error> {
     let joins = plan.joins.iter().filter_map(|join| {
-        let property = format!("linux.namespaces[{}]", join.index);
-        let error = fs::metadata(path(&join.path)).err()?;
-        let missing = Error::from_io(join.path.to_string_lossy(), &error);
+        let Join::File { path: file, index, .. } = join else { return None };
+        let property = format!("linux.namespaces[{index}]");
+        let error = fs::metadata(path(file)).err()?;
+        let missing = Error::from_io(file.to_string_lossy(), &error);
         Some(Error { property, ..missing }.remedy("correct the path of the namespace"))
     });
     let steps = plan.entries.iter().enumerate().filter_map(|(number, entry)| {

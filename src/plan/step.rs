@@ -18,6 +18,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub struct Slots {
     /// The process that Born steps are about; 0 is the caller.
     pub pid: i32,
+    /// A procfs that was opened while the host's files were in sight.
+    pub proc: Option<OwnedFd>,
     /// /proc/self/fd, which is the current directory until `Chdir`.
     pub descriptors: Option<OwnedFd>,
     /// The container's root.
@@ -63,20 +65,23 @@ impl Slots {
 
     /// The procfs directory of the process that the step is about.
     fn proc_directory(&self) -> Result<OwnedFd> {
-        let mut path = *b"/proc/self\0\0\0\0\0\0\0\0";
-        if self.pid != 0 {
-            let number = fd::Name::of_number(self.pid);
-            for (place, byte) in path.iter_mut().skip(6).zip(number.as_cstr().to_bytes_with_nul()) {
-                *place = *byte;
+        let number;
+        let name = match self.pid {
+            0 => c"self",
+            pid => {
+                number = fd::Name::of_number(pid);
+                number.as_cstr()
             }
-        }
-        let directory =
-            fd::open(CStr::from_bytes_until_nul(&path).unwrap_or(c"/proc/self"), fd::O_PATH | fd::O_DIRECTORY, 0)?;
-        // CVE-2019-16884 and later: never write to a /proc that is not procfs.
-        match fd::file_system(directory.as_fd())? {
-            fd::PROC_MAGIC => Ok(directory),
-            _ => Err(Error::new(Call::Fstatfs, Errno::ENOTSUP)),
-        }
+        };
+        let opened;
+        let proc = match &self.proc {
+            Some(proc) => proc,
+            None => {
+                opened = mount::open_proc()?;
+                &opened
+            }
+        };
+        fd::open_at(proc.as_fd(), name, fd::O_PATH | fd::O_DIRECTORY, 0)
     }
 }
 
@@ -148,10 +153,14 @@ pub enum Step {
     SetTimeOffsets { offsets: Box<[u8]> },
     /// Joins a new session keyring.
     JoinKeyring { name: CString },
+    /// Opens the host's /proc, for a process that is about to leave it.
+    OpenProc,
     /// Makes /proc/self/fd the current directory.
     EnterDescriptors,
     /// Sets the propagation of all mounts.
     Propagate { flags: u64 },
+    /// Takes / for the container's root.
+    OpenRoot,
     /// Makes the root a mount.
     BindRoot { source: CString },
     /// Mounts a new file system; `real_directory`: not over a symlink.
@@ -180,8 +189,8 @@ pub enum Step {
     MoveDevice { name: CString, new_name: CString },
     /// Brings `lo` up.
     LoopbackUp,
-    /// Opens a pty of the container's devpts, for /dev/console and standard input, output and error.
-    OpenTerminal { size: Option<Size>, owner: u32 },
+    /// Opens a pty of the container's devpts, for standard input, output and error, and for /dev/console.
+    OpenTerminal { size: Option<Size>, owner: u32, is_console: bool },
     /// Runs a hook in the container's namespaces.
     RunHook(Box<Program>),
     /// pivot_root(2).
@@ -204,6 +213,8 @@ pub enum Step {
     SetScheduling(Scheduling),
     /// ioprio_set(2).
     SetIoPriority { class: u16, level: u16 },
+    /// sched_setaffinity(2); bit n is CPU n.
+    SetAffinity { cpus: Box<[u64]> },
     /// set_mempolicy(2).
     SetMemoryPolicy { mode: u32, nodes: Box<[u64]> },
     /// Writes the label that a security module gives at execve; `path` is relative to /proc/self/fd.
@@ -281,8 +292,19 @@ impl Step {
                 fd::write_file(slots.proc_directory()?.as_fd(), c"timens_offsets", offsets)
             }
             Step::JoinKeyring { name } => creds::join_session_keyring(name),
+            Step::OpenProc => {
+                slots.proc = Some(mount::open_proc()?);
+                Ok(())
+            }
             Step::EnterDescriptors => {
-                slots.descriptors = Some(mount::enter_descriptor_directory()?);
+                let directory = slots.proc_directory()?;
+                let descriptors = fd::open_at(directory.as_fd(), c"fd", fd::O_PATH | fd::O_DIRECTORY, 0)?;
+                fd::chdir(descriptors.as_fd())?;
+                slots.descriptors = Some(descriptors);
+                Ok(())
+            }
+            Step::OpenRoot => {
+                slots.root = Some(fd::open(c"/", fd::O_PATH | fd::O_DIRECTORY, 0)?);
                 Ok(())
             }
             Step::Propagate { flags } => mount::propagate_root(*flags),
@@ -335,7 +357,9 @@ impl Step {
                 net::move_device(name, new_name, theirs.as_fd())
             }
             Step::LoopbackUp => net::bring_loopback_up(),
-            Step::OpenTerminal { size, owner } => mounting::open_terminal(slots, *size, *owner),
+            Step::OpenTerminal { size, owner, is_console } => {
+                mounting::open_terminal(slots, *size, *owner, *is_console)
+            }
             Step::RunHook(program) => programs::run_hook(program, slots),
             Step::PivotRoot => {
                 mount::pivot_root(slots.root()?)?;
@@ -356,6 +380,7 @@ impl Step {
             Step::SetPersonality { domain } => sched::set_personality(*domain),
             Step::SetScheduling(scheduling) => sched::set_scheduling(*scheduling),
             Step::SetIoPriority { class, level } => sched::set_io_priority(*class, *level),
+            Step::SetAffinity { cpus } => sched::set_affinity(cpus),
             Step::SetMemoryPolicy { mode, nodes } => sched::set_memory_policy(*mode, nodes),
             Step::SetLabel { path, value } => {
                 let file = mount::open_own_proc(slots.descriptors()?, path, fd::O_WRONLY)?;

@@ -1,10 +1,11 @@
 //! `process.apparmorProfile`: an error where AppArmor is off.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { paths: &["process.apparmorProfile"], phase: Phase::Jailed, plan };
+pub const PROPERTY: Property =
+    Property { paths: &["process.apparmorProfile"], phase: Phase::Jailed, scope: Scope::Both, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let Some(profile) = planner.spec.process().apparmor_profile.as_deref().filter(|profile| !profile.is_empty()) else {

@@ -1,6 +1,6 @@
 //! `process.args` and `process.env`: the program itself.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 use crate::sys::process::Strings;
@@ -8,10 +8,14 @@ use std::ffi::CString;
 
 /// The program is looked for at create, so that a wrong name is known before `start`.
 /// What comes after the program has begun must not depend on what its caller left open.
-pub const CLOSE: Property = Property { paths: &["process.args"], phase: Phase::Jailed, plan: plan_close };
-pub const FIND: Property = Property { paths: &["process.args"], phase: Phase::Jailed, plan: plan_find };
-pub const RESET: Property = Property { paths: &["process.args"], phase: Phase::Last, plan: plan_reset };
-pub const PROPERTY: Property = Property { paths: &["process.args", "process.env"], phase: Phase::Last, plan };
+pub const CLOSE: Property =
+    Property { paths: &["process.args"], phase: Phase::Jailed, scope: Scope::Both, plan: plan_close };
+pub const FIND: Property =
+    Property { paths: &["process.args"], phase: Phase::Jailed, scope: Scope::Both, plan: plan_find };
+pub const RESET: Property =
+    Property { paths: &["process.args"], phase: Phase::Last, scope: Scope::Both, plan: plan_reset };
+pub const PROPERTY: Property =
+    Property { paths: &["process.args", "process.env"], phase: Phase::Last, scope: Scope::Both, plan };
 
 fn plan_find(planner: &mut Planner) -> Result<()> {
     let process = planner.spec.process();

@@ -1,12 +1,13 @@
 //! `process.capabilities`.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::capability::NAMES;
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 use crate::spec::{Capabilities, List};
 
-pub const PROPERTY: Property = Property { paths: &["process.capabilities"], phase: Phase::Jailed, plan };
+pub const PROPERTY: Property =
+    Property { paths: &["process.capabilities"], phase: Phase::Jailed, scope: Scope::Both, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     // As in runc, a config without capabilities gives none.

@@ -1,12 +1,14 @@
 //! `linux.resources` and `linux.cgroupsPath`: a limit is enforced, or it is an error that says why not.
 
-use super::{Planner, Property, number_list};
+use super::{Planner, Property, Scope, number_list};
 use crate::error::Result;
 use crate::plan::Phase;
 use crate::spec::{BlockIo, DeviceRule, Resources};
 
-pub const RESOURCES: Property = Property { paths: &["linux.resources"], phase: Phase::Inside, plan: plan_resources };
-pub const PATH: Property = Property { paths: &["linux.cgroupsPath"], phase: Phase::Inside, plan: plan_path };
+pub const RESOURCES: Property =
+    Property { paths: &["linux.resources"], phase: Phase::Host, scope: Scope::Create, plan: plan_resources };
+pub const PATH: Property =
+    Property { paths: &["linux.cgroupsPath"], phase: Phase::Host, scope: Scope::Create, plan: plan_path };
 
 fn plan_resources(planner: &mut Planner) -> Result<()> {
     let Some(resources) = &planner.spec.linux().resources else { return Ok(()) };

@@ -1,10 +1,10 @@
 //! `process.cwd`.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { paths: &["process.cwd"], phase: Phase::Jailed, plan };
+pub const PROPERTY: Property = Property { paths: &["process.cwd"], phase: Phase::Jailed, scope: Scope::Both, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let cwd = &planner.spec.process().cwd;

@@ -1,11 +1,11 @@
 //! `linux.devices`, and the nodes and links of /dev that every container has.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 use crate::spec::Device;
 
-pub const PROPERTY: Property = Property { paths: &["linux.devices"], phase: Phase::Inside, plan };
+pub const PROPERTY: Property = Property { paths: &["linux.devices"], phase: Phase::Inside, scope: Scope::Create, plan };
 
 /// config-linux.md, default devices. /dev/console comes with the terminal, /dev/ptmx is a link.
 const DEFAULT: [(&str, i64, i64); 6] = [

@@ -1,10 +1,10 @@
 //! `domainname`.
 
-use super::{Planner, Property, hostname};
+use super::{Planner, Property, Scope, hostname};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { paths: &["domainname"], phase: Phase::Jailed, plan };
+pub const PROPERTY: Property = Property { paths: &["domainname"], phase: Phase::Jailed, scope: Scope::Create, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let spec = planner.spec;

@@ -1,6 +1,6 @@
 //! `hooks`: those that the container's process runs are steps; the others are run by whoever creates, starts or deletes.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::error::{Error, Result};
 use crate::plan::step::Program;
 use crate::plan::{Phase, Step};
@@ -11,12 +11,17 @@ use std::ffi::CString;
 pub const RUNTIME: Property = Property {
     paths: &["hooks.createRuntime", "hooks.prestart", "hooks.poststart", "hooks.poststop"],
     phase: Phase::Inside,
+    scope: Scope::Create,
     plan: plan_runtime,
 };
-pub const CREATE_CONTAINER: Property =
-    Property { paths: &["hooks.createContainer"], phase: Phase::Jailed, plan: plan_create_container };
+pub const CREATE_CONTAINER: Property = Property {
+    paths: &["hooks.createContainer"],
+    phase: Phase::Jailed,
+    scope: Scope::Create,
+    plan: plan_create_container,
+};
 pub const START_CONTAINER: Property =
-    Property { paths: &["hooks.startContainer"], phase: Phase::Last, plan: plan_start_container };
+    Property { paths: &["hooks.startContainer"], phase: Phase::Last, scope: Scope::Create, plan: plan_start_container };
 
 fn plan_runtime(planner: &mut Planner) -> Result<()> {
     let Some(hooks) = &planner.spec.hooks else { return Ok(()) };

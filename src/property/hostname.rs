@@ -1,11 +1,11 @@
 //! `hostname`.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 use std::ffi::CString;
 
-pub const PROPERTY: Property = Property { paths: &["hostname"], phase: Phase::Jailed, plan };
+pub const PROPERTY: Property = Property { paths: &["hostname"], phase: Phase::Jailed, scope: Scope::Create, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let spec = planner.spec;

@@ -1,13 +1,13 @@
 //! `linux.uidMappings` and `linux.gidMappings`: who is who in the container's user namespace.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::capability::{CAP_SETGID, CAP_SETUID};
 use crate::error::{Error, Result};
 use crate::plan::{Phase, Step};
 use crate::spec::IdMapping;
 
 pub const PROPERTY: Property =
-    Property { paths: &["linux.uidMappings", "linux.gidMappings"], phase: Phase::Inside, plan };
+    Property { paths: &["linux.uidMappings", "linux.gidMappings"], phase: Phase::Inside, scope: Scope::Both, plan };
 
 /// user_namespaces(7): lines of a map, since Linux 4.15.
 const MOST_RANGES: usize = 340;
@@ -47,6 +47,11 @@ fn plan(planner: &mut Planner) -> Result<()> {
         return Err(Error::in_config(property, "you may map one id, your own")
             .because("only root may map others; rootlet uses no setuid program such as newuidmap")
             .remedy(format!("write {}", own_map(id))));
+    }
+    if planner.entered.is_some() {
+        let (uid, gid) = sets_up_as(planner);
+        planner.step(Step::BecomeId { uid, gid, may_set_groups: !single });
+        return Ok(());
     }
     let maps = Step::MapIds { uid_map: text(uids), gid_map: text(gids), deny_setgroups: single };
     // The kernel lets a process map its own id itself; other maps are written by the privileged parent.

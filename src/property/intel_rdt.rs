@@ -1,10 +1,10 @@
 //! `linux.intelRdt`: refused.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::Phase;
 
-pub const PROPERTY: Property = Property { paths: &["linux.intelRdt"], phase: Phase::Inside, plan };
+pub const PROPERTY: Property = Property { paths: &["linux.intelRdt"], phase: Phase::Host, scope: Scope::Create, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     if planner.spec.linux().intel_rdt.is_none() {

@@ -1,10 +1,11 @@
 //! `process.ioPriority`.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { paths: &["process.ioPriority"], phase: Phase::Jailed, plan };
+pub const PROPERTY: Property =
+    Property { paths: &["process.ioPriority"], phase: Phase::Jailed, scope: Scope::Both, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let Some(priority) = &planner.spec.process().io_priority else { return Ok(()) };

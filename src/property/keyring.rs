@@ -1,11 +1,12 @@
 //! The session keyring: one of the container's own, as runc makes it.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 use crate::sys::Errno;
 
-pub const PROPERTY: Property = Property { paths: &["process (session keyring)"], phase: Phase::Inside, plan };
+pub const PROPERTY: Property =
+    Property { paths: &["process (session keyring)"], phase: Phase::Inside, scope: Scope::Both, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     if planner.request.no_new_keyring {

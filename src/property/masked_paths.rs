@@ -1,10 +1,11 @@
 //! `linux.maskedPaths`.
 
-use super::{Planner, Property, readonly_paths};
+use super::{Planner, Property, Scope, readonly_paths};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { paths: &["linux.maskedPaths"], phase: Phase::Jailed, plan };
+pub const PROPERTY: Property =
+    Property { paths: &["linux.maskedPaths"], phase: Phase::Jailed, scope: Scope::Create, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     planner.each(&planner.spec.linux().masked_paths, |planner, path| {

@@ -1,10 +1,11 @@
 //! `linux.memoryPolicy`.
 
-use super::{Planner, Property, number_list};
+use super::{Planner, Property, Scope, number_list};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { paths: &["linux.memoryPolicy"], phase: Phase::Jailed, plan };
+pub const PROPERTY: Property =
+    Property { paths: &["linux.memoryPolicy"], phase: Phase::Jailed, scope: Scope::Both, plan };
 
 /// linux/mempolicy.h.
 pub const MODES: [(&str, u32); 7] = [

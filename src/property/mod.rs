@@ -52,12 +52,25 @@ mod terminal;
 mod time_offsets;
 mod user;
 
+/// Whose business a property is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The container's, when it is created.
+    Create,
+    /// A process's that is added by `exec`.
+    Exec,
+    /// Both.
+    Both,
+}
+
 /// A property of config.json and how it becomes steps.
 pub struct Property {
     /// Its paths in config.json. Errors name the first; whatever lies below one of them is this property's business.
     pub paths: &'static [&'static str],
     /// When its steps are run, unless it says otherwise.
     pub phase: Phase,
+    /// Whether `exec` has it, too.
+    pub scope: Scope,
     /// Reads the config and writes steps.
     pub plan: fn(&mut Planner) -> Result<()>,
 }
@@ -66,14 +79,15 @@ pub struct Property {
 pub const ORDER: &[Property] = &[
     ANNOTATIONS,
     platforms::PROPERTY,
-    exec_cpu_affinity::PROPERTY,
     mounts::MAPPED,
     intel_rdt::PROPERTY,
     cgroup::RESOURCES,
     cgroup::PATH,
+    root::PROC,
+    oom_score_adj::PROPERTY,
+    exec_cpu_affinity::PROPERTY,
     namespaces::PROPERTY,
     id_mappings::PROPERTY,
-    oom_score_adj::PROPERTY,
     time_offsets::PROPERTY,
     keyring::PROPERTY,
     propagation::PROPERTY,
@@ -98,6 +112,7 @@ pub const ORDER: &[Property] = &[
     scheduler::PROPERTY,
     io_priority::PROPERTY,
     memory_policy::PROPERTY,
+    exec_cpu_affinity::LAST,
     session::PROPERTY,
     apparmor::PROPERTY,
     selinux::PROPERTY,
@@ -139,7 +154,8 @@ pub fn claim(path: &str) -> Option<&'static Property> {
 }
 
 /// The version is checked by whoever loads a config; annotations go to hooks and into the state.
-const ANNOTATIONS: Property = Property { paths: &["ociVersion", "annotations"], phase: Phase::Host, plan: |_| Ok(()) };
+const ANNOTATIONS: Property =
+    Property { paths: &["ociVersion", "annotations"], phase: Phase::Host, scope: Scope::Create, plan: |_| Ok(()) };
 
 impl Property {
     /// What errors call it.
@@ -174,7 +190,16 @@ pub struct Request {
 
 /// Compiles a config for a host. Pure: the same three give the same plan.
 pub fn compile(spec: &Spec, request: &Request, host: &Host) -> Result<Plan> {
-    let mut planner = Planner::new(spec, request, host);
+    compile_for(None, spec, request, host)
+}
+
+/// Compiles `process` of a config for a container that runs in these namespaces (CLONE_NEW*).
+pub fn compile_exec(namespaces: i32, spec: &Spec, request: &Request, host: &Host) -> Result<Plan> {
+    compile_for(Some(namespaces), spec, request, host)
+}
+
+fn compile_for(entered: Option<i32>, spec: &Spec, request: &Request, host: &Host) -> Result<Plan> {
+    let mut planner = Planner { entered, ..Planner::new(spec, request, host) };
     planner.follow_order()?;
     // A property may have a step at another time than its own.
     if !planner.plan.entries.is_sorted_by_key(|entry| entry.phase) {
@@ -207,6 +232,8 @@ pub struct Planner<'a> {
     pub request: &'a Request,
     /// The host.
     pub host: &'a Host,
+    /// The namespaces (CLONE_NEW*) of the container that `exec` enters.
+    pub entered: Option<i32>,
     /// The plan so far.
     pub plan: Plan,
     /// What is wrong, if all of it is wanted and not only the first.
@@ -220,11 +247,12 @@ impl<'a> Planner<'a> {
         let current = Origin { property: "", index: None };
         // A mount is two or three steps; all else is some fifty.
         let plan = Plan { entries: Vec::with_capacity(64 + 3 * spec.mounts.len()), ..Plan::default() };
-        Planner { spec, request, host, plan, problems: None, current, phase: Phase::Born }
+        Planner { spec, request, host, entered: None, plan, problems: None, current, phase: Phase::Born }
     }
 
     fn follow_order(&mut self) -> Result<()> {
-        for property in ORDER {
+        let other = if self.entered.is_some() { Scope::Create } else { Scope::Exec };
+        for property in ORDER.iter().filter(|property| property.scope != other) {
             self.current = Origin { property: property.path(), index: None };
             self.phase = property.phase;
             let planned = (property.plan)(self);

@@ -1,7 +1,7 @@
 //! `mounts`: what the container sees besides its root, in the order of the config.
 
 use super::mount_options::{self, Options};
-use super::{Planner, Property, fuse, id_mappings, overlay, selinux};
+use super::{Planner, Property, Scope, fuse, id_mappings, overlay, selinux};
 use crate::error::Result;
 use crate::host::Cgroups;
 use crate::plan::{Phase, Step};
@@ -9,10 +9,12 @@ use crate::spec::{IdMapping, Mount};
 use crate::sys::mount;
 use std::ffi::CString;
 
-pub const PROPERTY: Property = Property { paths: &["mounts"], phase: Phase::Inside, plan };
+pub const PROPERTY: Property = Property { paths: &["mounts"], phase: Phase::Inside, scope: Scope::Create, plan };
 /// A mapped mount is made by the parent, whose privileges reach the file system.
-pub const MAPPED: Property = Property { paths: &["mounts"], phase: Phase::Host, plan: plan_mapped };
-pub const READONLY: Property = Property { paths: &["mounts"], phase: Phase::Jailed, plan: plan_readonly };
+pub const MAPPED: Property =
+    Property { paths: &["mounts"], phase: Phase::Host, scope: Scope::Create, plan: plan_mapped };
+pub const READONLY: Property =
+    Property { paths: &["mounts"], phase: Phase::Jailed, scope: Scope::Create, plan: plan_readonly };
 
 /// What lxcfs and its like serve: the only places below /proc where a bind cannot deceive the runtime (as in runc).
 const BELOW_PROC: [&str; 11] = [

@@ -1,15 +1,21 @@
 //! `linux.namespaces`: which are made with the clone, which are joined before it.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::print::NAMESPACES;
 use crate::plan::{Join, Phase, Step};
 use crate::sys::namespace as ns;
 
-pub const PROPERTY: Property = Property { paths: &["linux.namespaces"], phase: Phase::Inside, plan };
-pub const LOOPBACK: Property = Property { paths: &["linux.namespaces"], phase: Phase::Inside, plan: plan_loopback };
+pub const PROPERTY: Property =
+    Property { paths: &["linux.namespaces"], phase: Phase::Inside, scope: Scope::Both, plan };
+pub const LOOPBACK: Property =
+    Property { paths: &["linux.namespaces"], phase: Phase::Inside, scope: Scope::Create, plan: plan_loopback };
 
 fn plan(planner: &mut Planner) -> Result<()> {
+    if let Some(kinds) = planner.entered {
+        planner.plan.joins.push(Join::Container { kinds });
+        return Ok(());
+    }
     let namespaces = &planner.spec.linux().namespaces;
     planner.each(namespaces, |planner, namespace| {
         let index = planner.current.index.unwrap_or(0);
@@ -33,13 +39,13 @@ fn plan(planner: &mut Planner) -> Result<()> {
             }
             Some(path) => {
                 let path = planner.c_string(path)?;
-                planner.plan.joins.push(Join { kind: *kind, path, index });
+                planner.plan.joins.push(Join::File { kind: *kind, path, index });
             }
         }
         Ok(())
     })?;
     // setns(2): the user namespace first, for the capabilities that the others need.
-    planner.plan.joins.sort_by_key(|join| join.kind != ns::CLONE_NEWUSER);
+    planner.plan.joins.sort_by_key(|join| join.kinds() != ns::CLONE_NEWUSER);
     if planner.spec.namespace("mount").is_none() {
         return Err(planner
             .error("a mount namespace is missing")
@@ -51,7 +57,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
             .decide("a user namespace is added", "an ordinary user can make the other namespaces only inside one")?;
         planner.plan.namespaces |= ns::CLONE_NEWUSER;
     }
-    if planner.plan.joins.iter().any(|join| join.kind == ns::CLONE_NEWUSER)
+    if planner.plan.joins.iter().any(|join| join.kinds() == ns::CLONE_NEWUSER)
         && !planner.spec.linux().uid_mappings.is_empty()
     {
         return Err(planner

@@ -1,11 +1,12 @@
 //! `linux.netDevices`: network devices of the caller that move into the container.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::capability::CAP_NET_ADMIN;
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { paths: &["linux.netDevices"], phase: Phase::Hooked, plan };
+pub const PROPERTY: Property =
+    Property { paths: &["linux.netDevices"], phase: Phase::Hooked, scope: Scope::Create, plan };
 
 /// IFNAMSIZ, with its NUL.
 const LONGEST: usize = 16;

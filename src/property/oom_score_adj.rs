@@ -1,11 +1,12 @@
 //! `process.oomScoreAdj`.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::capability::CAP_SYS_RESOURCE;
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { paths: &["process.oomScoreAdj"], phase: Phase::Inside, plan };
+pub const PROPERTY: Property =
+    Property { paths: &["process.oomScoreAdj"], phase: Phase::Outside, scope: Scope::Both, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let Some(mut value) = planner.spec.process().oom_score_adj else { return Ok(()) };

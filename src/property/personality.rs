@@ -1,10 +1,11 @@
 //! `linux.personality`.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { paths: &["linux.personality"], phase: Phase::Jailed, plan };
+pub const PROPERTY: Property =
+    Property { paths: &["linux.personality"], phase: Phase::Jailed, scope: Scope::Both, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let Some(personality) = &planner.spec.linux().personality else { return Ok(()) };

@@ -1,12 +1,13 @@
 //! What is for other platforms: `windows`, `solaris`, `zos`, `freebsd`, `vm`, and fields of `process` for Windows.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::error::{Error, Result};
 use crate::plan::Phase;
 
 pub const PROPERTY: Property = Property {
     paths: &["windows", "solaris", "zos", "freebsd", "vm", "process.commandLine"],
     phase: Phase::Host,
+    scope: Scope::Create,
     plan,
 };
 

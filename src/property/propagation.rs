@@ -1,11 +1,12 @@
 //! `linux.rootfsPropagation`.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 use crate::sys::mount;
 
-pub const PROPERTY: Property = Property { paths: &["linux.rootfsPropagation"], phase: Phase::Inside, plan };
+pub const PROPERTY: Property =
+    Property { paths: &["linux.rootfsPropagation"], phase: Phase::Inside, scope: Scope::Create, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     if let Some(propagation) = planner.spec.linux().rootfs_propagation.as_deref() {

@@ -1,10 +1,11 @@
 //! `linux.readonlyPaths`.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { paths: &["linux.readonlyPaths"], phase: Phase::Jailed, plan };
+pub const PROPERTY: Property =
+    Property { paths: &["linux.readonlyPaths"], phase: Phase::Jailed, scope: Scope::Create, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     planner.each(&planner.spec.linux().readonly_paths, |planner, path| {

@@ -1,12 +1,12 @@
 //! `process.rlimits`.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::capability::CAP_SYS_RESOURCE;
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 use crate::sys::sched::Limit;
 
-pub const PROPERTY: Property = Property { paths: &["process.rlimits"], phase: Phase::Jailed, plan };
+pub const PROPERTY: Property = Property { paths: &["process.rlimits"], phase: Phase::Jailed, scope: Scope::Both, plan };
 
 /// asm-generic/resource.h; the architectures that rootlet runs on have no other numbers.
 const NAMES: [&str; 16] = [

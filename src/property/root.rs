@@ -1,15 +1,30 @@
 //! `root`: the directory that becomes `/`.
 
-use super::{Planner, Property, propagation};
+use super::{Planner, Property, Scope, propagation};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 use crate::sys::mount;
 
-pub const PROPERTY: Property = Property { paths: &["root.path"], phase: Phase::Inside, plan };
-pub const ENTER: Property = Property { paths: &["root.path"], phase: Phase::Jailed, plan: plan_enter };
-pub const READONLY: Property = Property { paths: &["root.readonly"], phase: Phase::Jailed, plan: plan_readonly };
+/// A procfs that the container cannot have shaped.
+pub const PROC: Property =
+    Property { paths: &["root.path"], phase: Phase::Outside, scope: Scope::Exec, plan: plan_proc };
+pub const PROPERTY: Property = Property { paths: &["root.path"], phase: Phase::Inside, scope: Scope::Both, plan };
+pub const ENTER: Property =
+    Property { paths: &["root.path"], phase: Phase::Jailed, scope: Scope::Create, plan: plan_enter };
+pub const READONLY: Property =
+    Property { paths: &["root.readonly"], phase: Phase::Jailed, scope: Scope::Create, plan: plan_readonly };
+
+fn plan_proc(planner: &mut Planner) -> Result<()> {
+    planner.step(Step::OpenProc);
+    Ok(())
+}
 
 fn plan(planner: &mut Planner) -> Result<()> {
+    if planner.entered.is_some() {
+        planner.step(Step::EnterDescriptors);
+        planner.step(Step::OpenRoot);
+        return Ok(());
+    }
     let Some(root) = planner.spec.root.as_ref().filter(|root| !root.path.is_empty()) else {
         return Err(planner.error("missing").remedy("add \"root\": {\"path\": \"rootfs\"}"));
     };

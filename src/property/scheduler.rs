@@ -1,11 +1,12 @@
 //! `process.scheduler`.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 use crate::sys::sched::Scheduling;
 
-pub const PROPERTY: Property = Property { paths: &["process.scheduler"], phase: Phase::Jailed, plan };
+pub const PROPERTY: Property =
+    Property { paths: &["process.scheduler"], phase: Phase::Jailed, scope: Scope::Both, plan };
 
 /// linux/sched.h.
 const POLICIES: [(&str, u32); 7] = [

@@ -1,6 +1,6 @@
 //! `linux.seccomp`: the filter is compiled here and installed as late as its privileges allow.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::{Listener, Phase, Step};
 use crate::seccomp::{ARCHITECTURES, Action, Architecture, Condition, Operator, Profile, Rule};
@@ -9,9 +9,11 @@ use crate::sys::seccomp as sys;
 
 /// Without no_new_privs, a filter needs CAP_SYS_ADMIN, so it comes before capabilities are dropped. What rootlet still
 /// has to do must then be allowed by it.
-pub const EARLY: Property = Property { paths: &["linux.seccomp"], phase: Phase::Jailed, plan: plan_early };
+pub const EARLY: Property =
+    Property { paths: &["linux.seccomp"], phase: Phase::Jailed, scope: Scope::Both, plan: plan_early };
 /// With it, nothing but execve follows.
-pub const LATE: Property = Property { paths: &["linux.seccomp"], phase: Phase::Last, plan: plan_late };
+pub const LATE: Property =
+    Property { paths: &["linux.seccomp"], phase: Phase::Last, scope: Scope::Both, plan: plan_late };
 
 /// An action with its errno or message, if it has one.
 type ActionWith = fn(u16) -> Action;

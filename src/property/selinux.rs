@@ -1,12 +1,14 @@
 //! `process.selinuxLabel` and `linux.mountLabel`: an error where SELinux is off.
 
-use super::{Planner, Property, apparmor};
+use super::{Planner, Property, Scope, apparmor};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { paths: &["process.selinuxLabel"], phase: Phase::Jailed, plan };
+pub const PROPERTY: Property =
+    Property { paths: &["process.selinuxLabel"], phase: Phase::Jailed, scope: Scope::Both, plan };
 /// Said by [`mount_label`], which `mounts` asks.
-pub const MOUNT_LABEL: Property = Property { paths: &["linux.mountLabel"], phase: Phase::Inside, plan: plan_mounts };
+pub const MOUNT_LABEL: Property =
+    Property { paths: &["linux.mountLabel"], phase: Phase::Inside, scope: Scope::Create, plan: plan_mounts };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let Some(label) = planner.spec.process().selinux_label.as_deref().filter(|label| !label.is_empty()) else {

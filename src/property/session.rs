@@ -1,11 +1,12 @@
 //! A session for the container, as runc makes it: its program is the leader, and a caller's terminal is out of reach
 //! (TIOCSTI, CVE-2017-5226).
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { paths: &["process.terminal"], phase: Phase::Jailed, plan };
+pub const PROPERTY: Property =
+    Property { paths: &["process.terminal"], phase: Phase::Jailed, scope: Scope::Both, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     planner.step(Step::StartSession);

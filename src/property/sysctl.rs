@@ -1,10 +1,10 @@
 //! `linux.sysctl`: only what belongs to a namespace of the container's own.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { paths: &["linux.sysctl"], phase: Phase::Jailed, plan };
+pub const PROPERTY: Property = Property { paths: &["linux.sysctl"], phase: Phase::Jailed, scope: Scope::Create, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let Some(sysctl) = &planner.spec.linux().sysctl else { return Ok(()) };

@@ -1,12 +1,12 @@
 //! `process.terminal` and `process.consoleSize`.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 use crate::sys::tty::Size;
 
 pub const PROPERTY: Property =
-    Property { paths: &["process.terminal", "process.consoleSize"], phase: Phase::Inside, plan };
+    Property { paths: &["process.terminal", "process.consoleSize"], phase: Phase::Inside, scope: Scope::Both, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let process = planner.spec.process();
@@ -16,6 +16,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     planner.plan.has_terminal = true;
     let size = process.console_size.as_ref().filter(|size| size.height != 0 || size.width != 0);
     let size = size.map(|size| Size { rows: size.height, columns: size.width });
-    planner.step(Step::OpenTerminal { size, owner: process.user.uid });
+    let is_console = planner.entered.is_none();
+    planner.step(Step::OpenTerminal { size, owner: process.user.uid, is_console });
     Ok(())
 }

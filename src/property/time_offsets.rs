@@ -1,10 +1,11 @@
 //! `linux.timeOffsets`, and the time namespace that they need.
 
-use super::{Planner, Property};
+use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
-pub const PROPERTY: Property = Property { paths: &["linux.timeOffsets"], phase: Phase::Inside, plan };
+pub const PROPERTY: Property =
+    Property { paths: &["linux.timeOffsets"], phase: Phase::Inside, scope: Scope::Create, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let empty = Default::default();

@@ -1,12 +1,12 @@
 //! `process.user`.
 
-use super::{Planner, Property, id_mappings};
+use super::{Planner, Property, Scope, id_mappings};
 use crate::capability::CAP_SETGID;
 use crate::error::{Error, Result};
 use crate::plan::{Phase, Step};
 use crate::spec::IdMapping;
 
-pub const PROPERTY: Property = Property { paths: &["process.user"], phase: Phase::Jailed, plan };
+pub const PROPERTY: Property = Property { paths: &["process.user"], phase: Phase::Jailed, scope: Scope::Both, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let user = &planner.spec.process().user;
@@ -33,7 +33,10 @@ fn plan(planner: &mut Planner) -> Result<()> {
         planner.current.property = PROPERTY.path();
     }
     let groups = may_set_groups.then(|| user.additional_gids.0.clone().into_boxed_slice());
-    let is_that_user = planner.has_new_user_namespace() && id_mappings::sets_up_as(planner) == (user.uid, user.gid);
+    // Nobody has become it yet where `exec` enters.
+    let is_that_user = planner.entered.is_none()
+        && planner.has_new_user_namespace()
+        && id_mappings::sets_up_as(planner) == (user.uid, user.gid);
     if is_that_user && groups.is_none() && user.umask.is_none() {
         return Ok(());
     }

@@ -66,6 +66,24 @@ pub fn parse(text: &str) -> Result<Loaded> {
     Ok(Loaded { spec, unknown })
 }
 
+/// Reads a file with a `process`.
+pub fn process(path: &Path) -> Result<super::Process> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Error::from_io(format!("cannot read {}", path.display()), &error).remedy("correct --process")
+    })?;
+    let mut deserializer = serde_json::Deserializer::from_str(&text);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let at = format!("{} (line {}, column {})", path.display(), error.inner().line(), error.inner().column());
+        let property = match error.path().to_string() {
+            property if property == "." => "process".to_owned(),
+            property => format!("process.{property}"),
+        };
+        let complaint = error.into_inner().to_string();
+        let wrong = wrong_type("", complaint.split(" at line ").next().unwrap_or_default());
+        Error { message: format!("{at}: {property}: {}", wrong.message), ..wrong }
+    })
+}
+
 /// Refuses what does not follow a version 1 of the specification.
 pub fn check_version(spec: &Spec, text: &str) -> Result<()> {
     if spec.oci_version.is_empty() {

@@ -22,15 +22,14 @@ pub const MS_NOSYMFOLLOW: u64 = 256;
 /// MS_I_VERSION, which libc has with another type on some targets.
 pub const MS_I_VERSION: u64 = 1 << 23;
 
-/// Where the descriptors of this process have names; kept open, it works after the host's tree is gone.
-pub fn enter_descriptor_directory() -> Result<OwnedFd> {
-    let directory = fd::open(c"/proc/self/fd", fd::O_PATH | fd::O_DIRECTORY, 0)?;
+/// /proc, if it is procfs.
+pub fn open_proc() -> Result<OwnedFd> {
+    let proc = fd::open(c"/proc", fd::O_PATH | fd::O_DIRECTORY, 0)?;
     // CVE-2019-16884 and later: a /proc that is not procfs would let others choose what we write to.
-    if fd::file_system(directory.as_fd())? != fd::PROC_MAGIC {
-        return Err(super::Error::new(Call::Fstatfs, super::Errno::ENOTSUP));
+    match fd::file_system(proc.as_fd())? {
+        fd::PROC_MAGIC => Ok(proc),
+        _ => Err(super::Error::new(Call::Fstatfs, super::Errno::ENOTSUP)),
     }
-    fd::chdir(directory.as_fd())?;
-    Ok(directory)
 }
 
 /// mount(2) of a new file system on `target`.

@@ -65,6 +65,11 @@ pub fn set_io_priority(class: u16, level: u16) -> Result<()> {
         .map(drop)
 }
 
+/// sched_setaffinity(2) of the caller; bit n is CPU n.
+pub fn set_affinity(cpus: &[u64]) -> Result<()> {
+    syscall!(Call::SchedSetaffinity, libc::SYS_sched_setaffinity, 0, size_of_val(cpus), cpus.as_ptr()).map(drop)
+}
+
 /// set_mempolicy(2) of the caller; bit n of `nodes` is node n.
 pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<()> {
     let nothing = ptr::null();

@@ -5,6 +5,7 @@
 mod bad_input;
 mod check;
 mod container;
+mod exec;
 mod faults;
 mod hooks;
 mod lifecycle;

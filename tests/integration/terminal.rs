@@ -109,7 +109,7 @@ fn a_config_without_devpts_says_what_to_add() {
 }
 
 /// Receives the master that a console socket gets.
-fn receive_master(listener: &UnixListener) -> fs::File {
+pub fn receive_master(listener: &UnixListener) -> fs::File {
     let stream = listener.accept().unwrap().0;
     let mut name = [0; 64];
     let mut parts = [IoSliceMut::new(&mut name)];

@@ -1,0 +1,174 @@
+//! `exec`: one more process in a container, by the same properties as its first one.
+
+use super::console;
+use super::create::tell;
+use super::follow::{Follow, Followed};
+use super::state::{Container, Status};
+use super::{passwd, publish, run};
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::init::{Beginning, Equipment, prepare, seal, spawn};
+use crate::log::Log;
+use crate::plan::print;
+use crate::property::{Request, compile_exec, heed};
+use crate::spec::{Capabilities, Process, Spec, load};
+use crate::sys::namespace::CLONE_NEWTIME;
+use crate::sys::{process, signal};
+use std::path::PathBuf;
+
+/// What the command line says of the process. What it leaves out is as in the container's config.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// A whole `process` of config.json, to begin with.
+    pub file: Option<PathBuf>,
+    /// The program and its arguments.
+    pub args: Vec<String>,
+    /// Added `NAME=VALUE`.
+    pub env: Vec<String>,
+    /// A directory in the container.
+    pub cwd: Option<String>,
+    /// Whether it gets a terminal.
+    pub terminal: bool,
+    /// `UID`, `UID:GID`, `NAME` or `NAME:GROUP`.
+    pub user: Option<String>,
+    /// Added supplementary groups.
+    pub additional_gids: Vec<u32>,
+    /// A label of SELinux.
+    pub selinux_label: Option<String>,
+    /// A profile of AppArmor.
+    pub apparmor_profile: Option<String>,
+    /// PR_SET_NO_NEW_PRIVS, where the container has it not.
+    pub no_new_privileges: bool,
+    /// Added capabilities.
+    pub capabilities: Vec<String>,
+}
+
+/// How a process is to be added.
+#[derive(Debug)]
+pub struct Options {
+    /// What it is.
+    pub wanted: Wanted,
+    /// What its plan depends on, besides.
+    pub request: Request,
+    /// Return when it runs.
+    pub detach: bool,
+    /// Also if the container is paused; the process waits for `resume`.
+    pub ignore_paused: bool,
+    /// Where its pid is written.
+    pub pid_file: Option<PathBuf>,
+    /// Who gets its terminal; without one, the caller.
+    pub console_socket: Option<PathBuf>,
+    /// Who gets its pidfd.
+    pub pidfd_socket: Option<PathBuf>,
+}
+
+/// Adds a process to a container, and in the foreground stays to its end. Its exit code, 128 + its signal, or 0.
+pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i32> {
+    let system = |error| Error::from_call("exec", error);
+    match container.status() {
+        Status::Stopped => return Err(Error::new("cannot exec in a stopped container").remedy("see `rootlet list`")),
+        Status::Paused if !options.ignore_paused => {
+            return Err(Error::new("cannot exec in a paused container")
+                .remedy(format!("`rootlet resume {}` first, or give --ignore-paused", container.id)));
+        }
+        _ => {}
+    }
+    let state = container.state()?;
+    let target = container.pidfd()?.ok_or_else(super::kill::not_running)?;
+    let mut spec = container.config()?;
+    spec.process = Some(wanted_process(&spec, state.pid, &options.wanted)?);
+    options.request.bundle = state.bundle.clone();
+    options.request.no_new_keyring = state.no_new_keyring;
+    let host = Host::new();
+    seal::ensure(&spec, &host)?;
+    let mut namespaces = print::namespace_flags(&state.namespaces);
+    if container.start_socket().exists() {
+        // time_namespaces(7): its first process enters its own at execve, which is still to come.
+        namespaces &= !CLONE_NEWTIME;
+    }
+    let mut plan = compile_exec(namespaces, &spec, &options.request, &host)?;
+    heed(&mut plan, std::iter::empty(), &options.request)?;
+    publish::check_descriptors(options.request.preserved_descriptors)?;
+    console::check(&plan, options.console_socket.as_deref(), !options.detach)?;
+    tell(log, &plan);
+
+    if !options.detach {
+        signal::block_all().map_err(system)?;
+    }
+    let equipment = Equipment {
+        start: if options.detach { Beginning::Alone } else { Beginning::Now },
+        container: Some(target),
+        console: options.console_socket.as_deref().map(publish::connect).transpose()?,
+        slots: prepare(&plan, None)?,
+        ..Equipment::default()
+    };
+    let init = spawn(&plan, equipment)?;
+    let follow = Follow { init: &init, plan: &plan, container, status: "running", begins: true, output: None };
+    let publish = |Followed { terminal, tolerated }| {
+        tolerated.iter().for_each(|decision| log.debug(&decision.to_string()));
+        if let Some(socket) = &options.pidfd_socket {
+            publish::send_pidfd(socket, &init)?;
+        }
+        if let Some(path) = &options.pid_file {
+            publish::write_pid_file(path, init.pid)?;
+        }
+        Ok(terminal)
+    };
+    let terminal =
+        init.run_born_steps(&plan).and_then(|()| follow.to_the_end()).and_then(publish).inspect_err(|_| init.kill())?;
+    if options.detach {
+        return Ok(0);
+    }
+    run::attend(&init, terminal).map(process::Ended::code)
+}
+
+/// The process that is wanted: that of the file or of the config, changed by the command line.
+fn wanted_process(spec: &Spec, init: i32, wanted: &Wanted) -> Result<Process> {
+    let own = spec.process();
+    let mut process = match &wanted.file {
+        Some(path) => complete(load::process(path)?, own),
+        None => Process { terminal: false, console_size: None, ..own.clone() },
+    };
+    if !wanted.args.is_empty() {
+        process.args.0.clone_from(&wanted.args);
+    }
+    // getenv(3) finds the first of two.
+    let name_of = |variable: &String| variable.split('=').next().unwrap_or_default().to_owned();
+    process.env.0.retain(|variable| !wanted.env.iter().any(|other| name_of(other) == name_of(variable)));
+    process.env.0.extend_from_slice(&wanted.env);
+    process.terminal |= wanted.terminal;
+    process.no_new_privileges |= wanted.no_new_privileges;
+    if let Some(cwd) = &wanted.cwd {
+        process.cwd.clone_from(cwd);
+    }
+    if let Some(user) = &wanted.user {
+        passwd::resolve(user, init, &mut process.user)?;
+    }
+    process.user.additional_gids.0.extend_from_slice(&wanted.additional_gids);
+    process.selinux_label = wanted.selinux_label.clone().or(process.selinux_label);
+    process.apparmor_profile = wanted.apparmor_profile.clone().or(process.apparmor_profile);
+    if !wanted.capabilities.is_empty() {
+        let sets = process.capabilities.get_or_insert_with(Capabilities::default);
+        // CVE-2022-29162: never inheritable, or a program of another user could gain them by its file.
+        for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
+            set.0.extend_from_slice(&wanted.capabilities);
+        }
+    }
+    Ok(process)
+}
+
+/// As runc, what a `process` leaves out is the container's.
+fn complete(process: Process, own: &Process) -> Process {
+    let own = own.clone();
+    Process {
+        capabilities: process.capabilities.or(own.capabilities),
+        rlimits: if process.rlimits.is_empty() { own.rlimits } else { process.rlimits },
+        apparmor_profile: process.apparmor_profile.or(own.apparmor_profile),
+        oom_score_adj: process.oom_score_adj.or(own.oom_score_adj),
+        scheduler: process.scheduler.or(own.scheduler),
+        selinux_label: process.selinux_label.or(own.selinux_label),
+        io_priority: process.io_priority.or(own.io_priority),
+        exec_cpu_affinity: process.exec_cpu_affinity.or(own.exec_cpu_affinity),
+        ..process
+    }
+}

@@ -1,0 +1,86 @@
+//! Listening to a new process until it is ready, or has become its program.
+
+use super::fuse::{self, Serving};
+use super::state::Container;
+use super::{hooks, listener};
+use crate::error::Result;
+use crate::init::{Init, Message};
+use crate::plan::{Decision, Phase, Plan};
+use std::os::fd::OwnedFd;
+
+/// What there is to listen to.
+pub struct Follow<'a> {
+    /// The process.
+    pub init: &'a Init,
+    /// What it does.
+    pub plan: &'a Plan,
+    /// The container that it belongs to.
+    pub container: &'a Container,
+    /// The container's status, for hooks and agents.
+    pub status: &'a str,
+    /// Whether its program begins at once: then the end of file is the beginning.
+    pub begins: bool,
+    /// What hooks in the container say.
+    pub output: Option<OwnedFd>,
+}
+
+/// What the process has handed over.
+#[derive(Default)]
+pub struct Followed {
+    /// The master of its terminal.
+    pub terminal: Option<OwnedFd>,
+    /// What failed and was survived.
+    pub tolerated: Vec<Decision>,
+}
+
+impl Follow<'_> {
+    /// Answers until there is nothing more to answer.
+    pub fn to_the_end(mut self) -> Result<Followed> {
+        let mut servers = Vec::new();
+        let followed = self.answer(&mut servers);
+        if followed.is_err() {
+            fuse::end(&servers);
+        }
+        followed
+    }
+
+    fn answer(&mut self, servers: &mut Vec<Serving>) -> Result<Followed> {
+        let Follow { init, plan, .. } = *self;
+        let mut followed = Followed::default();
+        let mut may_begin = self.begins && !plan.is_filtered_early();
+        loop {
+            fuse::wait_for_word(init, servers)?;
+            match init.receive()? {
+                Some((Message::Console, master)) => followed.terminal = master,
+                Some((Message::Hooks, _)) => {
+                    hooks::run_before_start(self.container)?;
+                    init.run_steps(plan, Phase::Hooked)?;
+                    init.go()?;
+                }
+                Some((Message::Serve { step }, device)) => {
+                    servers.push(fuse::serve(init, plan, step, device)?);
+                    init.go()?;
+                }
+                Some((Message::Notify, fd)) => {
+                    listener::hand_over(plan.listener.as_ref(), self.container, self.status, fd)?;
+                    init.go()?;
+                }
+                Some((Message::Tolerated { step, error }, _)) => {
+                    let blame = plan.blame(step as usize, error);
+                    let done = "it failed, and the container goes on without".to_owned();
+                    let property = blame.property.clone();
+                    followed.tolerated.push(Decision { property, done, reason: blame.to_string() });
+                }
+                Some((Message::Ready, _)) if self.begins => may_begin = true,
+                Some((Message::Ready, _)) => return Ok(followed),
+                Some((Message::Fail { step, error }, _)) => {
+                    let failed = plan.entries.get(step as usize).map(|entry| &entry.step);
+                    let blame = hooks::with_output(plan.blame(step as usize, error), self.output.take());
+                    return Err(fuse::with_output(blame, failed, servers));
+                }
+                None if may_begin => return Ok(followed),
+                _ => return Err(init.death()),
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Users of a container by their names in its own /etc/passwd and /etc/group.
+
+use crate::error::{Error, Result};
+use crate::spec::User;
+use crate::sys::{fd, resolve};
+use std::ffi::{CStr, CString};
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// A file of users larger than this is not read to its end.
+const LARGEST: u64 = 4 << 20;
+
+/// Changes `user` to what `-u` says: `UID`, `UID:GID`, `NAME` or `NAME:GROUP`, in the container of process `init`.
+///
+/// A name brings its group and its supplementary groups; a number changes the uid alone, as in runc.
+pub fn resolve(text: &str, init: i32, user: &mut User) -> Result<()> {
+    let (name, group) = match text.split_once(':') {
+        Some((name, group)) => (name, Some(group)),
+        None => (text, None),
+    };
+    let root = Root { init };
+    match number("user", name)? {
+        Some(uid) => user.uid = uid,
+        None => {
+            let passwd = root.read(c"/etc/passwd")?;
+            // passwd(5): name:password:uid:gid:...
+            let entry = fields(&passwd, name)
+                .and_then(|fields| Some((fields.get(2)?.parse::<u32>().ok()?, fields.get(3)?.parse::<u32>().ok()?)));
+            let (uid, gid) = entry.ok_or_else(|| {
+                Error::new(format!("user {name:?} is not in the container's /etc/passwd")).remedy("give its number")
+            })?;
+            (user.uid, user.gid) = (uid, gid);
+            user.additional_gids.0 = match group {
+                Some(_) => Vec::new(),
+                None => memberships(&root.read(c"/etc/group")?, name, gid),
+            };
+        }
+    }
+    if let Some(group) = group {
+        user.gid = match number("group", group)? {
+            Some(gid) => gid,
+            None => {
+                let groups = root.read(c"/etc/group")?;
+                // group(5): name:password:gid:members
+                fields(&groups, group).and_then(|fields| fields.get(2)?.parse().ok()).ok_or_else(|| {
+                    Error::new(format!("group {group:?} is not in the container's /etc/group"))
+                        .remedy("give its number")
+                })?
+            }
+        };
+    }
+    Ok(())
+}
+
+/// An id in digits; `None` for a name. (CVE-2026-30892: what is neither must not become some other user.)
+fn number(what: &str, text: &str) -> Result<Option<u32>> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        let id = text.parse().ok().filter(|id| *id != u32::MAX);
+        return id.map(Some).ok_or_else(|| {
+            Error::new(format!("{what} {text} is not an id")).remedy("write a number from 0 to 4294967294")
+        });
+    }
+    let begins = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    let is_name = text.bytes().next().is_some_and(begins)
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-$".contains(&byte));
+    if is_name {
+        return Ok(None);
+    }
+    Err(Error::new(format!("{text:?} is neither a {what}'s number nor a name"))
+        .remedy("write UID, UID:GID, NAME or NAME:GROUP"))
+}
+
+fn fields<'a>(table: &'a str, name: &str) -> Option<Vec<&'a str>> {
+    table.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&name))
+}
+
+fn memberships(table: &str, name: &str, primary: u32) -> Vec<u32> {
+    let gid = |line: &str| {
+        let mut fields = line.split(':').skip(2);
+        let gid = fields.next()?.parse::<u32>().ok().filter(|gid| *gid != primary)?;
+        fields.next()?.split(',').any(|member| member == name).then_some(gid)
+    };
+    table.lines().filter_map(gid).collect()
+}
+
+/// The root of a process.
+struct Root {
+    init: i32,
+}
+
+impl Root {
+    /// The text of a file, empty if it is missing.
+    fn read(&self, path: &CStr) -> Result<String> {
+        let open = || {
+            let root = CString::new(format!("/proc/{}/root", self.init)).unwrap_or_default();
+            let root = fd::open(&root, fd::O_PATH | fd::O_DIRECTORY, 0)?;
+            // Looked at first: a fifo of the image's would be waited for.
+            let found = resolve::open_in_root(root.as_fd(), path, fd::O_PATH)?;
+            match fd::status(found.as_fd())?.is_regular() {
+                true => resolve::open_in_root(root.as_fd(), path, fd::O_RDONLY | fd::O_NONBLOCK).map(Some),
+                false => Ok(None),
+            }
+        };
+        let file: Option<OwnedFd> = match open() {
+            Ok(file) => file,
+            Err(error) if error.errno == crate::sys::Errno::ENOENT => None,
+            Err(error) => {
+                return Err(Error::from_call(format!("the container's {}", path.to_string_lossy()), error)
+                    .remedy("give the numbers of user and group"));
+            }
+        };
+        let mut bytes = Vec::new();
+        if let Some(file) = file {
+            std::fs::File::from(file)
+                .take(LARGEST)
+                .read_to_end(&mut bytes)
+                .map_err(|error| Error::from_io(path.to_string_lossy(), &error))?;
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_digits_and_names_are_names() {
+        for (text, id) in [("0", Some(0)), ("1000", Some(1000)), ("root", None), ("_apt", None), ("www-data", None)] {
+            assert_eq!(number("user", text).unwrap(), id, "{text}");
+        }
+        for text in ["", "1x", "-1", "0x10", " 0", "4294967295", "4294967296", "99999999999999999999", "a b", "a/b"] {
+            assert!(number("user", text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn supplementary_groups_are_those_with_the_name_among_their_members() {
+        let table = "root:x:0:\nuser:x:1000:user\naudio:x:29:other,user\nvideo:x:44:other\nx:x:45:users\n";
+        assert_eq!(memberships(table, "user", 1000), [29]);
+    }
+}

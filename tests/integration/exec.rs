@@ -1,0 +1,357 @@
+//! Processes that are added to a container.
+
+use crate::sandbox::{Done, Sandbox, binary, eventually, finish, skip};
+use crate::terminal::receive_master;
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+
+/// A container that runs until it is killed, and whose root may be written to.
+fn running(sandbox: &Sandbox) {
+    sandbox.edit(|config| config["root"]["readonly"] = json!(false));
+    sandbox.sh("trap 'exit 0' TERM; sleep 1000 & wait");
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+}
+
+impl Sandbox {
+    fn exec(&self, arguments: &[&str]) -> Done {
+        self.rootlet(&[&["exec"], arguments].concat())
+    }
+
+    /// An error of exec's own.
+    #[track_caller]
+    fn exec_fails(&self, arguments: &[&str], words: &[&str]) {
+        let done = self.exec(arguments);
+        assert_eq!(done.code, 255, "{done:?}");
+        for word in words {
+            assert!(done.err.contains(word), "{word:?} is not in {}", done.err);
+        }
+        assert_eq!(done.err.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{}", done.err);
+    }
+}
+
+#[test]
+fn the_process_is_in_the_container_and_its_exit_code_passes_through() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.edit(|config| {
+        config["process"]["cwd"] = json!("/data");
+        config["process"]["env"] = json!(["PATH=/bin", "A=config", "B=config"]);
+        config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 77, "hard": 77}]);
+    });
+    running(&sandbox);
+    let first = "for name in user mnt pid ipc uts; do readlink /proc/1/ns/$name; done";
+    let own = "for name in user mnt pid ipc uts; do readlink /proc/self/ns/$name; done";
+    assert_eq!(sandbox.exec(&["box", "sh", "-c", first]).ok().out, sandbox.exec(&["box", "sh", "-c", own]).ok().out);
+    let done = sandbox.exec(&[
+        "-e",
+        "A=exec",
+        "-e",
+        "C=exec",
+        "box",
+        "sh",
+        "-c",
+        "pwd; echo $A $B $C $HOME; ulimit -n; id -u; exit 7",
+    ]);
+    assert_eq!((done.code, done.out.as_str()), (7, "/data\nexec config exec /root\n77\n0\n"), "{}", done.err);
+    assert_eq!(sandbox.exec(&["--cwd", "/tmp", "box", "sh", "-c", "pwd"]).ok().out, "/tmp\n");
+    assert_eq!(sandbox.exec(&["box", "sh", "-c", "kill -9 $$"]).code, 137);
+    assert_eq!(
+        sandbox.exec(&["box", "sh", "-c", "ls /proc/self/fd | tr '\\n' ' '"]).ok().out,
+        "0 1 2 3 ",
+        "3 is ls's own"
+    );
+    sandbox.exec_fails(&["box", "nosuch"], &["exec: \"nosuch\": executable file not found in $PATH"]);
+    sandbox.exec_fails(&["box", "/etc/passwd"], &["exec: \"/etc/passwd\": permission denied"]);
+    sandbox.exec_fails(&["nosuch", "true"], &["container does not exist"]);
+    sandbox.exec_fails(&["box"], &["process args cannot be empty"]);
+    sandbox.exec_fails(&["--nosuch", "box", "true"], &["--nosuch"]);
+    sandbox.rootlet(&["kill", "box", "KILL"]).ok();
+    eventually("it has stopped", || sandbox.status("box") == "stopped");
+    sandbox.exec_fails(&["box", "true"], &["cannot exec in a stopped container"]);
+    sandbox.rootlet(&["delete", "box"]).ok();
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_container_that_waits_for_start_can_be_entered() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1000");
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    assert_eq!(sandbox.exec(&["box", "hostname"]).ok().out, "rootlet\n");
+}
+
+#[test]
+fn users_are_found_by_number_and_by_name() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    sandbox.write("bundle/rootfs/etc/group", "root:x:0:\nuser:x:1000:\naudio:x:29:user\nvideo:x:44:root\n");
+    running(&sandbox);
+    let id =
+        |user: &str| sandbox.exec(&["-u", user, "box", "sh", "-c", "echo $(id -u) $(id -g) $(id -G) $HOME"]).ok().out;
+    assert_eq!(id("user"), "1000 1000 1000 29 /home/user\n");
+    assert_eq!(id("user:audio"), "1000 29 29 /home/user\n");
+    assert_eq!(id("1000"), "1000 0 0 /home/user\n", "as runc, the group stays the config's");
+    assert_eq!(id("1000:44"), "1000 44 44 /home/user\n");
+    assert_eq!(id("4000:4001"), "4000 4001 4001 /\n");
+    let groups = sandbox.exec(&["-u", "user", "-g", "7", "-g", "8", "box", "id", "-G"]).ok().out;
+    assert_eq!(groups, "1000 7 8 29\n");
+    for user in ["1x", "4294967296", "4294967295", "-1", ":5", "0x0", " 0", "", "0:", "0:1x"] {
+        sandbox.exec_fails(&["-u", user, "box", "true"], &["try: "]);
+    }
+    sandbox.exec_fails(&["-u", "nosuch", "box", "true"], &["not in the container's /etc/passwd"]);
+    sandbox.exec_fails(&["-u", "user:nosuch", "box", "true"], &["not in the container's /etc/group"]);
+}
+
+#[test]
+fn an_ordinary_users_container_has_one_id() {
+    let sandbox = Sandbox::ordinary();
+    running(&sandbox);
+    assert_eq!(sandbox.exec(&["-u", "root", "box", "id", "-u"]).ok().out, "0\n");
+    sandbox.exec_fails(&["-u", "user", "box", "true"], &["uid 1000 is not mapped"]);
+}
+
+#[test]
+fn privileges_are_the_containers_and_those_that_are_added() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.edit(|config| {
+        config["process"]["noNewPrivileges"] = json!(false);
+        let none = json!([]);
+        let one = json!(["CAP_CHOWN"]);
+        config["process"]["capabilities"] =
+            json!({"bounding": one, "effective": one, "permitted": one, "inheritable": one, "ambient": none});
+    });
+    running(&sandbox);
+    let status = |arguments: &[&str]| {
+        let grep = ["box", "grep", "-E", "Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs", "/proc/self/status"];
+        let out = sandbox.exec(&[arguments, &grep].concat()).ok().out;
+        out.lines().map(|line| line.split_once('\t').unwrap().1.trim_start_matches('0').to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(status(&[]), ["1", "1", "1", "1", "", ""]);
+    // CVE-2022-29162: what is added is never inheritable. CAP_NET_RAW is number 13.
+    assert_eq!(status(&["--cap", "CAP_NET_RAW"]), ["1", "2001", "2001", "2001", "", ""]);
+    assert_eq!(status(&["--no-new-privs"]).last().unwrap(), "1");
+    sandbox.exec_fails(&["--apparmor", "nosuch", "box", "true"], &["AppArmor"]);
+}
+
+#[test]
+fn filters_hold_for_added_processes() {
+    for no_new_privileges in [true, false] {
+        let sandbox = Sandbox::ordinary();
+        sandbox.edit(|config| {
+            config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+            config["linux"]["seccomp"] = json!({
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}]
+            });
+        });
+        running(&sandbox);
+        let done = sandbox.exec(&["box", "mkdir", "/tmp/made"]);
+        assert!(done.code == 1 && done.err.contains("not supported"), "{done:?}");
+    }
+}
+
+#[test]
+fn a_process_can_be_given_as_a_file() {
+    let sandbox = Sandbox::ordinary();
+    running(&sandbox);
+    let process = json!({"args": ["sh", "-c", "echo $A; pwd; grep CapEff /proc/self/status"], "cwd": "/tmp", "env": ["PATH=/bin", "A=file"]});
+    let file = sandbox.write("process.json", &process.to_string());
+    let done = sandbox.exec(&["--process", file.to_str().unwrap(), "box"]).ok();
+    assert_eq!(
+        done.out, "file\n/tmp\nCapEff:\t0000000020000420\n",
+        "capabilities that are left out are the container's"
+    );
+    for (text, words) in [
+        (json!({"args": ["true"]}).to_string(), ["process.cwd", "missing"]),
+        (json!({"args": "true", "cwd": "/"}).to_string(), ["process.args", "a list is needed"]),
+        (json!({"args": [], "cwd": "/"}).to_string(), ["exec failed", "missing or empty"]),
+        ("{".to_owned(), ["process.json", "line 1"]),
+    ] {
+        fs::write(&file, text).unwrap();
+        sandbox.exec_fails(&["--process", file.to_str().unwrap(), "box"], &words);
+    }
+    sandbox.exec_fails(&["--process", "/nosuch", "box"], &["cannot read /nosuch", "--process"]);
+}
+
+#[test]
+fn a_detached_process_outlives_its_maker_and_nobody_stays_between() {
+    let sandbox = Sandbox::ordinary();
+    running(&sandbox);
+    let pid_file = sandbox.path().join("xdg/pid");
+    sandbox
+        .exec(&[
+            "-d",
+            "--pid-file",
+            pid_file.to_str().unwrap(),
+            "box",
+            "sh",
+            "-c",
+            "echo begun > /data/begun; sleep 1000",
+        ])
+        .ok();
+    let pid = fs::read_to_string(&pid_file).unwrap();
+    eventually("it has begun", || sandbox.rootfs().join("data/begun").exists());
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim();
+    assert!(!fs::read_to_string(format!("/proc/{parent}/comm")).unwrap().contains("rootlet"));
+    let pids: Vec<i32> = serde_json::from_str(&sandbox.rootlet(&["ps", "-f", "json", "box"]).ok().out).unwrap();
+    assert!(pids.contains(&pid.parse().unwrap()), "{pids:?} has no {pid}");
+    // Nothing is left of one that could not begin.
+    fs::remove_file(&pid_file).unwrap();
+    sandbox.exec_fails(&["-d", "--pid-file", pid_file.to_str().unwrap(), "box", "nosuch"], &["not found"]);
+    assert!(!pid_file.exists());
+}
+
+#[test]
+fn a_foreground_exec_that_is_killed_takes_its_process_along() {
+    let sandbox = Sandbox::ordinary();
+    running(&sandbox);
+    let mut exec = sandbox.command(&["exec", "box", "sleep", "1001"]).spawn().unwrap();
+    let sleeps = || sandbox.exec(&["box", "ps"]).ok().out.contains("sleep 1001");
+    eventually("it sleeps", sleeps);
+    exec.kill().unwrap();
+    exec.wait().unwrap();
+    eventually("it has ended", || !sleeps());
+    // Other signals are passed on.
+    let mut exec =
+        sandbox.command(&["exec", "box", "sh", "-c", "trap 'exit 9' TERM; echo > /data/trap; sleep 1002 & wait"]);
+    let mut exec = exec.spawn().unwrap();
+    eventually("it waits", || sandbox.rootfs().join("data/trap").exists());
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(exec.id() as i32), nix::sys::signal::SIGTERM).unwrap();
+    assert_eq!(crate::sandbox::wait(&mut exec), 9);
+}
+
+#[test]
+fn terminals_are_relayed_or_sent_to_a_socket() {
+    let sandbox = Sandbox::ordinary();
+    running(&sandbox);
+    let exec = format!("{} exec -t box sh -c 'tty; test -t 0 && test -t 1 && echo all; exit 5'", binary().display());
+    let done = finish(sandbox.program("script".as_ref(), &["-q", "-e", "-c", &exec, "/dev/null"]));
+    assert_eq!(done.code, 5, "{done:?}");
+    assert!(done.out.contains("/dev/pts/0\r\nall\r\n"), "{done:?}");
+
+    let path = sandbox.path().join("console.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+    sandbox
+        .exec(&["-t", "-d", "--console-socket", path.to_str().unwrap(), "box", "sh", "-c", "read line; echo got $line"])
+        .ok();
+    let mut master = receive_master(&listener);
+    master.write_all(b"hello\n").unwrap();
+    let (mut shown, mut buffer) = (Vec::new(), [0; 256]);
+    while let Ok(length @ 1..) = master.read(&mut buffer) {
+        shown.extend_from_slice(&buffer[..length]);
+    }
+    assert!(String::from_utf8_lossy(&shown).contains("got hello"));
+    sandbox.exec_fails(&["-t", "-d", "box", "true"], &["without setting console socket"]);
+    sandbox.exec_fails(&["-t", "box", "true"], &["standard input is not a terminal"]);
+}
+
+#[test]
+fn descriptors_and_a_pidfd_are_passed_on() {
+    let sandbox = Sandbox::ordinary();
+    running(&sandbox);
+    let file = sandbox.write("passed", "from outside");
+    let exec = format!("{} exec --preserve-fds 1 box cat /proc/self/fd/3 3<{}", binary().display(), file.display());
+    assert_eq!(finish(sandbox.program("/bin/sh".as_ref(), &["-c", &exec])).ok().out, "from outside");
+    let path = sandbox.path().join("pidfd.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+    let (socket, pid_file) = (path.to_str().unwrap(), sandbox.path().join("xdg/pid"));
+    sandbox.exec(&["-d", "--pidfd-socket", socket, "--pid-file", pid_file.to_str().unwrap(), "box", "sleep", "9"]).ok();
+    let mut text = String::new();
+    listener.accept().unwrap().0.read_to_string(&mut text).unwrap();
+    assert_eq!(text, fs::read_to_string(pid_file).unwrap());
+}
+
+#[test]
+fn cpus_are_those_of_exec_cpu_affinity() {
+    let sandbox = Sandbox::ordinary();
+    let cpus = |affinity: Value| {
+        sandbox.edit(|config| config["process"]["execCPUAffinity"] = affinity);
+        running(&sandbox);
+        let out = sandbox.exec(&["box", "grep", "Cpus_allowed_list", "/proc/self/status"]).ok().out;
+        sandbox.rootlet(&["delete", "-f", "box"]).ok();
+        out.split_whitespace().last().unwrap().to_owned()
+    };
+    let own = fs::read_to_string("/proc/self/status").unwrap();
+    let own = own.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
+    assert_eq!(cpus(json!({"initial": "0", "final": "0"})), "0");
+    assert_eq!(cpus(json!({"initial": "0"})), own, "without a last list, all that the cgroup allows");
+    assert_eq!(cpus(json!({"final": "0"})), "0");
+}
+
+#[test]
+fn an_oom_score_and_a_time_namespace_are_shared() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.edit(|config| {
+        config["process"]["oomScoreAdj"] = json!(777);
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "time"}));
+        config["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1_000_000_000}});
+    });
+    running(&sandbox);
+    assert_eq!(sandbox.exec(&["box", "cat", "/proc/self/oom_score_adj"]).ok().out, "777\n");
+    let uptime = sandbox.exec(&["box", "cut", "-d.", "-f1", "/proc/uptime"]).ok().out;
+    assert!(uptime.trim().parse::<u64>().unwrap() > 1_000_000_000, "{uptime}");
+}
+
+#[test]
+fn nothing_of_the_host_is_seen_before_the_program_begins() {
+    // CVE-2016-9962. strace(1) holds the process up when it has joined everything and enters its directory.
+    let sandbox = Sandbox::ordinary();
+    sandbox.edit(|config| {
+        let all = json!(["CAP_SYS_PTRACE", "CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE", "CAP_KILL"]);
+        let none = json!([]);
+        config["process"]["capabilities"] =
+            json!({"bounding": all, "effective": all, "permitted": all, "inheritable": none, "ambient": none});
+        config["root"]["readonly"] = json!(false);
+    });
+    sandbox.sh(
+        "while :; do for p in /proc/[0-9]*; do grep -q rootlet $p/comm 2>/dev/null || continue; echo seen; \
+         for name in exe cwd root fd/3 fd/4 fd/5; do readlink $p/$name && echo leak $name; done; \
+         ls $p/fd | grep . && echo leak fd; cat $p/environ | grep . && echo leak environ; done 2>/dev/null >>/data/seen; done",
+    );
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    let strace = ["-f", "-qq", "-o", "/dev/null", "-e", "inject=chdir,close_range:delay_enter=500000"];
+    let rootlet = binary().to_str().unwrap();
+    let done = finish(sandbox.program("strace".as_ref(), &[&strace[..], &[rootlet, "exec", "box", "true"]].concat()));
+    if done.code != 0 {
+        return skip(&format!("strace does not work here: {}", done.err));
+    }
+    let seen = fs::read_to_string(sandbox.rootfs().join("data/seen")).unwrap();
+    assert!(seen.contains("seen"), "the process was never there to be looked at");
+    assert!(!seen.contains("leak"), "{seen}");
+}
+
+#[test]
+fn the_working_directory_of_exec_is_never_outside() {
+    // CVE-2024-21626.
+    let sandbox = Sandbox::ordinary();
+    running(&sandbox);
+    for number in 0..20 {
+        let cwd = format!("/proc/self/fd/{number}");
+        let done = sandbox.exec(&["--cwd", &cwd, "box", "sh", "-c", "pwd; ls ../../../../xdg"]);
+        assert_ne!(done.code, 0, "{cwd}: {done:?}");
+    }
+}
+
+#[test]
+fn root_enters_containers_with_and_without_a_user_namespace() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    running(&sandbox);
+    assert_eq!(sandbox.exec(&["box", "hostname"]).ok().out, "rootlet\n");
+    sandbox.rootlet(&["delete", "-f", "box"]).ok();
+    sandbox.edit(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+        config["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+        config["linux"]["gidMappings"] = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    });
+    running(&sandbox);
+    assert_eq!(sandbox.exec(&["-u", "1000:1000", "box", "id", "-u"]).ok().out, "1000\n");
+    let map = sandbox.exec(&["box", "cat", "/proc/self/uid_map"]).ok().out;
+    assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "100000", "65536"]);
+}
