@@ -2,8 +2,10 @@
 
 use super::Globals;
 use crate::container::Container;
+use crate::container::state::View;
 use crate::log::Log;
 use clap::{Parser, ValueEnum};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 /// List containers
@@ -33,40 +35,29 @@ impl super::Run for List {
             super::say(&containers.iter().map(|container| format!("{}\n", container.id)).collect::<String>())?;
             return Ok(ExitCode::SUCCESS);
         }
+        let mut owners = Owners::default();
+        let statuses: Vec<_> = containers.iter().map(|container| container.status().to_string()).collect();
+        let views: Vec<_> = containers
+            .iter()
+            .zip(&statuses)
+            .map(|(container, status)| View { owner: owners.name_of(container), ..container.view(status) })
+            .collect();
         match self.format {
-            Format::Table => super::say(&table(&containers))?,
-            Format::Json if containers.is_empty() => super::say("null\n")?,
-            Format::Json => {
-                let views: Vec<_> = containers
-                    .iter()
-                    .map(|container| {
-                        let mut view = container.view(&container.status().to_string());
-                        view.owner = owner(container);
-                        view
-                    })
-                    .collect();
-                super::say(&format!("{}\n", serde_json::to_string(&views)?))?;
-            }
+            Format::Table => super::say(&table(&views))?,
+            Format::Json if views.is_empty() => super::say("null\n")?,
+            Format::Json => super::say(&format!("{}\n", serde_json::to_string(&views)?))?,
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
 /// runc's table: columns at least 12 wide, three spaces between.
-fn table(containers: &[Container]) -> String {
+fn table(views: &[View]) -> String {
     let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
-    let rows = containers.iter().map(|container| {
-        let status = container.status().to_string();
-        let view = container.view(&status);
+    let rows = views.iter().map(|view| {
         let bundle = view.bundle.display().to_string();
-        [
-            view.id.to_owned(),
-            view.pid.to_string(),
-            view.status.clone(),
-            bundle,
-            view.created.to_owned(),
-            owner(container),
-        ]
+        let (id, created) = (view.id.to_owned(), view.created.to_owned());
+        [id, view.pid.to_string(), view.status.clone(), bundle, created, view.owner.clone()]
     });
     let rows: Vec<[String; 6]> = std::iter::once(header).chain(rows).collect();
     let widths: Vec<usize> = (0..6)
@@ -86,9 +77,20 @@ fn table(containers: &[Container]) -> String {
     rows.iter().map(line).collect()
 }
 
-/// The owner's name, or `#uid`. A static binary has no NSS, so only /etc/passwd is asked.
-fn owner(container: &Container) -> String {
-    let uid = container.state.as_ref().map_or(0, |state| state.owner).to_string();
+/// Users by name, or `#uid`. A static binary has no NSS, so only /etc/passwd is asked.
+#[derive(Default)]
+struct Owners {
+    known: BTreeMap<u32, String>,
+}
+
+impl Owners {
+    fn name_of(&mut self, container: &Container) -> String {
+        let uid = container.state.as_ref().map_or(0, |state| state.owner);
+        self.known.entry(uid).or_insert_with(|| find_name(&uid.to_string())).clone()
+    }
+}
+
+fn find_name(uid: &str) -> String {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = passwd.lines().find_map(|line| {
         let mut fields = line.split(':');

@@ -1,8 +1,9 @@
 //! The creation of a container, as one story.
 
 use super::follow::{Follow, Followed};
+use super::identity::Identity;
 use super::root::{Reservation, Root};
-use super::state::{Container, State, status_of};
+use super::state::{Container, State};
 use super::{console, hooks, publish};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -11,7 +12,7 @@ use crate::log::Log;
 use crate::plan::{Entry, Phase, Plan, Step, print};
 use crate::property::{Request, compile, heed};
 use crate::spec::{self, Spec};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -76,7 +77,7 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     let output = equipment.slots.hook_output.as_ref().and_then(|output| output.try_clone().ok());
     let init = undo.init.insert(spawn(&plan, equipment)?);
     let reservation = undo.reservation.as_ref().ok_or_else(lost)?;
-    let state = describe(&spec, &host, options, &plan, init.pid);
+    let state = describe(&spec, &host, options, &plan, init);
     let container = undo.container.insert(Container::new(reservation.directory.clone(), state));
     container.save(&text)?;
     init.run_born_steps(&plan)?;
@@ -96,7 +97,7 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     undo.disarm(terminal)
 }
 
-fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, pid: i32) -> State {
+fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, init: &Init) -> State {
     let bundle = &options.request.bundle;
     let rootfs = spec.root.as_ref().map_or(bundle.clone(), |root| bundle.join(&root.path));
     let last =
@@ -104,8 +105,8 @@ fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, pid: i32) 
     State {
         oci_version: spec.oci_version.clone(),
         id: options.request.id.clone(),
-        pid,
-        start_time: status_of(pid).map_or(0, |(_, start_time)| start_time),
+        pid: init.pid,
+        identity: Identity::of(init.pid, init.pidfd.as_fd()),
         bundle: bundle.clone(),
         rootfs,
         created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),

@@ -3,7 +3,7 @@
 use super::console;
 use super::create::tell;
 use super::follow::{Follow, Followed};
-use super::state::{Container, Status};
+use super::state::Container;
 use super::{passwd, publish, run};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -65,16 +65,13 @@ pub struct Options {
 /// Adds a process to a container, and in the foreground stays to its end. Its exit code, 128 + its signal, or 0.
 pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i32> {
     let system = |error| Error::from_call("exec", error);
-    match container.status() {
-        Status::Stopped => return Err(Error::new("cannot exec in a stopped container").remedy("see `rootlet list`")),
-        Status::Paused if !options.ignore_paused => {
-            return Err(Error::new("cannot exec in a paused container")
-                .remedy(format!("`rootlet resume {}` first, or give --ignore-paused", container.id)));
-        }
-        _ => {}
-    }
     let state = container.state()?;
-    let target = container.pidfd()?.ok_or_else(super::kill::not_running)?;
+    let stopped = || Error::new("cannot exec in a stopped container").remedy("see `rootlet list`");
+    let target = container.pidfd()?.ok_or_else(stopped)?;
+    if container.is_paused() && !options.ignore_paused {
+        return Err(Error::new("cannot exec in a paused container")
+            .remedy(format!("`rootlet resume {}` first, or give --ignore-paused", container.id)));
+    }
     let mut spec = container.config()?;
     spec.process = Some(wanted_process(&spec, state.pid, &options.wanted)?);
     options.request.bundle = state.bundle.clone();
@@ -82,7 +79,7 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     let host = Host::new();
     seal::ensure(&spec, &host)?;
     let mut namespaces = print::namespace_flags(&state.namespaces);
-    if container.start_socket().exists() {
+    if namespaces & CLONE_NEWTIME != 0 && container.start_socket().exists() {
         // time_namespaces(7): its first process enters its own at execve, which is still to come.
         namespaces &= !CLONE_NEWTIME;
     }

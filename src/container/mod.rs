@@ -7,6 +7,7 @@ pub mod exec;
 pub mod follow;
 pub mod fuse;
 pub mod hooks;
+pub mod identity;
 pub mod kill;
 pub mod listener;
 pub mod passwd;

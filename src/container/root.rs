@@ -4,7 +4,7 @@ use super::state::Container;
 use crate::error::{Error, Result};
 use crate::sys::{Errno, creds, fd};
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -82,17 +82,27 @@ impl Root {
     /// The container of that id.
     pub fn find(&self, id: &str) -> Result<Container> {
         check_id(id)?;
-        let directory = self.path.join(id);
-        match directory.symlink_metadata() {
-            Ok(metadata) if metadata.is_dir() => {
-                self.check()?;
-                check_state(id, &metadata)?;
-                Container::load(id, directory)
-            }
-            _ => Err(Error::new(format!("container does not exist: {id:?}"))
+        let missing = || {
+            Error::new(format!("container does not exist: {id:?}"))
                 .because(format!("{} has no such state", self.path.display()))
-                .remedy("see `rootlet list`; give the --root that it was created with")),
-        }
+                .remedy("see `rootlet list`; give the --root that it was created with")
+        };
+        let shelf = open(&self.path).map_err(|_| missing())?;
+        let found = self.look_up(shelf.as_fd(), id)?.ok_or_else(missing)?;
+        self.check().map(|()| found)
+    }
+
+    /// The container of that id in the opened directory of all states.
+    fn look_up(&self, shelf: BorrowedFd, id: &str) -> Result<Option<Container>> {
+        let system = |error| Error::from_call(self.path.join(id).display(), error);
+        let name = CString::new(id).unwrap_or_default();
+        let directory = match fd::open_at(shelf, &name, fd::O_PATH | fd::O_DIRECTORY | fd::O_NOFOLLOW, 0) {
+            Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(None),
+            other => other.map_err(system)?,
+        };
+        let status = fd::status(directory.as_fd()).map_err(system)?;
+        check_state(id, status.uid, status.mode)?;
+        Container::load(id, self.path.join(id), directory.as_fd()).map(Some)
     }
 
     /// All containers, by id. A missing default directory has none.
@@ -109,7 +119,8 @@ impl Root {
             .filter(|id| check_id(id).is_ok())
             .collect();
         ids.sort();
-        Ok(ids.iter().filter_map(|id| self.find(id).ok()).collect())
+        let shelf = open(&self.path).map_err(|error| Error::from_call(self.path.display(), error))?;
+        Ok(ids.iter().filter_map(|id| self.look_up(shelf.as_fd(), id).ok().flatten()).collect())
     }
 
     /// Takes an id for a new container: its directory, and the lock on it.
@@ -183,12 +194,12 @@ fn open(directory: &Path) -> crate::sys::Result<OwnedFd> {
 }
 
 /// A state says which processes are killed and which hooks are run, so nobody else may have written it.
-fn check_state(id: &str, metadata: &std::fs::Metadata) -> Result<()> {
-    if metadata.uid() == creds::effective_uid() && metadata.mode() & 0o022 == 0 {
+fn check_state(id: &str, uid: u32, mode: u32) -> Result<()> {
+    if uid == creds::effective_uid() && mode & 0o022 == 0 {
         return Ok(());
     }
     Err(Error::new(format!("container {id:?} is not yours"))
-        .because(format!("its state belongs to uid {} with mode {:o}", metadata.uid(), metadata.mode() & 0o7777))
+        .because(format!("its state belongs to uid {uid} with mode {:o}", mode & 0o7777))
         .remedy("run this command as that user, or name your own --root"))
 }
 

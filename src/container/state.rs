@@ -1,14 +1,15 @@
 //! The state of a container on disk, and what it says.
 
+use super::identity::Identity;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::plan::{Decision, Listener};
 use crate::spec::{self, Hooks, Map, Spec};
-use crate::sys::process;
+use crate::sys::{Errno, fd};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -22,8 +23,8 @@ pub struct State {
     pub id: String,
     /// Its first process, in the pid namespace of who created it.
     pub pid: i32,
-    /// When that process started, in clock ticks since boot: with the pid, its identity (proc_pid_stat(5), field 22).
-    pub start_time: u64,
+    /// Which process that is, although pids are reused.
+    pub identity: Identity,
     /// Absolute path.
     pub bundle: PathBuf,
     /// Absolute path.
@@ -103,15 +104,28 @@ impl Container {
         Container { id: state.id.clone(), directory, state: Some(state) }
     }
 
-    /// Reads a container's state.
-    pub fn load(id: &str, directory: PathBuf) -> Result<Container> {
-        let state = match std::fs::read(directory.join("state.json")) {
-            Ok(text) => Some(serde_json::from_slice(&text).map_err(|error| {
-                Error::new(format!("{}/state.json is damaged: {error}", directory.display()))
-                    .remedy(format!("remove the container with `rootlet delete --force {id}`"))
-            })?),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(Error::from_io(format!("cannot read the state of {id:?}"), &error)),
+    /// Reads the state of the container that has this directory, which is opened as `handle`.
+    pub fn load(id: &str, directory: PathBuf, handle: BorrowedFd) -> Result<Container> {
+        let failed = |error: &std::io::Error| Error::from_io(format!("cannot read the state of {id:?}"), error);
+        let state = match fd::open_at(handle, c"state.json", fd::O_RDONLY | fd::O_NOFOLLOW, 0) {
+            Ok(file) => {
+                let mut file = std::fs::File::from(file);
+                // Most fit into this, and `list` reads many.
+                let (mut usual, mut long) = ([0; 4096], Vec::new());
+                let length = file.read(&mut usual).map_err(|error| failed(&error))?;
+                let mut text = usual.get(..length).unwrap_or_default();
+                if length == usual.len() {
+                    long.extend_from_slice(&usual);
+                    file.read_to_end(&mut long).map_err(|error| failed(&error))?;
+                    text = &long;
+                }
+                Some(serde_json::from_slice(text).map_err(|error| {
+                    Error::new(format!("{}/state.json is damaged: {error}", directory.display()))
+                        .remedy(format!("remove the container with `rootlet delete --force {id}`"))
+                })?)
+            }
+            Err(error) if error.errno == Errno::ENOENT => None,
+            Err(error) => return Err(failed(&std::io::Error::from_raw_os_error(error.errno as i32))),
         };
         Ok(Container { id: id.to_owned(), directory, state })
     }
@@ -119,11 +133,17 @@ impl Container {
     /// What it does.
     pub fn status(&self) -> Status {
         match &self.state {
-            Some(state) if !is_alive(state.pid, state.start_time) => Status::Stopped,
+            Some(state) if state.identity.open(state.pid).is_none() => Status::Stopped,
             Some(_) if self.start_socket().exists() => Status::Created,
+            Some(_) if self.is_paused() => Status::Paused,
             Some(_) => Status::Running,
             None => Status::Stopped,
         }
+    }
+
+    /// True if `pause` has stopped its processes.
+    pub fn is_paused(&self) -> bool {
+        false
     }
 
     /// The state of a container that has one.
@@ -149,11 +169,7 @@ impl Container {
     /// The pidfd of the first process, if that still runs.
     pub fn pidfd(&self) -> Result<Option<OwnedFd>> {
         let state = self.state()?;
-        // The pid is looked at again behind the pidfd: by then it cannot be reused.
-        match process::open_pidfd(state.pid) {
-            Ok(pidfd) if is_alive(state.pid, state.start_time) => Ok(Some(pidfd)),
-            _ => Ok(None),
-        }
+        Ok(state.identity.open(state.pid))
     }
 
     /// Writes the state, and the config that `exec` will read.
@@ -275,33 +291,4 @@ pub struct View<'a> {
     pub annotations: Option<&'a std::collections::BTreeMap<String, String>>,
     /// The user's name, in `list` only.
     pub owner: String,
-}
-
-/// True if the process is there, is the same one, and is more than a zombie.
-fn is_alive(pid: i32, start_time: u64) -> bool {
-    status_of(pid).is_some_and(|(state, start)| start == start_time && !matches!(state, 'Z' | 'X'))
-}
-
-/// State letter and start time of a process.
-pub fn status_of(pid: i32) -> Option<(char, u64)> {
-    let mut buffer = [0; 1024];
-    let length = std::fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut buffer)).ok()?;
-    let stat = str::from_utf8(buffer.get(..length)?).ok()?;
-    // The name in parentheses may have spaces and parentheses itself.
-    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_whitespace();
-    let state = fields.next()?.chars().next()?;
-    Some((state, fields.nth(18)?.parse().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_is_known_by_its_start_time() {
-        let pid = std::process::id() as i32;
-        let (_, start) = status_of(pid).unwrap();
-        assert!(is_alive(pid, start));
-        assert!(!is_alive(pid, start + 1), "a reused pid is another process");
-    }
 }

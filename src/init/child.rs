@@ -4,6 +4,7 @@
 //! it follows the plan, says which step failed, and leaves by `_exit`. Debug builds prove it with a tripwire.
 
 use super::handshake::Message;
+use super::join;
 use super::spawn::Beginning;
 use crate::plan::{Phase, Plan, Slots};
 use crate::sys::{self, Call, Errno, creds, memory, process, socket};
@@ -25,26 +26,27 @@ pub struct Child<'a> {
 
 /// A step that failed, by its index.
 pub struct Failure {
-    step: u32,
-    error: sys::Error,
+    pub step: u32,
+    pub error: sys::Error,
 }
 
 impl Child<'_> {
     /// Becomes the container.
-    pub fn live(mut self) -> ! {
+    pub fn live(&mut self) -> ! {
         memory::forbid();
         let Err(failure) = self.follow_plan();
         self.fail(failure)
     }
 
     /// The last word.
-    pub fn fail(&self, Failure { step, error }: Failure) -> ! {
+    fn fail(&self, Failure { step, error }: Failure) -> ! {
         let _ = Message::Fail { step, error }.send(self.socket.as_fd(), None);
         process::exit_now(1)
     }
 
     fn follow_plan(&mut self) -> Result<Infallible, Failure> {
         self.die_with_parent()?;
+        join::join_own(self).map_err(|error| self.lost(error))?;
         // Whoever joins namespaces has done it before.
         if self.plan.joins.is_empty() {
             self.run(Phase::Outside)?;

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!     parent                                  init
-//! 1   clone3 (or join, below)
+//! 1   clone3, or join.rs
 //! 2   Born steps (maps of several ids) ; Go -> only if there are Born steps
 //!                                              Inside steps: mounts, devices, terminal
 //!     <-------------------- Serve(step, fd)    only for each fuse mount: an opened /dev/fuse
@@ -20,7 +20,6 @@
 //!              <---- Fail(step, error)         the last word
 //!              <---- Notify(fd)                the listener of a filter that was just installed
 //!              hand it to the agent ; Go ---->
-//! with a helper that joins namespaces: <--- Born(pid, pidfd) or JoinFailed(index, error)
 //! ```
 //!
 //! A foreground `run` of one mapped id without hooks has none of the round trips.
@@ -31,18 +30,6 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 /// One message, in the order of the picture. 16 bytes on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// The helper has made the container's process, and attaches its pidfd.
-    Born {
-        /// As the parent's pid namespace numbers it.
-        pid: i32,
-    },
-    /// A namespace could not be joined.
-    JoinFailed {
-        /// Index in [`crate::plan::Plan::joins`].
-        join: u32,
-        /// Why.
-        error: sys::Error,
-    },
     /// The child may go on.
     Go,
     /// The terminal's master is attached.
@@ -81,16 +68,14 @@ impl Message {
     fn encode(self) -> [u8; SIZE] {
         let none = sys::Error::new(Call::Open, Errno::UnknownErrno);
         let (kind, number, error) = match self {
-            Message::Born { pid } => (1, pid as u32, none),
-            Message::JoinFailed { join, error } => (2, join, error),
-            Message::Go => (3, 0, none),
-            Message::Console => (4, 0, none),
-            Message::Hooks => (5, 0, none),
-            Message::Tolerated { step, error } => (6, step, error),
-            Message::Ready => (7, 0, none),
-            Message::Fail { step, error } => (8, step, error),
-            Message::Serve { step } => (9, step, none),
-            Message::Notify => (10, 0, none),
+            Message::Go => (1, 0, none),
+            Message::Console => (2, 0, none),
+            Message::Hooks => (3, 0, none),
+            Message::Tolerated { step, error } => (4, step, error),
+            Message::Ready => (5, 0, none),
+            Message::Fail { step, error } => (6, step, error),
+            Message::Serve { step } => (7, step, none),
+            Message::Notify => (8, 0, none),
         };
         let ([n0, n1, n2, n3], [e0, e1, e2, e3]) = (number.to_ne_bytes(), (error.errno as i32).to_ne_bytes());
         [kind, error.call as u8, 0, 0, n0, n1, n2, n3, e0, e1, e2, e3, 0, 0, 0, 0]
@@ -101,16 +86,14 @@ impl Message {
         let number = u32::from_ne_bytes([n0, n1, n2, n3]);
         let error = sys::Error::new(Call::from_number(call)?, Errno::from_raw(i32::from_ne_bytes([e0, e1, e2, e3])));
         Some(match kind {
-            1 => Message::Born { pid: number as i32 },
-            2 => Message::JoinFailed { join: number, error },
-            3 => Message::Go,
-            4 => Message::Console,
-            5 => Message::Hooks,
-            6 => Message::Tolerated { step: number, error },
-            7 => Message::Ready,
-            8 => Message::Fail { step: number, error },
-            9 => Message::Serve { step: number },
-            10 => Message::Notify,
+            1 => Message::Go,
+            2 => Message::Console,
+            3 => Message::Hooks,
+            4 => Message::Tolerated { step: number, error },
+            5 => Message::Ready,
+            6 => Message::Fail { step: number, error },
+            7 => Message::Serve { step: number },
+            8 => Message::Notify,
             _ => return None,
         })
     }
@@ -142,8 +125,6 @@ mod tests {
     fn every_message_survives_the_wire() {
         let error = sys::Error::new(Call::MountSetattr, Errno::EPERM);
         let messages = [
-            Message::Born { pid: 123_456 },
-            Message::JoinFailed { join: 2, error },
             Message::Go,
             Message::Console,
             Message::Hooks,

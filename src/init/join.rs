@@ -1,49 +1,80 @@
 //! Joining namespaces that exist: a helper joins them and makes the process as its own sibling.
 //!
 //! It is a process of its own because a pid namespace is joined only by children, and because the parent must stay
-//! where it is: its hooks belong to the runtime's namespaces.
+//! where it is: its hooks and sockets belong to the runtime's namespaces. It shares the parent's memory, as by vfork(2):
+//! copying it for a tenth of a millisecond's life cost as much again.
 
-use super::child::Child;
-use super::handshake::Message;
+use super::child::{Child, Failure};
 use crate::plan::{Join, Phase};
-use crate::sys::process::Cloned;
-use crate::sys::{self, Call, Errno, creds, fd, memory, namespace, process};
-use std::os::fd::{AsFd, OwnedFd};
+use crate::sys::namespace::{self, CLONE_NEWCGROUP, CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER};
+use crate::sys::process::{Cloned, clone, run_apart};
+use crate::sys::{self, Call, Errno, creds, fd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Joins, clones and ends. The clone lives as `child`.
-pub fn join_and_clone(mut child: Child) -> ! {
-    memory::forbid();
+/// How far the helper came.
+pub enum Joined {
+    /// It died.
+    Lost,
+    /// A step failed.
+    Failed(Failure),
+    /// A namespace could not be joined; its index in the plan.
+    Refused(usize, sys::Error),
+    /// The clone failed.
+    Childless(sys::Error),
+    /// The process is made.
+    Born(i32, OwnedFd),
+}
+
+/// What only the process itself can join: a time namespace wants memory of its own, and who is in another cgroup
+/// namespace reaches no cgroup outside of it (cgroups(7)).
+const OWN: i32 = CLONE_NEWTIME | CLONE_NEWCGROUP;
+
+/// Joins the plan's namespaces and clones the process, which lives as `child`. `socket` is the parent's end.
+pub fn join_and_clone(child: &mut Child, socket: &mut Option<OwnedFd>, cgroup: Option<BorrowedFd>) -> Joined {
+    let mut joined = Joined::Lost;
+    let dumpable = creds::is_dumpable();
+    let ran = run_apart(&mut || joined = help(child, socket, cgroup));
+    // It belongs to the memory, and so it was the parent's, too.
+    creds::set_dumpable(dumpable).and(ran).map_or_else(Joined::Childless, |()| joined)
+}
+
+fn help(child: &mut Child, socket: &mut Option<OwnedFd>, cgroup: Option<BorrowedFd>) -> Joined {
     if let Err(failure) = child.run(Phase::Outside) {
-        child.fail(failure)
+        return Joined::Failed(failure);
     }
-    let socket = child.socket.as_fd();
-    for (index, join) in (0..).zip(&child.plan.joins) {
-        if let Err(error) = enter(join, child.container.as_ref()) {
-            let _ = Message::JoinFailed { join: index, error }.send(socket, None);
-            process::exit_now(1);
+    for (index, join) in child.plan.joins.iter().enumerate() {
+        if let Err(error) = enter(join, !OWN, child.container.as_ref()) {
+            return Joined::Refused(index, error);
         }
     }
-    match process::clone(child.plan.namespaces, true, None) {
-        Ok(Cloned::Child) => child.live(),
-        Ok(Cloned::Parent { pid, pidfd }) => {
-            let _ = Message::Born { pid }.send(socket, Some(pidfd.as_fd()));
-            process::exit_now(0)
+    match clone(child.plan.namespaces, true, cgroup) {
+        Ok(Cloned::Child) => {
+            // The child's copy of the parent's end would hide the parent's death.
+            drop(socket.take());
+            child.live()
         }
-        Err(error) => {
-            let _ = Message::JoinFailed { join: u32::MAX, error }.send(socket, None);
-            process::exit_now(1)
-        }
+        Ok(Cloned::Parent { pid, pidfd }) => Joined::Born(pid, pidfd),
+        Err(error) => Joined::Childless(error),
     }
 }
 
-fn enter(join: &Join, container: Option<&OwnedFd>) -> sys::Result<()> {
-    if join.kinds() & (namespace::CLONE_NEWPID | namespace::CLONE_NEWUSER) != 0 {
+/// Joins those that only the process itself can join.
+pub fn join_own(child: &Child) -> sys::Result<()> {
+    child.plan.joins.iter().try_for_each(|join| enter(join, OWN, child.container.as_ref()))
+}
+
+fn enter(join: &Join, mask: i32, container: Option<&OwnedFd>) -> sys::Result<()> {
+    let kinds = join.kinds() & mask;
+    if kinds == 0 {
+        return Ok(());
+    }
+    if kinds & (CLONE_NEWPID | CLONE_NEWUSER) != 0 {
         // CVE-2016-9962: those who are there already must not trace who comes.
         creds::set_dumpable(false)?;
     }
     match (join, container) {
-        (Join::File { kind, path, .. }, _) => namespace::join(fd::open(path, fd::O_RDONLY, 0)?.as_fd(), *kind),
-        (Join::Container { kinds }, Some(container)) => namespace::join(container.as_fd(), *kinds),
+        (Join::File { path, .. }, _) => namespace::join(fd::open(path, fd::O_RDONLY, 0)?.as_fd(), kinds),
+        (Join::Container { .. }, Some(container)) => namespace::join(container.as_fd(), kinds),
         (Join::Container { .. }, None) => Err(sys::Error::new(Call::Setns, Errno::EBADF)),
     }
 }

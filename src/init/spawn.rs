@@ -1,8 +1,8 @@
 //! Making the container's process.
 
-use super::child::Child;
+use super::child::{Child, Failure};
 use super::handshake::Message;
-use super::join;
+use super::join::{self, Joined};
 use crate::error::{Error, Result};
 use crate::plan::{Join, Phase, Plan, Slots, hint, print};
 use crate::sys::process::{Cloned, Ended};
@@ -67,20 +67,24 @@ pub fn spawn(plan: &Plan, equipment: Equipment) -> Result<Init> {
     let system = |error| Error::from_call("container", error);
     let (socket, theirs) = socket::pair().map_err(system)?;
     let Equipment { start, container, cgroup, console, slots } = equipment;
-    let child = Child { plan, socket: theirs, start, container, console, slots };
-    let joins = !plan.joins.is_empty();
-    let cloned = process::clone(if joins { 0 } else { plan.namespaces }, false, cgroup.as_ref().map(AsFd::as_fd));
-    match cloned {
+    let mut child = Child { plan, socket: theirs, start, container, console, slots };
+    let cgroup = cgroup.as_ref().map(AsFd::as_fd);
+    if !plan.joins.is_empty() {
+        let mut socket = Some(socket);
+        let joined = join::join_and_clone(&mut child, &mut socket, cgroup);
+        return match (joined, socket) {
+            (Joined::Born(pid, pidfd), Some(socket)) => Ok(Init { pid, pidfd, socket }),
+            (joined, _) => Err(explain_join(plan, joined)),
+        };
+    }
+    match process::clone(plan.namespaces, false, cgroup) {
         Ok(Cloned::Child) => {
             // The child's copy of the parent's end would hide the parent's death.
             drop(socket);
-            if joins { join::join_and_clone(child) } else { child.live() }
+            child.live()
         }
-        Ok(Cloned::Parent { pid, pidfd }) => {
-            // The parent's copy of the child's end would hide the child's death.
-            drop(child);
-            if joins { receive_born(plan, socket, pid) } else { Ok(Init { pid, pidfd, socket }) }
-        }
+        // The parent's copy of the child's end goes with `child`: it would hide the child's death.
+        Ok(Cloned::Parent { pid, pidfd }) => Ok(Init { pid, pidfd, socket }),
         Err(error) => Err(explain(plan, error.errno)),
     }
 }
@@ -90,23 +94,20 @@ fn explain(plan: &Plan, errno: Errno) -> Error {
     hint::explain_clone(&names.join(", "), errno)
 }
 
-fn receive_born(plan: &Plan, socket: OwnedFd, helper: i32) -> Result<Init> {
-    let message = Message::receive(socket.as_fd());
-    process::wait(helper, true).map_err(|error| Error::from_call("container", error))?;
-    match message {
-        Ok(Some((Message::Born { pid }, Some(pidfd)))) => Ok(Init { pid, pidfd, socket }),
-        Ok(Some((Message::JoinFailed { join, error }, _))) => Err(match plan.joins.get(join as usize) {
+fn explain_join(plan: &Plan, joined: Joined) -> Error {
+    match joined {
+        Joined::Failed(Failure { step, error }) => plan.blame(step as usize, error),
+        Joined::Refused(index, error) => match plan.joins.get(index) {
             Some(Join::File { path, index, .. }) => Error {
                 errno: Some(error.errno),
                 ..Error::in_config(format!("linux.namespaces[{index}] ({})", path.to_string_lossy()), error.call.name())
             }
             .because("the namespace does not exist, or belongs to a user namespace in which you have no privilege")
             .remedy("correct the path, or join the user namespace that it belongs to, as well"),
-            Some(Join::Container { .. }) => hint::explain_entry(error),
-            None => explain(plan, error.errno),
-        }),
-        Ok(Some((Message::Fail { step, error }, _))) => Err(plan.blame(step as usize, error)),
-        _ => Err(Error::new("the helper that joins namespaces ended without a word")),
+            _ => hint::explain_entry(error),
+        },
+        Joined::Childless(error) => explain(plan, error.errno),
+        Joined::Lost | Joined::Born(..) => Error::new("the helper that joins namespaces ended without a word"),
     }
 }
 

@@ -159,10 +159,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// True if the child has to wait for the parent after it was born: for steps of the parent, or for its pid to be
-    /// reported by the helper that joins namespaces.
+    /// True if the child has to wait for steps of the parent after it was born.
     pub fn waits_when_born(&self) -> bool {
-        !self.joins.is_empty() || self.entries.iter().any(|entry| entry.phase == Phase::Born)
+        self.entries.iter().any(|entry| entry.phase == Phase::Born)
     }
 
     /// All namespaces that are not the caller's: CLONE_NEW*.

@@ -102,6 +102,11 @@ pub fn set_dumpable(dumpable: bool) -> Result<()> {
     prctl(libc::PR_SET_DUMPABLE, dumpable.into(), 0)
 }
 
+/// PR_GET_DUMPABLE.
+pub fn is_dumpable() -> bool {
+    syscall!(Call::Prctl, libc::SYS_prctl, libc::PR_GET_DUMPABLE, 0, 0, 0, 0).is_ok_and(|dumpable| dumpable == 1)
+}
+
 /// Sends SIGKILL to this process when its parent dies; cleared by the kernel when ids change.
 pub fn die_with_parent(die: bool) -> Result<()> {
     prctl(libc::PR_SET_PDEATHSIG, if die { libc::SIGKILL as u64 } else { 0 }, 0)

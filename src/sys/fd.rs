@@ -33,6 +33,8 @@ pub struct Status {
     pub gid: u32,
     /// Device number of a device node.
     pub rdev: u64,
+    /// Number in its file system.
+    pub inode: u64,
 }
 
 impl Status {
@@ -103,7 +105,7 @@ pub fn status(fd: BorrowedFd) -> Result<Status> {
     let mut stat: libc::stat = unsafe { core::mem::zeroed() };
     // SAFETY: `stat` is a stat that fstat may write to.
     check(Call::Fstat, unsafe { libc::fstat(fd.as_raw_fd(), &mut stat) })?;
-    Ok(Status { mode: stat.st_mode, uid: stat.st_uid, gid: stat.st_gid, rdev: stat.st_rdev })
+    Ok(Status { mode: stat.st_mode, uid: stat.st_uid, gid: stat.st_gid, rdev: stat.st_rdev, inode: stat.st_ino })
 }
 
 /// The magic number of the file system that `fd` is on (statfs(2), `f_type`).
@@ -120,6 +122,8 @@ pub fn file_system(fd: BorrowedFd) -> Result<i64> {
 pub const PROC_MAGIC: i64 = 0x9fa0;
 /// `f_type` of devpts.
 pub const DEVPTS_MAGIC: i64 = 0x1cd1;
+/// `f_type` of pidfds (Linux 6.9).
+pub const PIDFS_MAGIC: i64 = 0x5049_4446;
 /// `f_type` of cgroup v2.
 pub const CGROUP2_MAGIC: i64 = 0x6367_7270;
 

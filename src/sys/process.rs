@@ -57,6 +57,25 @@ fn clone_without_clone3(flags: i32, exit_signal: u64, pidfd: &mut RawFd) -> Resu
     syscall!(Call::Fork, libc::SYS_clone, flags as u32 as u64 | exit_signal, 0, &raw mut *pidfd, 0, 0)
 }
 
+/// Runs `work` in a process that shares this one's memory and descriptors, and returns when that has ended, as vfork(2).
+/// Its namespaces, credentials and current directory are its own. It is left to be reaped.
+pub fn run_apart(work: &mut dyn FnMut()) -> Result<()> {
+    extern "C" fn begin(work: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: the pointer is that of `work` below, whose owner is suspended meanwhile.
+        unsafe { (*work.cast::<&mut dyn FnMut()>())() };
+        0
+    }
+    let mut work = work;
+    // Pages that nobody touches cost nothing.
+    let mut stack = Vec::<u128>::with_capacity(16 << 10);
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES | libc::SIGCHLD;
+    // SAFETY: the stack is aligned, and free until the new process has ended: CLONE_VFORK suspends this one till then.
+    check(Call::Fork, unsafe {
+        libc::clone(begin, stack.spare_capacity_mut().as_mut_ptr_range().end.cast(), flags, (&raw mut work).cast())
+    })
+    .map(drop)
+}
+
 /// Ends this process at once: no destructor, no buffer, no exit handler (they belong to the parent).
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: _exit takes a number and does not return.

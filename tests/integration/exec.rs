@@ -310,9 +310,12 @@ fn nothing_of_the_host_is_seen_before_the_program_begins() {
         config["root"]["readonly"] = json!(false);
     });
     sandbox.sh(
-        "while :; do for p in /proc/[0-9]*; do grep -q rootlet $p/comm 2>/dev/null || continue; echo seen; \
-         for name in exe cwd root fd/3 fd/4 fd/5; do readlink $p/$name && echo leak $name; done; \
-         ls $p/fd | grep . && echo leak fd; cat $p/environ | grep . && echo leak environ; done 2>/dev/null >>/data/seen; done",
+        // What was read counts if the process has not become its program meanwhile.
+        "early() { grep -q rootlet $p/comm; }
+         while :; do for p in /proc/[0-9]*; do early || continue; echo seen
+         for name in exe cwd root fd/3 fd/4 fd/5; do readlink $p/$name && early && echo leak $name; done
+         ls $p/fd | grep . && early && echo leak fd; cat $p/environ | grep . && early && echo leak environ
+         done 2>/dev/null >>/data/seen; done",
     );
     let bundle = sandbox.bundle();
     sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();

@@ -244,7 +244,7 @@ fn a_state_that_somebody_else_has_written_is_not_believed() {
     let shared = sandbox.mkdir("shared", 0o1777);
     let trap = shared.join("box");
     fs::create_dir(&trap).unwrap();
-    let state = json!({"ociVersion": "1.0.0", "id": "box", "pid": std::process::id(), "startTime": 0, "bundle": "/", "rootfs": "/", "created": "",
+    let state = json!({"ociVersion": "1.0.0", "id": "box", "pid": std::process::id(), "identity": {"startTime": 0}, "bundle": "/", "rootfs": "/", "created": "",
         "owner": 0, "hasOwnPids": true, "isAttached": false, "hooks": {"poststop": [{"path": "/bin/touch", "args": ["touch", sandbox.path().join("xdg/hooked")]}]}});
     fs::write(trap.join("state.json"), state.to_string()).unwrap();
     std::os::unix::fs::chown(&trap, Some(attacker.uid()), None).unwrap();
