@@ -2,8 +2,34 @@
 
 use crate::capability::{CAP_MKNOD, CAP_SYS_ADMIN};
 use crate::sys::{creds, fd, sched};
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+/// The version 2 hierarchy, as the caller sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// Where it is mounted.
+    pub root: PathBuf,
+    /// The directory of the caller's own cgroup.
+    pub own: PathBuf,
+}
+
+/// What the caller may do with a cgroup.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Level {
+    /// Make children, and move processes.
+    pub is_writable: bool,
+    /// Controllers that it can pass on.
+    pub controllers: Vec<String>,
+    /// Controllers that it passes on.
+    pub enabled: Vec<String>,
+    /// Whether no process is in it.
+    pub is_empty: bool,
+}
 
 /// How the host mounts cgroups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +57,12 @@ pub struct Host {
     pub oom_score_adj: OnceCell<i32>,
     /// The cgroup version.
     pub cgroups: OnceCell<Cgroups>,
+    /// The version 2 hierarchy, if there is one.
+    pub hierarchy: OnceCell<Option<Hierarchy>>,
+    /// Cgroups by their directories.
+    pub levels: RefCell<BTreeMap<PathBuf, Level>>,
+    /// The D-Bus of the caller's systemd.
+    pub bus: OnceCell<Option<PathBuf>>,
 }
 
 impl Host {
@@ -82,7 +114,6 @@ impl Host {
 
     /// The cgroup version that /sys/fs/cgroup shows.
     pub fn cgroups(&self) -> Cgroups {
-        use std::os::fd::AsFd;
         *self.cgroups.get_or_init(|| {
             let directory = fd::open(c"/sys/fs/cgroup", fd::O_PATH | fd::O_DIRECTORY, 0);
             match directory.and_then(|directory| fd::file_system(directory.as_fd())) {
@@ -90,6 +121,69 @@ impl Host {
                 _ => Cgroups::Legacy,
             }
         })
+    }
+
+    /// The version 2 hierarchy: alone on /sys/fs/cgroup, or beside version 1.
+    pub fn hierarchy(&self) -> Option<&Hierarchy> {
+        let find = || {
+            let root = match self.cgroups() {
+                Cgroups::Unified => PathBuf::from("/sys/fs/cgroup"),
+                Cgroups::Legacy => {
+                    let directory = fd::open(c"/sys/fs/cgroup/unified", fd::O_PATH | fd::O_DIRECTORY, 0).ok()?;
+                    let magic = fd::file_system(directory.as_fd()).ok()?;
+                    (magic == fd::CGROUP2_MAGIC).then(|| PathBuf::from("/sys/fs/cgroup/unified"))?
+                }
+            };
+            let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+            let own = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+            // In another cgroup namespace than that of the mount.
+            let is_seen = !own.split('/').any(|part| part == "..");
+            let place = if own == "/" { root.clone() } else { root.join(own.trim_start_matches('/')) };
+            is_seen.then_some(Hierarchy { root, own: place })
+        };
+        self.hierarchy.get_or_init(find).as_ref()
+    }
+
+    /// What the caller may do with a cgroup.
+    pub fn level(&self, path: &Path) -> Level {
+        let look = || {
+            let c_path = |name: &str| CString::new(path.join(name).as_os_str().as_bytes()).unwrap_or_default();
+            let words = |file: &str| {
+                let text = std::fs::read_to_string(path.join(file)).unwrap_or_default();
+                text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+            };
+            Level {
+                is_writable: fd::may_write(&c_path("")) && fd::may_write(&c_path("cgroup.procs")),
+                controllers: words("cgroup.controllers"),
+                enabled: words("cgroup.subtree_control"),
+                is_empty: words("cgroup.procs").is_empty(),
+            }
+        };
+        self.levels.borrow_mut().entry(path.to_owned()).or_insert_with(look).clone()
+    }
+
+    /// The socket of the caller's systemd: the user's, or for root the system's.
+    pub fn bus(&self) -> Option<PathBuf> {
+        let find = || {
+            let exists = |path: &PathBuf| path.exists();
+            if self.uid == 0 && self.in_initial_user_namespace() {
+                return Some(PathBuf::from("/run/dbus/system_bus_socket")).filter(exists);
+            }
+            let address = std::env::var("DBUS_SESSION_BUS_ADDRESS").unwrap_or_default();
+            let given = address.split([';', ',']).find_map(|part| part.strip_prefix("unix:path=")).map(PathBuf::from);
+            let usual = dirs::runtime_dir().map(|directory| directory.join("bus"));
+            given.into_iter().chain(usual).find(exists)
+        };
+        self.bus.get_or_init(find).clone()
+    }
+
+    /// The cgroup of the caller's systemd.
+    pub fn manager_cgroup(&self) -> PathBuf {
+        let root = self.hierarchy().map(|hierarchy| hierarchy.root.clone()).unwrap_or_default();
+        match self.uid {
+            0 => root,
+            uid => root.join(format!("user.slice/user-{uid}.slice/user@{uid}.service")),
+        }
     }
 
     /// True if AppArmor confines programs.

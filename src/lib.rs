@@ -88,6 +88,7 @@
 //!     runs through the floors. oci-spec's types write, and `TryFrom<oci_spec::runtime::Spec>` takes them over.
 
 pub mod capability;
+pub mod cgroup;
 pub mod command;
 pub mod container;
 pub mod error;

@@ -6,10 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by floor, as the crate's documentation draws them.
-const FLOORS: [&[&str]; 7] = [
+const FLOORS: [&[&str]; 8] = [
     &["sys"],
     &["capability", "error", "host", "log"],
     &["seccomp", "spec", "plan"],
+    &["cgroup"],
     &["property"],
     &["init"],
     &["container"],

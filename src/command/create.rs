@@ -67,6 +67,7 @@ impl Common {
                 no_new_keyring: self.no_new_keyring,
                 preserved_descriptors: self.preserve_fds.saturating_add(listening),
                 environment,
+                systemd_cgroup: globals.systemd_cgroup,
                 strict: globals.strict(),
                 try_limits: globals.limits == super::global::Limits::Try,
             },

@@ -66,6 +66,9 @@ pub struct Exec {
     /// Pass this many descriptors on, from 3
     #[arg(long, value_name = "N", default_value = "0", hide_default_value = true)]
     preserve_fds: u32,
+    /// A cgroup below the container's (`memory:sub` and `sub` are the same)
+    #[arg(long, value_name = "PATH")]
+    cgroup: Option<String>,
     /// Also if the container is paused: then it begins after `resume`
     #[arg(long)]
     ignore_paused: bool,
@@ -108,6 +111,7 @@ impl super::Run for Exec {
             wanted,
             request,
             detach: self.detach,
+            cgroup: self.cgroup,
             ignore_paused: self.ignore_paused,
             pid_file: self.pid_file,
             console_socket: self.console_socket,

@@ -31,9 +31,9 @@ pub struct Globals {
     /// What happens to a limit that cannot be enforced: `require` is an error, `try` goes on without
     #[arg(long, value_name = "POLICY", default_value = "require", value_enum)]
     pub limits: Limits,
-    /// Make cgroups by systemd (accepted; this version makes none)
+    /// Have cgroups made by systemd: linux.cgroupsPath is slice:prefix:name
     #[arg(long)]
-    systemd_cgroup: bool,
+    pub systemd_cgroup: bool,
     /// Accepted for callers of runc; rootlet sees by itself what it may do
     #[arg(long, value_name = "BOOL")]
     rootless: Option<String>,

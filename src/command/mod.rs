@@ -6,17 +6,20 @@
 mod check;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod global;
 mod kill;
 mod list;
+mod pause;
 mod plan;
 mod ps;
 mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use crate::error::Error;
 use crate::log::Log;
@@ -65,6 +68,10 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     subcommand::<kill::Kill>("kill"),
     subcommand::<delete::Delete>("delete"),
     subcommand::<ps::Ps>("ps"),
+    subcommand::<pause::Pause>("pause"),
+    subcommand::<pause::Resume>("resume"),
+    subcommand::<update::Update>("update"),
+    subcommand::<events::Events>("events"),
     subcommand::<plan::Plan>("plan"),
     subcommand::<check::Check>("check"),
     subcommand::<features::Features>("features"),
@@ -72,12 +79,16 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
 
 /// Prints on standard output. Whoever has closed it, as `head` does, has read enough; a full disk is an error.
 fn say(text: &str) -> crate::error::Result<()> {
+    is_heard(text).map(drop)
+}
+
+/// Prints; false if nobody listens any more.
+fn is_heard(text: &str) -> crate::error::Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::from_io("cannot write to standard output", &error))
-        }
-        _ => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Error::from_io("cannot write to standard output", &error)),
+        Ok(()) => Ok(true),
     }
 }
 

@@ -1,10 +1,11 @@
 //! The creation of a container, as one story.
 
+use super::cgroup::Made;
 use super::follow::{Follow, Followed};
 use super::identity::Identity;
 use super::root::{Reservation, Root};
 use super::state::{Container, State};
-use super::{console, hooks, publish};
+use super::{cgroup, console, hooks, publish};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::init::{Beginning, Equipment, Init, prepare, seal, spawn};
@@ -67,8 +68,11 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     console::check(&plan, options.console_socket.as_deref(), options.start == Start::Now)?;
     tell(log, &plan);
 
-    let mut undo = Undo { reservation: Some(options.root.reserve(&options.request.id)?), init: None, container: None };
+    let mut undo = Undo::default();
+    undo.reservation = Some(options.root.reserve(&options.request.id)?);
+    let cgroup = undo.make_cgroup(&plan, &options.request.id)?;
     let equipment = Equipment {
+        cgroup: cgroup.map(Made::open).transpose()?,
         start: undo.listen(options.start)?,
         console: options.console_socket.as_deref().map(publish::connect).transpose()?,
         slots: prepare(&plan, hooks::output(&spec)?)?,
@@ -77,9 +81,14 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     let output = equipment.slots.hook_output.as_ref().and_then(|output| output.try_clone().ok());
     let init = undo.init.insert(spawn(&plan, equipment)?);
     let reservation = undo.reservation.as_ref().ok_or_else(lost)?;
-    let state = describe(&spec, &host, options, &plan, init);
+    let cgroup = undo.cgroup.as_mut();
+    let record = cgroup.as_ref().map(|made| made.record.clone());
+    let state = State { cgroup: record, ..describe(&spec, &host, options, &plan, init) };
     let container = undo.container.insert(Container::new(reservation.directory.clone(), state));
     container.save(&text)?;
+    if let (Some(made), Some(cgroup)) = (cgroup, &plan.cgroup) {
+        made.complete(cgroup)?;
+    }
     init.run_born_steps(&plan)?;
     let begins = options.start == Start::Now;
     let follow = Follow { init, plan: &plan, container, status: "creating", begins, output };
@@ -120,6 +129,8 @@ fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, init: &Ini
         decisions: plan.decisions.clone(),
         is_filtered: plan.is_filtered(),
         listener: plan.listener.clone(),
+        cgroup: None,
+        is_suspended: false,
         last_steps: last.map(|(index, entry)| (index, name_of(entry))).collect(),
     }
 }
@@ -146,8 +157,10 @@ fn lost() -> Error {
 }
 
 /// What creation has made so far. Dropped before [`Undo::disarm`], it takes everything back, in reverse.
+#[derive(Default)]
 struct Undo {
     reservation: Option<Reservation>,
+    cgroup: Option<Made>,
     init: Option<Init>,
     container: Option<Container>,
 }
@@ -158,6 +171,11 @@ impl Undo {
             (Start::Later, Some(reservation)) => publish::listen(&reservation.lock).map(Beginning::Later),
             _ => Ok(Beginning::Now),
         }
+    }
+
+    fn make_cgroup(&mut self, plan: &Plan, id: &str) -> Result<Option<&Made>> {
+        self.cgroup = plan.cgroup.as_ref().map(|cgroup| cgroup::make(cgroup, id)).transpose()?.flatten();
+        Ok(self.cgroup.as_ref())
     }
 
     fn disarm(mut self, terminal: Option<OwnedFd>) -> Result<Created> {
@@ -174,6 +192,9 @@ impl Drop for Undo {
             init.kill();
         }
         let Some(reservation) = self.reservation.take() else { return };
+        if let Some(made) = &self.cgroup {
+            made.remove();
+        }
         match self.container.take() {
             Some(container) => {
                 hooks::run_poststop(&container);
@@ -188,6 +209,12 @@ impl Drop for Undo {
 }
 
 impl Created {
+    /// True if the kernel has ended one of its processes for want of memory.
+    pub fn ran_out_of_memory(&self) -> bool {
+        let cgroup = self.container.state.as_ref().and_then(|state| state.cgroup.as_ref());
+        cgroup.is_some_and(cgroup::ran_out_of_memory)
+    }
+
     /// Ends the foreground run's hold on the container, and removes its state.
     pub fn forget(self) -> Result<()> {
         hooks::run_poststop(&self.container);

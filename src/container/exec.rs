@@ -5,6 +5,7 @@ use super::create::tell;
 use super::follow::{Follow, Followed};
 use super::state::Container;
 use super::{passwd, publish, run};
+use crate::cgroup::tree;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::init::{Beginning, Equipment, prepare, seal, spawn};
@@ -14,6 +15,7 @@ use crate::property::{Request, compile_exec, heed};
 use crate::spec::{Capabilities, Process, Spec, load};
 use crate::sys::namespace::CLONE_NEWTIME;
 use crate::sys::{process, signal};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// What the command line says of the process. What it leaves out is as in the container's config.
@@ -54,6 +56,8 @@ pub struct Options {
     pub detach: bool,
     /// Also if the container is paused; the process waits for `resume`.
     pub ignore_paused: bool,
+    /// A cgroup below the container's, which exists.
+    pub cgroup: Option<String>,
     /// Where its pid is written.
     pub pid_file: Option<PathBuf>,
     /// Who gets its terminal; without one, the caller.
@@ -95,9 +99,9 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     let equipment = Equipment {
         start: if options.detach { Beginning::Alone } else { Beginning::Now },
         container: Some(target),
+        cgroup: open_cgroup(container, options.cgroup.as_deref())?,
         console: options.console_socket.as_deref().map(publish::connect).transpose()?,
         slots: prepare(&plan, None)?,
-        ..Equipment::default()
     };
     let init = spawn(&plan, equipment)?;
     let follow = Follow { init: &init, plan: &plan, container, status: "running", begins: true, output: None };
@@ -117,6 +121,26 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
         return Ok(0);
     }
     run::attend(&init, terminal).map(process::Ended::code)
+}
+
+/// The container's cgroup, or one below it.
+fn open_cgroup(container: &Container, below: Option<&str>) -> Result<Option<OwnedFd>> {
+    let refused = |message: String, remedy: &str| Err(Error::new(format!("--cgroup: {message}")).remedy(remedy));
+    match (&container.state()?.cgroup, below) {
+        (None, None) => Ok(None),
+        (Some(cgroup), None) => tree::open(&cgroup.path).map(Some),
+        (None, Some(_)) => refused("the container has no cgroup".to_owned(), "leave it out; see `rootlet plan`"),
+        (Some(cgroup), Some(below)) => {
+            // As runc's: [controllers:]path; version 2 has one hierarchy for all of them.
+            let path = below.rsplit(':').next().unwrap_or_default().trim_matches('/');
+            let place = cgroup.path.join(path);
+            if path.split('/').any(|part| matches!(part, "." | "..")) || !place.join("cgroup.procs").exists() {
+                let remedy = "name one that exists below the container's own";
+                return refused(format!("{below:?} is not a cgroup of the container"), remedy);
+            }
+            tree::open(&place).map(Some)
+        }
+    }
 }
 
 /// The process that is wanted: that of the file or of the config, changed by the command line.

@@ -1,9 +1,10 @@
 //! Signals to a container.
 
-use super::processes::{namespace_of, processes};
+use super::processes::{is_one_of, processes};
 use super::state::{Container, Status};
+use crate::cgroup::tree;
 use crate::error::{Error, Result};
-use crate::sys::{Errno, process};
+use crate::sys::{Errno, process, signal};
 use std::os::fd::AsFd;
 
 /// Sends a signal to the first process.
@@ -28,10 +29,13 @@ pub fn not_running() -> Error {
     Error::new("container not running").remedy("see `rootlet list`")
 }
 
-/// Sends a signal to every process of the container's pid namespace.
+/// Sends a signal to every process of the container.
 pub fn kill_all(container: &Container, signal: i32) -> Result<()> {
     let state = container.state()?;
-    if container.status() == Status::Stopped {
+    if let (Some(cgroup), signal::SIGKILL) = (&state.cgroup, signal) {
+        return tree::kill(&cgroup.path);
+    }
+    if container.status() == Status::Stopped && state.cgroup.is_none() {
         // With their first process, all others of a pid namespace are gone.
         return if state.has_own_pids { Ok(()) } else { Err(not_running()) };
     }
@@ -39,7 +43,7 @@ pub fn kill_all(container: &Container, signal: i32) -> Result<()> {
     for pid in processes(container).map_err(|error| error.remedy(remedy()))? {
         let Ok(pidfd) = process::open_pidfd(pid) else { continue };
         // Looked at again behind the pidfd: the pid may have been reused.
-        if namespace_of(pid) == namespace_of(state.pid) {
+        if is_one_of(container, pid) {
             match send(pidfd.as_fd(), signal) {
                 Err(error) if error.message != not_running().message => return Err(error),
                 _ => {}

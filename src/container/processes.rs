@@ -1,15 +1,20 @@
-//! The processes of a container: those in its pid namespace.
+//! The processes of a container: those in its cgroup, or without one those in its pid namespace.
 
 use super::state::Container;
+use crate::cgroup::tree;
 use crate::error::{Error, Result};
 use std::path::PathBuf;
 
-/// All processes of the container's pid namespace, as the caller numbers them. Those of namespaces below it are not seen.
+/// All processes of the container, as the caller numbers them. By the pid namespace, those of namespaces below it are
+/// not seen.
 pub fn processes(container: &Container) -> Result<Vec<i32>> {
     let state = container.state()?;
+    if let Some(cgroup) = &state.cgroup {
+        return tree::processes(&cgroup.path);
+    }
     if !state.has_own_pids {
         return Err(Error::new(
-            "the container has no pid namespace of its own, so its other processes cannot be told from the caller's",
+            "the container has neither a cgroup nor a pid namespace of its own, so its other processes cannot be told from the caller's",
         ));
     }
     let namespace = namespace_of(state.pid);
@@ -20,7 +25,16 @@ pub fn processes(container: &Container) -> Result<Vec<i32>> {
     Ok(pids)
 }
 
+/// True if a process still belongs to the container: a pid may have been reused since it was listed.
+pub fn is_one_of(container: &Container, pid: i32) -> bool {
+    let Some(state) = &container.state else { return false };
+    match &state.cgroup {
+        Some(cgroup) => tree::of_process(pid).is_ok_and(|path| path.starts_with(&cgroup.path)),
+        None => namespace_of(state.pid).is_some_and(|namespace| namespace_of(pid) == Some(namespace)),
+    }
+}
+
 /// What the pid namespace of a process is called.
-pub fn namespace_of(pid: i32) -> Option<PathBuf> {
+fn namespace_of(pid: i32) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()
 }

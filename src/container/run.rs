@@ -23,6 +23,13 @@ pub fn run(options: &Options, keep: bool, subreaper: bool, log: &Log) -> Result<
         return Err(error);
     }
     let ended = attend(&created.init, created.terminal.take())?;
+    if ended == Ended::Signaled(signal::SIGKILL) && created.ran_out_of_memory() {
+        log.error(
+            &Error::new("the container ran out of memory, and the kernel ended its program")
+                .because("its processes wanted more than linux.resources.memory allows (memory.events: oom_kill)")
+                .remedy("raise linux.resources.memory.limit"),
+        );
+    }
     if keep { created.keep().map(|()| ended.code()) } else { created.forget().map(|()| ended.code()) }
 }
 

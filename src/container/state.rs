@@ -1,6 +1,8 @@
 //! The state of a container on disk, and what it says.
 
-use super::identity::Identity;
+use super::cgroup::Record;
+use super::identity::{self, Identity};
+use crate::cgroup::tree;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::plan::{Decision, Listener};
@@ -58,6 +60,12 @@ pub struct State {
     /// Who answers for filtered system calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener: Option<Listener>,
+    /// Its cgroup; without one, its processes are found by its pid namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<Record>,
+    /// Whether `pause` has stopped its processes one by one, for want of a cgroup.
+    #[serde(default)]
+    pub is_suspended: bool,
     /// What each step after `start` is called in a message, by its index in the plan.
     #[serde(default)]
     pub last_steps: Vec<(u32, String)>,
@@ -143,7 +151,11 @@ impl Container {
 
     /// True if `pause` has stopped its processes.
     pub fn is_paused(&self) -> bool {
-        false
+        let Some(state) = &self.state else { return false };
+        match &state.cgroup {
+            Some(cgroup) => tree::is_frozen(&cgroup.path),
+            None => state.is_suspended && identity::state_of(state.pid).is_some_and(|(letter, _)| letter == 'T'),
+        }
     }
 
     /// The state of a container that has one.
@@ -215,10 +227,19 @@ impl Container {
         self.change(|state| state.decisions.extend(tolerated))
     }
 
+    /// Replaces the config that `exec` and `update` read.
+    pub fn save_config(&self, config: &str) -> Result<()> {
+        self.write("config.json", config.as_bytes())
+    }
+
     /// The config that it was created with.
     pub fn config(&self) -> Result<Spec> {
-        let text = spec::load::read(&self.directory.join("config.json"))?;
-        Ok(spec::load::parse(&text)?.spec)
+        Ok(spec::load::parse(&self.config_text()?)?.spec)
+    }
+
+    /// Its text.
+    pub fn config_text(&self) -> Result<String> {
+        spec::load::read(&self.directory.join("config.json"))
     }
 
     /// Removes the files of the directory.
@@ -239,6 +260,9 @@ impl Container {
 
     /// Removes the directory.
     pub fn forget(&self) -> Result<()> {
+        if let Some(cgroup) = self.state.as_ref().and_then(|state| state.cgroup.as_ref()) {
+            tree::remove(&cgroup.path)?;
+        }
         // Usually these are all there is.
         self.remove("config.json")?;
         self.remove("state.json")?;

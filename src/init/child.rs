@@ -19,6 +19,8 @@ pub struct Child<'a> {
     pub start: Beginning,
     /// The container that it joins.
     pub container: Option<OwnedFd>,
+    /// Whether it is still to be moved into its cgroup.
+    pub is_outside: bool,
     /// Where the terminal goes; without one, to the parent.
     pub console: Option<OwnedFd>,
     pub slots: Slots,
@@ -51,7 +53,7 @@ impl Child<'_> {
         if self.plan.joins.is_empty() {
             self.run(Phase::Outside)?;
         }
-        if self.plan.waits_when_born() {
+        if self.plan.waits_when_born() || self.is_outside {
             self.wait_for_go()?;
         }
         self.run(Phase::Inside)?;

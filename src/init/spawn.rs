@@ -6,8 +6,8 @@ use super::join::{self, Joined};
 use crate::error::{Error, Result};
 use crate::plan::{Join, Phase, Plan, Slots, hint, print};
 use crate::sys::process::{Cloned, Ended};
-use crate::sys::{Errno, process, signal, socket};
-use std::os::fd::{AsFd, OwnedFd};
+use crate::sys::{self, Errno, fd, process, signal, socket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// When a program begins.
 #[derive(Default)]
@@ -45,6 +45,8 @@ pub struct Init {
     pub pidfd: OwnedFd,
     /// The handshake.
     pub socket: OwnedFd,
+    /// Whether it waits when it is born.
+    waits: bool,
 }
 
 /// Runs the Host steps; what they leave is for the child.
@@ -67,25 +69,44 @@ pub fn spawn(plan: &Plan, equipment: Equipment) -> Result<Init> {
     let system = |error| Error::from_call("container", error);
     let (socket, theirs) = socket::pair().map_err(system)?;
     let Equipment { start, container, cgroup, console, slots } = equipment;
-    let mut child = Child { plan, socket: theirs, start, container, console, slots };
-    let cgroup = cgroup.as_ref().map(AsFd::as_fd);
-    if !plan.joins.is_empty() {
-        let mut socket = Some(socket);
-        let joined = join::join_and_clone(&mut child, &mut socket, cgroup);
-        return match (joined, socket) {
-            (Joined::Born(pid, pidfd), Some(socket)) => Ok(Init { pid, pidfd, socket }),
-            (joined, _) => Err(explain_join(plan, joined)),
-        };
+    let mut child = Child { plan, socket: theirs, start, container, is_outside: false, console, slots };
+    let mut socket = Some(socket);
+    let mut made = make(&mut child, &mut socket, cgroup.as_ref().map(AsFd::as_fd));
+    if let (Some(cgroup), Joined::Childless(sys::Error { errno: Errno::ENOSYS | Errno::EPERM | Errno::EINVAL, .. })) =
+        (&cgroup, &made)
+    {
+        // No clone3, or none into a cgroup (Linux 5.7): it is moved when it is there.
+        child.is_outside = true;
+        made = make(&mut child, &mut socket, None);
+        if let Joined::Born(pid, pidfd) = &made {
+            let name = fd::Name::of_number(*pid);
+            if let Err(error) = fd::write_file(cgroup.as_fd(), c"cgroup.procs", name.as_cstr().to_bytes()) {
+                let _ = process::send_signal(pidfd.as_fd(), signal::SIGKILL);
+                return Err(Error::from_call("the container's cgroup", error));
+            }
+        }
     }
-    match process::clone(plan.namespaces, false, cgroup) {
+    match (made, socket) {
+        // The parent's copy of the child's end goes with `child`: it would hide the child's death.
+        (Joined::Born(pid, pidfd), Some(socket)) => {
+            Ok(Init { pid, pidfd, socket, waits: plan.waits_when_born() || child.is_outside })
+        }
+        (made, _) => Err(explain_join(plan, made)),
+    }
+}
+
+fn make(child: &mut Child, socket: &mut Option<OwnedFd>, cgroup: Option<BorrowedFd>) -> Joined {
+    if !child.plan.joins.is_empty() {
+        return join::join_and_clone(child, socket, cgroup);
+    }
+    match process::clone(child.plan.namespaces, false, cgroup) {
         Ok(Cloned::Child) => {
             // The child's copy of the parent's end would hide the parent's death.
-            drop(socket);
+            drop(socket.take());
             child.live()
         }
-        // The parent's copy of the child's end goes with `child`: it would hide the child's death.
-        Ok(Cloned::Parent { pid, pidfd }) => Ok(Init { pid, pidfd, socket }),
-        Err(error) => Err(explain(plan, error.errno)),
+        Ok(Cloned::Parent { pid, pidfd }) => Joined::Born(pid, pidfd),
+        Err(error) => Joined::Childless(error),
     }
 }
 
@@ -114,7 +135,7 @@ fn explain_join(plan: &Plan, joined: Joined) -> Error {
 impl Init {
     /// Runs the Born steps for the waiting child, and lets it go on.
     pub fn run_born_steps(&self, plan: &Plan) -> Result<()> {
-        if !plan.waits_when_born() {
+        if !self.waits {
             return Ok(());
         }
         self.run_steps(plan, Phase::Born)?;

@@ -137,6 +137,86 @@ pub struct Listener {
     pub metadata: String,
 }
 
+/// The container's cgroup.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cgroup {
+    /// Where it is.
+    pub place: Place,
+    /// Why there.
+    pub reason: String,
+    /// Controllers that it must have.
+    pub controllers: Vec<String>,
+    /// Controllers that it may have besides.
+    pub optional_controllers: Vec<String>,
+    /// What is written, in this order.
+    pub settings: Vec<Setting>,
+    /// Which devices may be used: a program for BPF_CGROUP_DEVICE.
+    pub devices: Option<Vec<u64>>,
+    /// Whether the settings would keep the process from being born.
+    pub is_set_late: bool,
+}
+
+/// Where a cgroup is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// Nowhere: the container stays in its maker's.
+    None,
+    /// In a directory of one's own.
+    Directory {
+        /// It exists, and nothing above it is touched.
+        base: PathBuf,
+        /// The cgroup itself.
+        path: PathBuf,
+        /// Whether another name would do.
+        is_proposal: bool,
+    },
+    /// In a scope that systemd makes.
+    Scope {
+        /// How to reach systemd.
+        bus: Bus,
+        /// The scope's slice.
+        slice: String,
+        /// The scope's name.
+        name: String,
+    },
+}
+
+/// A D-Bus of a systemd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bus {
+    /// Its socket.
+    pub path: PathBuf,
+    /// The user's, or the system's.
+    pub is_user: bool,
+}
+
+/// A value of a cgroup's file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Setting {
+    /// Where it comes from in config.json.
+    pub property: &'static str,
+    /// Such as `memory.max`.
+    pub file: String,
+    /// What is written.
+    pub value: String,
+    /// It is left out where there is no such file.
+    pub is_optional: bool,
+    /// What is written where there is no such file.
+    pub instead: Option<Box<Setting>>,
+}
+
+impl Setting {
+    /// One that must be written.
+    pub fn new(property: &'static str, file: impl Into<String>, value: impl Into<String>) -> Setting {
+        Setting { property, file: file.into(), value: value.into(), ..Setting::default() }
+    }
+
+    /// The controller that has the file; `cgroup.*` are always there.
+    pub fn controller(&self) -> Option<&str> {
+        self.file.split('.').next().filter(|name| *name != "cgroup")
+    }
+}
+
 /// A compiled config.
 #[derive(Debug, Default, PartialEq)]
 pub struct Plan {
@@ -156,19 +236,28 @@ pub struct Plan {
     pub listener: Option<Listener>,
     /// Whether there is a terminal.
     pub has_terminal: bool,
+    /// The container's cgroup; `None` in the plan of `exec`.
+    pub cgroup: Option<Cgroup>,
 }
 
 impl Plan {
     /// True if the child has to wait for steps of the parent after it was born.
     pub fn waits_when_born(&self) -> bool {
         self.entries.iter().any(|entry| entry.phase == Phase::Born)
+            || self
+                .cgroup
+                .as_ref()
+                .is_some_and(|cgroup| cgroup.is_set_late || matches!(cgroup.place, Place::Scope { .. }))
     }
 
     /// All namespaces that are not the caller's: CLONE_NEW*.
     pub fn all_namespaces(&self) -> i32 {
-        let unshared = self.entries.iter().any(|entry| matches!(entry.step, Step::SetTimeOffsets { .. }));
-        let own = self.namespaces | if unshared { sys::namespace::CLONE_NEWTIME } else { 0 };
-        self.joins.iter().fold(own, |kinds, join| kinds | join.kinds())
+        let unshared = self.entries.iter().map(|entry| match entry.step {
+            Step::SetTimeOffsets { .. } => sys::namespace::CLONE_NEWTIME,
+            Step::Unshare { kinds } => kinds,
+            _ => 0,
+        });
+        unshared.chain(self.joins.iter().map(Join::kinds)).fold(self.namespaces, |all, kinds| all | kinds)
     }
 
     /// True if there is a system call filter.
@@ -203,6 +292,9 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(cgroup) = &self.cgroup {
+            writeln!(formatter, "{cgroup}")?;
+        }
         let names: Vec<_> = print::namespace_names(self.namespaces).collect();
         for join in &self.joins {
             let names: Vec<_> = print::namespace_names(join.kinds()).collect();

@@ -1,6 +1,6 @@
 //! How steps read: one line each, as `rootlet plan` prints them.
 
-use super::Step;
+use super::{Cgroup, Place, Step};
 use crate::sys::tty::Size;
 use crate::sys::{mount, namespace as ns};
 use std::ffi::CString;
@@ -50,6 +50,9 @@ impl fmt::Display for Step {
                 write!(f, "set limit {resource}: soft {} hard {}", limit.soft, limit.hard)
             }
             Step::SetOomScoreAdj { value } => write!(f, "set oom_score_adj {}", value.to_string_lossy()),
+            Step::Unshare { kinds } => {
+                write!(f, "unshare {}", namespace_names(*kinds).collect::<Vec<_>>().join(" "))
+            }
             Step::SetTimeOffsets { offsets } => write!(f, "set time offsets {}", text(offsets)),
             Step::JoinKeyring { name } => write!(f, "join session keyring {}", name.to_string_lossy()),
             Step::OpenProc => f.write_str("open /proc"),
@@ -168,6 +171,27 @@ impl fmt::Display for Step {
             }
             Step::Execute { arguments, .. } => write!(f, "execute {arguments:?}"),
         }
+    }
+}
+
+impl fmt::Display for Cgroup {
+    /// A line for the cgroup, and one for each setting.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::None => write!(f, "cgroup  none, because {}", self.reason)?,
+            Place::Directory { path, .. } => write!(f, "cgroup  {}, because {}", path.display(), self.reason)?,
+            Place::Scope { bus, slice, name } => {
+                let whose = if bus.is_user { "the user's" } else { "the system's" };
+                write!(f, "cgroup  {name} in {slice} of {whose} systemd, because {}", self.reason)?;
+            }
+        }
+        if let Some(devices) = &self.devices {
+            write!(f, "\ncgroup  {:28} a program of {} instructions", "linux.resources.devices", devices.len())?;
+        }
+        self.settings.iter().try_for_each(|setting| {
+            let property = setting.property.strip_prefix("linux.").unwrap_or_default();
+            write!(f, "\ncgroup  {property:28} {} = {}", setting.file, setting.value)
+        })
     }
 }
 

@@ -149,6 +149,8 @@ pub enum Step {
     SetLimit { resource: u32, limit: Limit },
     /// Writes /proc/PID/oom_score_adj.
     SetOomScoreAdj { value: CString },
+    /// Makes namespaces (CLONE_NEW*) that the clone could not make.
+    Unshare { kinds: i32 },
     /// Makes a time namespace with these offsets, entered by execve.
     SetTimeOffsets { offsets: Box<[u8]> },
     /// Joins a new session keyring.
@@ -286,6 +288,7 @@ impl Step {
             Step::SetOomScoreAdj { value } => {
                 fd::write_file(slots.proc_directory()?.as_fd(), c"oom_score_adj", value.to_bytes())
             }
+            Step::Unshare { kinds } => ns::unshare(*kinds),
             Step::SetTimeOffsets { offsets } => {
                 // time_namespaces(7): offsets can be set only while no process is in it; execve enters it (Linux 6.1).
                 ns::unshare(ns::CLONE_NEWTIME)?;

@@ -1,81 +1,146 @@
 //! `linux.resources` and `linux.cgroupsPath`: a limit is enforced, or it is an error that says why not.
 
 use super::{Planner, Property, Scope, number_list};
-use crate::error::Result;
-use crate::plan::Phase;
-use crate::spec::{BlockIo, DeviceRule, Resources};
+use crate::capability::CAP_SYS_ADMIN;
+use crate::cgroup::placement::{self, Choice, Wish};
+use crate::cgroup::{devices, settings, tree};
+use crate::error::{Error, Result};
+use crate::host::Cgroups;
+use crate::plan::{Cgroup, Phase, Place, Setting};
+use crate::spec::{DeviceRule, Resources};
 
 pub const RESOURCES: Property =
     Property { paths: &["linux.resources"], phase: Phase::Host, scope: Scope::Create, plan: plan_resources };
 pub const PATH: Property =
     Property { paths: &["linux.cgroupsPath"], phase: Phase::Host, scope: Scope::Create, plan: plan_path };
 
+/// What is to be set; where is [`plan_path`]'s business.
 fn plan_resources(planner: &mut Planner) -> Result<()> {
-    let Some(resources) = &planner.spec.linux().resources else { return Ok(()) };
-    check(planner, resources)?;
-    let limits = limits(resources);
-    if !limits.is_empty() {
-        let names = limits.join(", ");
-        let reason = "this version of rootlet makes no cgroup, and only a cgroup enforces it";
-        if !planner.request.try_limits {
-            return Err(planner
-                .error(format!("{names}: cannot be enforced"))
-                .because(reason)
-                .remedy("give `--limits try` to start without, or take it out of linux.resources"));
+    let mut settings = Vec::new();
+    if let Some(resources) = &planner.spec.linux().resources {
+        check(planner, resources)?;
+        for (property, reason) in settings::refused(resources) {
+            let name = property.trim_start_matches("linux.resources.").to_owned();
+            let planned = give_up(planner, &name, reason, "take it out of linux.resources");
+            planner.settle(planned)?;
         }
-        planner.decide(format!("{names}: not enforced"), reason)?;
+        let translated = settings::translate(resources).map(|translated| settings = translated);
+        planner.settle(translated)?;
     }
-    if resources.devices.iter().any(|rule| !rule.allow) {
-        if planner.has_other_user_namespace() {
-            planner.decide(
-                "device rules are left out",
-                "no device node can be made in a user namespace, so there is nothing to deny",
-            )?;
-        } else {
-            planner.decide(
-                "device rules are not enforced",
-                "this version of rootlet makes no cgroup; nodes can be made only with CAP_MKNOD",
-            )?;
-        }
-    }
+    // pids.max of 0 lets no process be born.
+    let is_set_late = settings.iter().any(|setting| setting.file == "pids.max" && setting.value == "0");
+    planner.plan.cgroup = Some(Cgroup {
+        place: Place::None,
+        reason: String::new(),
+        controllers: Vec::new(),
+        optional_controllers: Vec::new(),
+        settings,
+        devices: None,
+        is_set_late,
+    });
     Ok(())
 }
 
-/// What asks for a limit; null, empty and -1 ("unlimited") do not.
-fn limits(resources: &Resources) -> Vec<&'static str> {
-    let limited = |value: Option<i64>| value.is_some_and(|value| value != -1);
-    let memory = resources.memory.clone().unwrap_or_default();
-    let cpu = resources.cpu.clone().unwrap_or_default();
-    let network = resources.network.clone().unwrap_or_default();
-    let all = [
-        ("memory.limit", limited(memory.limit)),
-        ("memory.reservation", limited(memory.reservation)),
-        ("memory.swap", limited(memory.swap)),
-        ("memory.kernel", limited(memory.kernel)),
-        ("memory.kernelTCP", limited(memory.kernel_tcp)),
-        ("memory.swappiness", memory.swappiness.is_some()),
-        ("memory.disableOOMKiller", memory.disable_oom_killer == Some(true)),
-        ("cpu.shares", cpu.shares.is_some_and(|shares| shares != 0)),
-        ("cpu.quota", limited(cpu.quota) && cpu.quota != Some(0)),
-        ("cpu.burst", cpu.burst.is_some_and(|burst| burst != 0)),
-        ("cpu.period", cpu.period.is_some_and(|period| period != 0)),
-        ("cpu.realtimeRuntime", cpu.realtime_runtime.is_some_and(|runtime| runtime != 0)),
-        ("cpu.realtimePeriod", cpu.realtime_period.is_some_and(|period| period != 0)),
-        ("cpu.cpus", cpu.cpus.is_some_and(|cpus| !cpus.is_empty())),
-        ("cpu.mems", cpu.mems.is_some_and(|mems| !mems.is_empty())),
-        ("cpu.idle", cpu.idle.is_some_and(|idle| idle != 0)),
-        ("pids.limit", limited(resources.pids.as_ref().and_then(|pids| pids.limit))),
-        ("blockIO", resources.block_io.as_ref().is_some_and(|block_io| *block_io != BlockIo::default())),
-        ("hugepageLimits", !resources.hugepage_limits.is_empty()),
-        ("network", network.class_id.is_some_and(|id| id != 0) || !network.priorities.is_empty()),
-        ("rdma", resources.rdma.as_ref().is_some_and(|rdma| !rdma.is_empty())),
-        ("unified", resources.unified.as_ref().is_some_and(|unified| !unified.is_empty())),
-    ];
-    all.into_iter().filter(|(_, asked)| *asked).map(|(name, _)| name).collect()
+/// A limit that is not enforced: an error, or a decision if the caller said so.
+fn give_up(planner: &mut Planner, names: &str, reason: &str, remedy: &str) -> Result<()> {
+    if planner.request.try_limits {
+        return planner.decide(format!("{names}: not enforced"), reason);
+    }
+    Err(planner
+        .error(format!("{names}: cannot be enforced"))
+        .because(reason)
+        .remedy(format!("{remedy}; or give `--limits try` to start without")))
+}
+
+fn plan_path(planner: &mut Planner) -> Result<()> {
+    let Some(mut cgroup) = planner.plan.cgroup.take() else { return Ok(()) };
+    let mut controllers: Vec<String> =
+        cgroup.settings.iter().filter_map(Setting::controller).map(str::to_owned).collect();
+    controllers.sort_unstable();
+    controllers.dedup();
+    let path = planner.spec.linux().cgroups_path.as_deref().filter(|path| !path.is_empty());
+    let request = planner.request;
+    let wish = Wish { id: &request.id, path, systemd: request.systemd_cgroup, controllers: &controllers };
+    let choice = placement::choose(&wish, planner.host)?;
+    if choice.place == Place::None && path.is_some() {
+        planner.decide("the container stays in the caller's cgroup", choice.reason.clone())?;
+    }
+    require(planner, &mut cgroup, &choice)?;
+    controllers.retain(|controller| choice.available.contains(controller));
+    // Who names a cgroup will look at its statistics.
+    cgroup.optional_controllers = match path {
+        Some(_) => choice.available.iter().filter(|name| !controllers.contains(name)).cloned().collect(),
+        None => Vec::new(),
+    };
+    cgroup.controllers = controllers;
+    (cgroup.place, cgroup.reason) = (choice.place, choice.reason);
+    plan_devices(planner, &mut cgroup)?;
+    planner.plan.cgroup = Some(cgroup);
+    Ok(())
+}
+
+/// Takes out the settings whose controllers cannot be had, if that may be.
+fn require(planner: &mut Planner, cgroup: &mut Cgroup, choice: &Choice) -> Result<()> {
+    let can_be_had =
+        |setting: &Setting| setting.controller().is_none_or(|name| choice.available.iter().any(|other| other == name));
+    let has_place = choice.place != Place::None;
+    let (kept, lost): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut cgroup.settings).into_iter().partition(|setting| has_place && can_be_had(setting));
+    cgroup.settings = kept;
+    // What is there or not, and what lifts a limit, is no loss.
+    let lost: Vec<_> = lost.into_iter().filter(|setting| !setting.is_optional && setting.value != "max").collect();
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let list = |mut names: Vec<&str>| {
+        names.dedup();
+        names.join(", ")
+    };
+    let names = list(lost.iter().map(|setting| setting.property.trim_start_matches("linux.resources.")).collect());
+    let controllers = list(lost.iter().filter_map(Setting::controller).collect());
+    let (reason, remedy) = match planner.host.cgroups() {
+        Cgroups::Legacy => (
+            format!("this host has its controllers ({controllers}) in cgroup v1, which rootlet does not drive"),
+            "boot with systemd.unified_cgroup_hierarchy=1, or cgroup_no_v1=all",
+        ),
+        Cgroups::Unified if has_place => {
+            (format!("nobody has passed these controllers on to you: {controllers}"), tree::DELEGATION)
+        }
+        Cgroups::Unified => (choice.reason.clone(), tree::DELEGATION),
+    };
+    let property = std::mem::replace(&mut planner.current.property, RESOURCES.path());
+    let planned = give_up(planner, &names, &reason, remedy);
+    let settled = planner.settle(planned);
+    planner.current.property = property;
+    settled
+}
+
+fn plan_devices(planner: &mut Planner, cgroup: &mut Cgroup) -> Result<()> {
+    let rules = planner.spec.linux().resources.as_ref().map(|resources| &resources.devices[..]).unwrap_or_default();
+    let is_privileged = planner.host.may(CAP_SYS_ADMIN) && planner.host.in_initial_user_namespace();
+    if !planner.has_other_user_namespace() && is_privileged && cgroup.place != Place::None {
+        cgroup.devices = devices::program(rules);
+        return Ok(());
+    }
+    if rules.iter().all(|rule| rule.allow) {
+        return Ok(());
+    }
+    let property = std::mem::replace(&mut planner.current.property, RESOURCES.path());
+    let decided = if planner.has_other_user_namespace() {
+        planner.decide(
+            "device rules are left out",
+            "no device node can be made in a user namespace, so there is nothing to deny",
+        )
+    } else {
+        let reason = "there is no cgroup to hold them; nodes can be made only with CAP_MKNOD";
+        planner.decide("device rules are not enforced", reason)
+    };
+    planner.current.property = property;
+    decided
 }
 
 /// Wrong values are named even where nothing is enforced.
-fn check<'a>(planner: &mut Planner<'a>, resources: &'a Resources) -> Result<()> {
+pub fn check<'a>(planner: &mut Planner<'a>, resources: &'a Resources) -> Result<()> {
     let property = std::mem::replace(&mut planner.current.property, "linux.resources.devices");
     planner.each(&resources.devices, |planner, rule| check_device(planner, rule))?;
     planner.current.property = property;
@@ -104,6 +169,14 @@ fn check<'a>(planner: &mut Planner<'a>, resources: &'a Resources) -> Result<()> 
             }
         }
     }
+    if let Some(memory) = &resources.memory {
+        for (name, value) in [("kernel", memory.kernel), ("kernelTCP", memory.kernel_tcp)] {
+            if value.is_some_and(|value| value != -1) {
+                let property = format!("linux.resources.memory.{name}");
+                planner.plan.warnings.push(Error::in_config(property, "obsolete, ignored"));
+            }
+        }
+    }
     for name in resources.unified.iter().flatten().map(|(name, _)| name) {
         if name.contains('/') || !name.contains('.') {
             let planned = Err(planner
@@ -126,14 +199,5 @@ fn check_device(planner: &Planner, rule: &DeviceRule) -> Result<()> {
             wrong(format!("access {access:?}"), "write letters of \"rwm\"")
         }
         _ => Ok(()),
-    }
-}
-
-fn plan_path(planner: &mut Planner) -> Result<()> {
-    match planner.spec.linux().cgroups_path.as_deref() {
-        None | Some("") => Ok(()),
-        Some(_) => {
-            planner.decide("the container stays in the caller's cgroup", "this version of rootlet makes no cgroup")
-        }
     }
 }

@@ -5,7 +5,7 @@
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::plan::{self, Decision, Entry, Origin, Phase, Plan, Step};
-use crate::spec::Spec;
+use crate::spec::{Resources, Spec};
 use crate::sys::Errno;
 use std::ffi::CString;
 use std::path::PathBuf;
@@ -133,7 +133,6 @@ pub const ORDER: &[Property] = &[
 /// What a row claims only to refuse it, or to say that it is ignored; and why.
 pub const REFUSED: &[(&str, &str)] = &[
     ("linux.intelRdt", "rootlet does not drive resctrl"),
-    ("linux.resources", "this version of rootlet makes no cgroup; limits are errors, or decisions under --limits try"),
     ("process.commandLine", "for Windows"),
     ("process.user.username", "for Windows"),
     ("windows", "for another platform"),
@@ -182,6 +181,8 @@ pub struct Request {
     pub preserved_descriptors: u32,
     /// Additions to process.env, such as LISTEN_FDS.
     pub environment: Vec<String>,
+    /// `--systemd-cgroup`.
+    pub systemd_cgroup: bool,
     /// `--strict`: every decision is an error, and so is whatever would be ignored.
     pub strict: bool,
     /// `--limits try`: a limit that cannot be enforced is a decision and not an error.
@@ -222,6 +223,12 @@ pub fn check_all(spec: &Spec, request: &Request, host: &Host) -> (Vec<Error>, Pl
     let mut planner = Planner { problems: Some(Vec::new()), ..Planner::new(spec, request, host) };
     let unexpected = planner.follow_order().err();
     (planner.problems.into_iter().flatten().chain(unexpected).collect(), planner.plan)
+}
+
+/// Refuses wrong values of `linux.resources` that come from elsewhere than config.json.
+pub fn check_resources(resources: &Resources) -> Result<()> {
+    let (spec, request, host) = (Spec::default(), Request::default(), Host::default());
+    cgroup::check(&mut Planner::new(&spec, &request, &host), resources)
 }
 
 /// What a property reads, and where it writes.

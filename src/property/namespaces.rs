@@ -3,7 +3,7 @@
 use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::print::NAMESPACES;
-use crate::plan::{Join, Phase, Step};
+use crate::plan::{Join, Phase, Place, Step};
 use crate::sys::namespace as ns;
 
 pub const PROPERTY: Property =
@@ -17,6 +17,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
         return Ok(());
     }
     let namespaces = &planner.spec.linux().namespaces;
+    let has_cgroup = planner.plan.cgroup.as_ref().is_some_and(|cgroup| cgroup.place != Place::None);
     planner.each(namespaces, |planner, namespace| {
         let index = planner.current.index.unwrap_or(0);
         let Some((_, kind)) = NAMESPACES.iter().find(|(name, _)| *name == namespace.kind) else {
@@ -31,6 +32,8 @@ fn plan(planner: &mut Planner) -> Result<()> {
         match namespace.path.as_deref().filter(|path| !path.is_empty()) {
             // The time namespace is made when its offsets are set.
             None if *kind == ns::CLONE_NEWTIME => {}
+            // A new cgroup namespace begins at the maker's cgroup, until the process is in its own (cgroup_namespaces(7)).
+            None if *kind == ns::CLONE_NEWCGROUP && has_cgroup => planner.step(Step::Unshare { kinds: *kind }),
             None => planner.plan.namespaces |= kind,
             Some(path) if !path.starts_with('/') => {
                 return Err(planner

@@ -66,6 +66,23 @@ pub fn parse(text: &str) -> Result<Loaded> {
     Ok(Loaded { spec, unknown })
 }
 
+/// Takes an object for `linux.resources`.
+pub fn resources(value: serde_json::Value) -> Result<super::Resources> {
+    let mut unknown = Vec::new();
+    let mut note = |path: serde_ignored::Path| {
+        unknown.push(format!("linux.resources.{}", path_of(&path.to_string())));
+    };
+    let deserializer = serde_ignored::Deserializer::new(value, &mut note);
+    let resources = serde_path_to_error::deserialize(deserializer).map_err(|error| {
+        let property = format!("linux.resources.{}", error.path());
+        wrong_type(property, &error.into_inner().to_string())
+    })?;
+    match unknown.first() {
+        Some(path) => Err(Error { message: "unknown property".to_owned(), ..unknown_property(path) }),
+        None => Ok(resources),
+    }
+}
+
 /// Reads a file with a `process`.
 pub fn process(path: &Path) -> Result<super::Process> {
     let text = std::fs::read_to_string(path).map_err(|error| {

@@ -288,6 +288,34 @@ pub fn lock(fd: BorrowedFd) -> Result<()> {
     }
 }
 
+/// Waits until the contents of a file of the kernel change after they were read (poll(2), POLLPRI); `false` after
+/// `milliseconds`.
+pub fn wait_for_change(fd: BorrowedFd, milliseconds: i32) -> Result<bool> {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLPRI, revents: 0 };
+    // SAFETY: `poll` is one pollfd.
+    match check(Call::Poll, unsafe { libc::poll(&mut poll, 1, milliseconds) }) {
+        Err(Error { errno: Errno::EINTR, .. }) => Ok(true),
+        other => other.map(|ready| ready > 0),
+    }
+}
+
+/// Waits for the end of a pidfd's process, or for [`wait_for_change`] of another file; which of them came.
+pub fn wait_for_end_or_change(pidfd: BorrowedFd, file: Option<BorrowedFd>, milliseconds: i32) -> Result<[bool; 2]> {
+    let poll = |fd: i32, events| libc::pollfd { fd, events, revents: 0 };
+    let file = file.map_or(-1, |file| file.as_raw_fd());
+    let mut polls = [poll(pidfd.as_raw_fd(), libc::POLLIN), poll(file, libc::POLLPRI)];
+    // SAFETY: `polls` are two pollfds.
+    match check(Call::Poll, unsafe { libc::poll(polls.as_mut_ptr(), 2, milliseconds) }) {
+        Err(Error { errno: Errno::EINTR, .. }) => Ok([false, false]),
+        other => other.map(|_| polls.map(|poll| poll.revents != 0)),
+    }
+}
+
+/// True if the effective user may write to `path` (faccessat2(2), Linux 5.8).
+pub fn may_write(path: &CStr) -> bool {
+    syscall!(Call::Open, libc::SYS_faccessat2, libc::AT_FDCWD, path.as_ptr(), libc::W_OK, libc::AT_EACCESS).is_ok()
+}
+
 /// The number of a descriptor as text, for the names in /proc/self/fd.
 pub struct Name([u8; 12]);
 

@@ -12,6 +12,12 @@ use std::alloc::{GlobalAlloc, Layout, System};
 
 const SIZE: usize = 1 << 20;
 
+/// Bytes of a page.
+pub fn page_size() -> u64 {
+    // SAFETY: sysconf takes a number.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
+}
+
 /// Pages of it that nobody touches cost nothing.
 #[repr(align(4096))]
 struct Piece(UnsafeCell<[u8; SIZE]>);

@@ -4,6 +4,7 @@
 //! allocator's lock may be held by a thread that does not exist. Arguments are integers, file descriptors and
 //! `&CStr`; an error is the call that failed and its errno.
 
+pub mod bpf;
 pub mod copy;
 pub mod creds;
 pub mod fd;
@@ -57,7 +58,7 @@ macro_rules! calls {
 }
 
 calls! {
-    Capset = "capset", Chdir = "chdir", Chmod = "fchmodat", Chown = "fchownat", Chroot = "chroot", Clone = "clone3", CloseRange = "close_range",
+    Bpf = "bpf", Capset = "capset", Chdir = "chdir", Chmod = "fchmodat", Chown = "fchownat", Chroot = "chroot", Clone = "clone3", CloseRange = "close_range",
     Connect = "connect", Dup = "dup", Execve = "execve", Fcntl = "fcntl", Flock = "flock", Fork = "clone",
     Fstat = "fstat", Fstatfs = "fstatfs", Getcwd = "getcwd", Getdents = "getdents64", HookExit = "hook", HookTimeout = "hook timeout",
     Ioctl = "ioctl", IoprioSet = "ioprio_set", Keyctl = "keyctl", Kill = "pidfd_send_signal", Listen = "listen", Lookup = "executable lookup",

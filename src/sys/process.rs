@@ -238,9 +238,9 @@ pub fn own_pid() -> i32 {
     syscall!(Call::Fork, libc::SYS_getpid).unwrap_or(0) as i32
 }
 
-/// A user namespace with these maps, held by nothing but the descriptor. The caller needs the privilege to map them.
-pub fn make_user_namespace(uid_map: &[u8], gid_map: &[u8]) -> Result<OwnedFd> {
-    match clone(libc::CLONE_NEWUSER, false, None)? {
+/// A process that does nothing until it is killed, and ends with this one; in new namespaces (CLONE_NEW*), if any.
+pub fn start_idle(namespaces: i32) -> Result<(i32, OwnedFd)> {
+    match clone(namespaces, false, None)? {
         Cloned::Child => {
             let _ = super::creds::die_with_parent(true);
             loop {
@@ -248,13 +248,17 @@ pub fn make_user_namespace(uid_map: &[u8], gid_map: &[u8]) -> Result<OwnedFd> {
                 unsafe { libc::pause() };
             }
         }
-        Cloned::Parent { pid, pidfd } => {
-            let namespace = map_and_open(pid, uid_map, gid_map);
-            let ended = send_signal(std::os::fd::AsFd::as_fd(&pidfd), libc::SIGKILL);
-            wait(pid, true)?;
-            namespace.and_then(|namespace| ended.map(|()| namespace))
-        }
+        Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
     }
+}
+
+/// A user namespace with these maps, held by nothing but the descriptor. The caller needs the privilege to map them.
+pub fn make_user_namespace(uid_map: &[u8], gid_map: &[u8]) -> Result<OwnedFd> {
+    let (pid, pidfd) = start_idle(libc::CLONE_NEWUSER)?;
+    let namespace = map_and_open(pid, uid_map, gid_map);
+    let ended = send_signal(std::os::fd::AsFd::as_fd(&pidfd), libc::SIGKILL);
+    wait(pid, true)?;
+    namespace.and_then(|namespace| ended.map(|()| namespace))
 }
 
 fn map_and_open(pid: i32, uid_map: &[u8], gid_map: &[u8]) -> Result<OwnedFd> {

@@ -5,7 +5,7 @@ use core::mem::zeroed;
 use core::ptr;
 use std::os::fd::OwnedFd;
 
-pub use libc::{SIGCHLD, SIGHUP, SIGKILL, SIGSYS, SIGTERM, SIGURG, SIGWINCH};
+pub use libc::{SIGCHLD, SIGCONT, SIGHUP, SIGKILL, SIGSTOP, SIGSYS, SIGTERM, SIGURG, SIGWINCH};
 
 fn full_set() -> libc::sigset_t {
     // SAFETY: an all-zero sigset is a valid value, and sigfillset fills it.

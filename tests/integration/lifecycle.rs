@@ -52,7 +52,7 @@ fn the_processes_of_a_container_are_listed() {
         config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
     });
     sandbox.rootlet(&flags).ok();
-    sandbox.rootlet(&["ps", "box"]).fails(&["no pid namespace", "linux.namespaces"]);
+    sandbox.rootlet(&["ps", "box"]).fails(&["neither a cgroup nor a pid namespace", "linux.namespaces"]);
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
 }
 
@@ -189,7 +189,6 @@ fn flags_come_twice_with_one_dash_and_with_values() {
             &root,
             &root,
             "--debug=false",
-            "--systemd-cgroup",
             "--rootless=auto",
             "--criu",
             "/x",
@@ -204,6 +203,7 @@ fn flags_come_twice_with_one_dash_and_with_values() {
             "box",
         ])
         .ok();
+    sandbox.rootlet(&["--systemd-cgroup", "run", "-b", bundle, "box"]).fails(&["systemd cannot be asked for a cgroup"]);
     sandbox.rootlet(&["run", "--no-such-flag", "box"]).fails(&["--no-such-flag"]);
     sandbox.rootlet(&["--rootless=maybe", "list"]).fails(&["--rootless"]);
     sandbox.rootlet(&["run", "box", "--bundle"]).fails(&["flag needs an argument: --bundle"]);

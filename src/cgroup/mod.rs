@@ -1,0 +1,11 @@
+//! Control groups, version 2: where a container's is, what is written to it, and who makes it.
+//!
+//! [`placement`] chooses by what is writable, [`settings`] and [`devices`] translate `linux.resources`, [`tree`] works on
+//! directories, [`systemd`] asks for a scope. All of it is the parent's; a child is only born in what was made.
+
+pub mod devices;
+pub mod placement;
+pub mod settings;
+pub mod stats;
+pub mod systemd;
+pub mod tree;

@@ -1,0 +1,214 @@
+//! Which cgroup a container gets: chosen by what is writable, not by who the caller is.
+
+use crate::error::{Error, Result};
+use crate::host::{Hierarchy, Host};
+use crate::plan::{Bus, Place};
+use std::path::{Component, Path, PathBuf};
+
+/// What is asked for.
+pub struct Wish<'a> {
+    /// The container's name.
+    pub id: &'a str,
+    /// `linux.cgroupsPath`.
+    pub path: Option<&'a str>,
+    /// `--systemd-cgroup`.
+    pub systemd: bool,
+    /// Controllers that settings need.
+    pub controllers: &'a [String],
+}
+
+/// What is chosen.
+#[derive(Debug, PartialEq)]
+pub struct Choice {
+    /// Where.
+    pub place: Place,
+    /// Why there.
+    pub reason: String,
+    /// Controllers that can be had there.
+    pub available: Vec<String>,
+}
+
+/// Chooses. An error is one in `linux.cgroupsPath`.
+pub fn choose(wish: &Wish, host: &Host) -> Result<Choice> {
+    let unit = wish.path.filter(|path| path.split(':').count() == 3 && !path.starts_with('/'));
+    if wish.systemd || unit.is_some() {
+        let asked = if wish.systemd { "--systemd-cgroup is given" } else { "linux.cgroupsPath is slice:prefix:name" };
+        return scope(wish, host, asked.to_owned());
+    }
+    let Some(hierarchy) = host.hierarchy() else {
+        return Ok(none("no cgroup v2 hierarchy is mounted on /sys/fs/cgroup".to_owned()));
+    };
+    if let Some(choice) = directory(wish, host, hierarchy) {
+        return Ok(choice);
+    }
+    let not_yours = format!("your cgroup, {}, is not yours to divide", hierarchy.own.display());
+    let wants_scope = !wish.controllers.is_empty() && host.bus().is_some();
+    match wants_scope.then(|| scope(wish, host, not_yours.clone())).transpose()? {
+        Some(choice) => Ok(choice),
+        None if wish.controllers.is_empty() => Ok(none(not_yours)),
+        None => Ok(none(format!("{not_yours}, and no systemd of yours answers at $XDG_RUNTIME_DIR/bus"))),
+    }
+}
+
+fn none(reason: String) -> Choice {
+    Choice { place: Place::None, reason, available: Vec::new() }
+}
+
+/// A directory in what the caller may divide.
+fn directory(wish: &Wish, host: &Host, hierarchy: &Hierarchy) -> Option<Choice> {
+    let own = &hierarchy.own;
+    let top =
+        own.ancestors().take_while(|path| path.starts_with(&hierarchy.root) && host.level(path).is_writable).last();
+    let top = top?.to_owned();
+    let chosen = |base: PathBuf, path: PathBuf, reason: &str| {
+        let available = host.level(&base).controllers;
+        let is_proposal = wish.path.is_none();
+        Some(Choice { place: Place::Directory { base, path, is_proposal }, reason: reason.to_owned(), available })
+    };
+    let name = match wish.path.filter(|path| !path.is_empty()) {
+        None => PathBuf::from(format!("rootlet-{}", wish.id)),
+        Some(path) if path.starts_with('/') => {
+            // As it is where that is the caller's to divide; else, and so never outside of it, below.
+            let wanted = hierarchy.root.join(contained(path));
+            let path = if wanted.starts_with(&top) { wanted } else { top.join(contained(path)) };
+            return chosen(top, path, "linux.cgroupsPath names it");
+        }
+        Some(path) => contained(path),
+    };
+    // A cgroup with processes can pass controllers on only if it does already, or is the root of all.
+    let passes_on = |path: &Path| {
+        let level = host.level(path);
+        path == hierarchy.root
+            || level.is_empty
+            || wish.controllers.iter().all(|controller| level.enabled.contains(controller))
+    };
+    if passes_on(own) {
+        return chosen(own.clone(), own.join(name), "it is a child of your own cgroup");
+    }
+    // A unit's processes stay in the unit: systemd believes no PID file that names another's.
+    let is_unit = own.extension().is_some_and(|suffix| suffix == "service" || suffix == "scope");
+    match own.parent().filter(|parent| !is_unit && parent.starts_with(&top) && passes_on(parent)) {
+        Some(parent) => {
+            chosen(parent.to_owned(), parent.join(name), "it is a sibling of your own cgroup, in which processes are")
+        }
+        None => {
+            chosen(own.clone(), own.join(name), "it is a child of your own cgroup, whose processes are moved to a leaf")
+        }
+    }
+}
+
+/// A path without `.` and `..`, relative to the directory that it must not leave.
+fn contained(path: &str) -> PathBuf {
+    let mut parts = PathBuf::new();
+    for part in Path::new(path).components() {
+        match part {
+            Component::Normal(part) => parts.push(part),
+            Component::ParentDir => drop(parts.pop()),
+            _ => {}
+        }
+    }
+    parts
+}
+
+/// A scope of systemd.
+fn scope(wish: &Wish, host: &Host, reason: String) -> Result<Choice> {
+    let wrong = |message: String| {
+        Err(Error::in_config("linux.cgroupsPath", message)
+            .because("systemd makes the cgroup, and it is named as slice:prefix:name")
+            .remedy("write \"user.slice:rootlet:NAME\", or leave it out"))
+    };
+    let is_user = !host.in_initial_user_namespace() || host.uid != 0;
+    let (slice, prefix, name) = match wish.path.map(|path| path.split(':').collect::<Vec<_>>()).as_deref() {
+        None | Some([""]) => ("", "rootlet", wish.id),
+        Some([slice, prefix, name]) => (*slice, *prefix, *name),
+        Some(_) if wish.systemd => {
+            return wrong(format!("{:?} is not slice:prefix:name", wish.path.unwrap_or_default()));
+        }
+        Some(_) => ("", "rootlet", wish.id),
+    };
+    let default = if is_user { "user.slice" } else { "system.slice" };
+    let slice = if slice.is_empty() { default } else { slice };
+    let is_unit_name = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":_.\\-@".contains(&byte));
+    if !slice.ends_with(".slice") || !is_unit_name(slice) {
+        return wrong(format!("{slice:?} is not a slice"));
+    }
+    if name.is_empty() || !is_unit_name(name) || !is_unit_name(prefix) || name.ends_with(".slice") {
+        return wrong(format!("{name:?} is not the name of a scope"));
+    }
+    let name = match (prefix, name.ends_with(".scope")) {
+        (_, true) => name.to_owned(),
+        ("", false) => format!("{name}.scope"),
+        (prefix, false) => format!("{prefix}-{name}.scope"),
+    };
+    let Some(bus) = host.bus() else {
+        return Err(Error::in_config("linux.cgroupsPath", "systemd cannot be asked for a cgroup")
+            .because(format!("{reason}, and there is no bus at $DBUS_SESSION_BUS_ADDRESS or $XDG_RUNTIME_DIR/bus"))
+            .remedy("log in through systemd (`loginctl enable-linger USER`, `machinectl shell USER@`), or leave --systemd-cgroup out"));
+    };
+    let available = host.level(&host.manager_cgroup()).controllers;
+    let bus = Bus { path: bus, is_user };
+    Ok(Choice { place: Place::Scope { bus, slice: slice.to_owned(), name }, reason, available })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Level;
+
+    /// A host on which these cgroups are writable; with their controllers, and whether processes are in them.
+    fn host(own: &str, levels: &[(&str, &str, bool)]) -> Host {
+        let host = Host { uid: 1000, ..Host::default() };
+        let root = PathBuf::from("/cg");
+        let own = root.join(own.trim_start_matches('/'));
+        let _ = host.hierarchy.set(Some(Hierarchy { root, own: own.clone() }));
+        let _ = host.in_initial_user_namespace.set(true);
+        let _ = host.bus.set(None);
+        for path in own.ancestors() {
+            host.levels.borrow_mut().insert(path.to_owned(), Level::default());
+        }
+        for (path, controllers, is_empty) in levels {
+            let level = Level {
+                is_writable: true,
+                controllers: controllers.split_whitespace().map(str::to_owned).collect(),
+                enabled: Vec::new(),
+                is_empty: *is_empty,
+            };
+            host.levels.borrow_mut().insert(PathBuf::from(path), level);
+        }
+        host
+    }
+
+    fn path(host: &Host, path: Option<&str>, controllers: &[&str]) -> String {
+        let controllers: Vec<_> = controllers.iter().map(|name| (*name).to_owned()).collect();
+        let wish = Wish { id: "box", path, systemd: false, controllers: &controllers };
+        match choose(&wish, host).unwrap().place {
+            Place::Directory { path, .. } => path.display().to_string(),
+            place => format!("{place:?}"),
+        }
+    }
+
+    #[test]
+    fn a_child_a_sibling_or_a_child_after_making_way() {
+        let shell = [("/cg/mine", "memory", true), ("/cg/mine/shell", "memory", false)];
+        let own = host("/mine/shell", &shell);
+        assert_eq!(path(&own, None, &[]), "/cg/mine/shell/rootlet-box");
+        assert_eq!(path(&own, None, &["memory"]), "/cg/mine/rootlet-box");
+        let unit = [("/cg/mine", "memory", true), ("/cg/mine/run.scope", "memory", false)];
+        assert_eq!(path(&host("/mine/run.scope", &unit), None, &["memory"]), "/cg/mine/run.scope/rootlet-box");
+        assert_eq!(path(&host("/others/session.scope", &[]), None, &["memory"]), "None");
+    }
+
+    #[test]
+    fn a_path_never_leaves_what_is_the_callers() {
+        let own = host("/mine/shell", &[("/cg/mine", "memory", true), ("/cg/mine/shell", "memory", false)]);
+        for (given, expected) in [
+            ("/other/box", "/cg/mine/other/box"),
+            ("/mine/box", "/cg/mine/box"),
+            ("/../../etc", "/cg/mine/etc"),
+            ("/mine/../../x", "/cg/mine/x"),
+            ("a/../../b", "/cg/mine/shell/b"),
+        ] {
+            assert_eq!(path(&own, Some(given), &[]), expected, "{given}");
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! A directory of the version 2 hierarchy: making it, writing its files, watching and removing it (cgroups(7)).
+
+use crate::error::{Error, Result};
+use crate::plan::Setting;
+use crate::sys::{Errno, fd};
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long the kernel may take to end or freeze processes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where the processes go that stand in the way of controllers (cgroups(7), no internal processes).
+const LEAF: &str = "rootlet.callers";
+
+fn failed(path: &Path, file: &str, error: &io::Error) -> Error {
+    Error::from_io(format!("cgroup {}: {file}", path.display()), error)
+}
+
+/// Opens the directory, for a process that is to be born in it.
+pub fn open(path: &Path) -> Result<OwnedFd> {
+    let name = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+    fd::open(&name, fd::O_RDONLY | fd::O_DIRECTORY, 0).map_err(|error| Error::from_call(path.display(), error))
+}
+
+/// Makes the cgroup, below `base` which exists; its place. One that is there already must be empty; if that place is only
+/// a proposal, another is taken instead.
+pub fn make(base: &Path, path: &Path, is_proposal: bool) -> Result<PathBuf> {
+    let mut made = base.to_owned();
+    // What an earlier container of that name left behind, with its settings.
+    let _ = fs::remove_dir(path);
+    for part in path.strip_prefix(base).unwrap_or(path) {
+        made.push(part);
+        match fs::create_dir(&made) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(failed(&made, "mkdir", &error).remedy("name another place in linux.cgroupsPath"));
+            }
+            _ => {}
+        }
+    }
+    if !is_populated(path)? {
+        return Ok(path.to_owned());
+    }
+    if is_proposal {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        return make(base, &path.with_file_name(format!("{name}.{}", std::process::id())), false);
+    }
+    Err(Error::new(format!("cgroup {} has processes in it", path.display()))
+        .because("a cgroup belongs to one container")
+        .remedy("name another in linux.cgroupsPath, or end those processes"))
+}
+
+/// Gives `path` these controllers, by all directories from `base` to its parent. Processes of the caller's own cgroup
+/// are moved to a leaf of it where they are in the way.
+pub fn enable(base: &Path, path: &Path, controllers: &[String], own: &Path) -> Result<()> {
+    let parents: Vec<_> = path.ancestors().skip(1).take_while(|parent| parent.starts_with(base)).collect();
+    for parent in parents.into_iter().rev() {
+        let enabled = list(parent, "cgroup.subtree_control");
+        let missing: Vec<_> = controllers.iter().filter(|name| !enabled.contains(name)).collect();
+        if missing.is_empty() {
+            continue;
+        }
+        let text = missing.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
+        let file = parent.join("cgroup.subtree_control");
+        let written = match fs::write(&file, &text) {
+            Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) && parent == own => {
+                make_way(parent)?;
+                fs::write(&file, &text)
+            }
+            other => other,
+        };
+        written.map_err(|error| {
+            let message = failed(parent, &format!("write {text:?} to cgroup.subtree_control"), &error);
+            match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::EBUSY) => message
+                    .because("there are processes in it, and then its children can have no controllers")
+                    .remedy("move them to a child of it"),
+                Some(Errno::ENOENT) => message
+                    .because(format!(
+                        "the controllers that it may pass on are: {}",
+                        words(parent, "cgroup.controllers")
+                    ))
+                    .remedy(DELEGATION),
+                _ => message,
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// How a user gets controllers.
+pub const DELEGATION: &str = "as root: write \"[Service]\\nDelegate=cpu cpuset io memory pids\" to \
+    /etc/systemd/system/user@.service.d/delegate.conf, `systemctl daemon-reload`, and log in again";
+
+/// Moves all processes of a cgroup to a leaf below it.
+fn make_way(path: &Path) -> Result<()> {
+    let leaf = path.join(LEAF);
+    match fs::create_dir(&leaf) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(&leaf, "mkdir", &error)),
+        _ => {}
+    }
+    // One that forks meanwhile leaves a child behind.
+    for _ in 0..100 {
+        let pids = words(path, "cgroup.procs");
+        if pids.is_empty() {
+            return Ok(());
+        }
+        for pid in pids.split_whitespace() {
+            match fs::write(leaf.join("cgroup.procs"), pid) {
+                // It has ended.
+                Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => {}
+                other => other.map_err(|error| failed(&leaf, &format!("move process {pid}"), &error))?,
+            }
+        }
+    }
+    Err(Error::new(format!("cgroup {}: processes appear faster than they can be moved", path.display())))
+}
+
+/// Writes a setting.
+pub fn write(path: &Path, setting: &Setting) -> Result<()> {
+    if !path.join(&setting.file).exists() {
+        if let Some(other) = &setting.instead {
+            return write(path, other);
+        }
+        if setting.is_optional {
+            return Ok(());
+        }
+    }
+    let file = path.join(&setting.file);
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&file)
+        .and_then(|mut file| io::Write::write_all(&mut file, setting.value.as_bytes()))
+        .map_err(|error| {
+            let message = Error {
+                property: setting.property.to_owned(),
+                ..Error::from_io(format!("write {:?} to {}", setting.value, setting.file), &error)
+            };
+            match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::ENOENT | Errno::EACCES) => message
+                    .because("this kernel has no such file in a cgroup")
+                    .remedy(format!("see the files in {}", path.display())),
+                Some(Errno::EINVAL | Errno::ERANGE) => {
+                    message.because("the kernel refuses the value").remedy("correct it")
+                }
+                Some(Errno::ENODEV) => {
+                    message.because("there is no such device").remedy("see major and minor in `lsblk`")
+                }
+                Some(Errno::EBUSY) => message.because("the container uses more than that"),
+                Some(Errno::EOPNOTSUPP) => message.because("the device's scheduler has no such limit"),
+                _ => message,
+            }
+        })
+}
+
+/// The directory of a process's cgroup.
+pub fn of_process(pid: i32) -> Result<PathBuf> {
+    let failed = |error: &io::Error| Error::from_io(format!("/proc/{pid}/cgroup"), error);
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).map_err(|error| failed(&error))?;
+    let own = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+    let mut root = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].into_iter().map(Path::new);
+    let root = root.rfind(|root| root.join("cgroup.procs").exists()).unwrap_or(Path::new("/sys/fs/cgroup"));
+    Ok(if own == "/" { root.to_owned() } else { root.join(own.trim_start_matches('/')) })
+}
+
+/// Moves a process. That waits some milliseconds for the kernel.
+pub fn move_into(path: &Path, pid: i32) -> Result<()> {
+    fs::write(path.join("cgroup.procs"), pid.to_string()).map_err(|error| failed(path, "cgroup.procs", &error))
+}
+
+/// What the files of these settings say now, as settings that bring it back.
+pub fn values(path: &Path, settings: &[Setting]) -> Vec<Setting> {
+    let now = |setting: &Setting| {
+        let value = fs::read_to_string(path.join(&setting.file)).ok()?;
+        Some(Setting { value: value.trim().to_owned(), ..setting.clone() })
+    };
+    settings.iter().rev().filter_map(now).collect()
+}
+
+/// The text of a file, trimmed; empty if it cannot be read.
+pub fn words(path: &Path, file: &str) -> String {
+    fs::read_to_string(path.join(file)).map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+/// The words of a file, such as the names of controllers.
+pub fn list(path: &Path, file: &str) -> Vec<String> {
+    words(path, file).split_whitespace().map(str::to_owned).collect()
+}
+
+/// The number behind a key of a flat-keyed file, such as `populated` in cgroup.events.
+pub fn value(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// True if there are processes in it or below it.
+pub fn is_populated(path: &Path) -> Result<bool> {
+    let events =
+        fs::read_to_string(path.join("cgroup.events")).map_err(|error| failed(path, "cgroup.events", &error))?;
+    Ok(value(&events, "populated") == Some(1))
+}
+
+/// True if its processes are frozen, all of them.
+pub fn is_frozen(path: &Path) -> bool {
+    value(&words(path, "cgroup.events"), "frozen") == Some(1)
+}
+
+/// Freezes its processes or lets them go on, and waits until that is done.
+pub fn freeze(path: &Path, frozen: bool) -> Result<()> {
+    fs::write(path.join("cgroup.freeze"), if frozen { "1" } else { "0" })
+        .map_err(|error| failed(path, "cgroup.freeze", &error))?;
+    match wait_for(path, "frozen", frozen.into())? {
+        true => Ok(()),
+        false => {
+            let _ = fs::write(path.join("cgroup.freeze"), "0");
+            Err(Error::new(format!("cgroup {}: its processes do not freeze", path.display()))
+                .because("one of them hangs in the kernel")
+                .remedy("see `dmesg`"))
+        }
+    }
+}
+
+/// Waits until a key of cgroup.events has that value; false if it takes too long.
+fn wait_for(path: &Path, key: &str, wanted: u64) -> Result<bool> {
+    let open = || fs::File::open(path.join("cgroup.events")).map_err(|error| failed(path, "cgroup.events", &error));
+    let file = open()?;
+    let start = Instant::now();
+    loop {
+        let text = io::read_to_string(&file).map_err(|error| failed(path, "cgroup.events", &error))?;
+        if value(&text, key) == Some(wanted) {
+            return Ok(true);
+        }
+        let left = PATIENCE.saturating_sub(start.elapsed());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        let system = |error| Error::from_call(path.display(), error);
+        fd::wait_for_change(file.as_fd(), left.as_millis() as i32).map_err(system)?;
+        fd::rewind(file.as_fd()).map_err(system)?;
+    }
+}
+
+/// Sends SIGKILL to all processes in it and below it.
+pub fn kill(path: &Path) -> Result<()> {
+    match fs::write(path.join("cgroup.kill"), "1") {
+        // Before Linux 5.14.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => {
+            for pid in processes(path)? {
+                if let Ok(pidfd) = crate::sys::process::open_pidfd(pid) {
+                    let _ = crate::sys::process::send_signal(pidfd.as_fd(), crate::sys::signal::SIGKILL);
+                }
+            }
+            Ok(())
+        }
+        other => other.map_err(|error| failed(path, "cgroup.kill", &error)),
+    }
+}
+
+/// All processes in it and below it, as the caller's pid namespace numbers them.
+pub fn processes(path: &Path) -> Result<Vec<i32>> {
+    let mut pids = Vec::new();
+    for directory in with_children(path) {
+        let text = match fs::read_to_string(directory.join("cgroup.procs")) {
+            // A child that was just removed.
+            Err(_) if directory != path => continue,
+            other => other.map_err(|error| failed(path, "cgroup.procs", &error))?,
+        };
+        pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid != 0));
+    }
+    pids.sort_unstable();
+    Ok(pids)
+}
+
+/// It and all below it, parents first.
+fn with_children(path: &Path) -> Vec<PathBuf> {
+    let mut all = vec![path.to_owned()];
+    let mut next = 0;
+    while let Some(directory) = all.get(next).cloned() {
+        let children = fs::read_dir(directory).into_iter().flatten().flatten();
+        all.extend(
+            children.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()),
+        );
+        next += 1;
+    }
+    all
+}
+
+/// Removes it with all that is left in it.
+pub fn remove(path: &Path) -> Result<()> {
+    if fs::remove_dir(path).is_ok() || !path.exists() {
+        return Ok(());
+    }
+    if is_populated(path)? {
+        kill(path)?;
+        wait_for(path, "populated", 0)?;
+    }
+    for directory in with_children(path).iter().rev() {
+        // One that was just being added keeps it busy once more.
+        for _ in 0..3 {
+            match fs::remove_dir(directory) {
+                Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => {
+                    kill(directory)?;
+                    wait_for(directory, "populated", 0)?;
+                }
+                _ => break,
+            }
+        }
+    }
+    match path.exists() {
+        true => Err(Error::new(format!("cgroup {} cannot be removed", path.display()))
+            .because(format!("processes {:?} do not end after SIGKILL", processes(path)?))
+            .remedy("see `dmesg`")),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,115 @@
+//! `events`: statistics from time to time, and each end of a process for want of memory.
+
+use super::kill::not_running;
+use super::processes::processes;
+use super::state::{Container, Status};
+use crate::cgroup::{stats, tree};
+use crate::error::{Error, Result};
+use crate::sys::fd;
+use crate::sys::memory::page_size;
+use serde_json::{Value, json};
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// What the container uses now, as runc's `data`.
+pub fn statistics(container: &Container) -> Result<Value> {
+    if container.status() == Status::Stopped {
+        return Err(not_running());
+    }
+    match &container.state()?.cgroup {
+        Some(cgroup) => Ok(stats::of(&cgroup.path)),
+        None => {
+            let pids = processes(container)?;
+            let total = pids
+                .iter()
+                .filter_map(|pid| use_of(*pid))
+                .fold((0, 0, 0), |sum, (user, kernel, memory)| (sum.0 + user, sum.1 + kernel, sum.2 + memory));
+            Ok(stats::of_processes(total.0, total.1, total.2, pids.len() as u64))
+        }
+    }
+}
+
+/// Nanoseconds in user and in kernel mode, and resident bytes, of a process (proc_pid_stat(5), fields 14, 15 and 24).
+fn use_of(pid: i32) -> Option<(u64, u64, u64)> {
+    // USER_HZ is 100 on every machine that rootlet runs on.
+    const TICK: u64 = 10_000_000;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 1..)?.split_whitespace().collect();
+    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    Some((number(14)? * TICK, number(15)? * TICK, number(24)? * page_size()))
+}
+
+/// Tells statistics at once and after each interval, and what runs out of memory when it does, until the container ends
+/// or `tell` says that nobody listens.
+pub fn watch(
+    container: &Container,
+    interval: Duration,
+    tell: &mut dyn FnMut(&str, Option<Value>) -> Result<bool>,
+) -> Result<()> {
+    let Some(pidfd) = container.pidfd()? else { return Err(not_running()) };
+    let system = |error| Error::from_call("events", error);
+    let mut memory = container.state()?.cgroup.as_ref().and_then(|cgroup| Memory::open(&cgroup.path));
+    let mut next = Instant::now();
+    loop {
+        if next <= Instant::now() {
+            // It may end in between.
+            match statistics(container) {
+                Ok(statistics) => {
+                    if !tell("stats", Some(statistics))? {
+                        return Ok(());
+                    }
+                }
+                Err(_) => return Ok(()),
+            }
+            next = Instant::now() + interval;
+        }
+        let left = next.saturating_duration_since(Instant::now()).as_millis() as i32 + 1;
+        let events = memory.as_ref().map(|memory| memory.file.as_fd());
+        let [ended, changed] = fd::wait_for_end_or_change(pidfd.as_fd(), events, left).map_err(system)?;
+        if changed {
+            for _ in 0..memory.as_mut().map_or(0, Memory::new_kills) {
+                if !tell("oom", None)? {
+                    return Ok(());
+                }
+            }
+        }
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+/// memory.events, and how many ends it told of when it was last read.
+struct Memory {
+    file: std::fs::File,
+    kills: u64,
+}
+
+impl Memory {
+    fn open(path: &std::path::Path) -> Option<Memory> {
+        let mut memory = Memory { file: std::fs::File::open(path.join("memory.events")).ok()?, kills: 0 };
+        memory.new_kills();
+        Some(memory)
+    }
+
+    /// How many processes were ended since.
+    fn new_kills(&mut self) -> u64 {
+        let mut text = String::new();
+        let _ = fd::rewind(self.file.as_fd());
+        let _ = self.file.read_to_string(&mut text);
+        let kills = tree::value(&text, "oom_kill").unwrap_or(self.kills);
+        let new = kills.saturating_sub(self.kills);
+        self.kills = kills;
+        new
+    }
+}
+
+/// A line of `events`.
+pub fn line(container: &Container, kind: &str, data: Option<Value>) -> String {
+    let mut event = json!({"type": kind, "id": container.id});
+    if let (Some(object), Some(data)) = (event.as_object_mut(), data) {
+        object.insert("data".to_owned(), data);
+    }
+    format!("{event}\n")
+}

@@ -1,0 +1,88 @@
+//! `pause` and `resume`: by the cgroup's freezer, or without one by stopping each process.
+
+use super::identity::state_of;
+use super::kill::not_running;
+use super::processes::{is_one_of, processes};
+use super::root::wait_for_lock;
+use super::state::{Container, Status};
+use crate::cgroup::tree;
+use crate::error::{Error, Result};
+use crate::sys::{process, signal};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// Stops all processes of a container.
+pub fn pause(container: &mut Container) -> Result<()> {
+    match container.status() {
+        Status::Running | Status::Created => {}
+        Status::Paused => {
+            return Err(Error::new("container is paused already").remedy(format!("`rootlet resume {}`", container.id)));
+        }
+        Status::Stopped => return Err(not_running()),
+    }
+    match container.state()?.cgroup.clone() {
+        Some(cgroup) => tree::freeze(&cgroup.path, true),
+        None => suspend(container),
+    }
+}
+
+/// Lets them go on.
+pub fn resume(container: &mut Container) -> Result<()> {
+    match container.status() {
+        Status::Paused => {}
+        Status::Stopped => return Err(not_running()),
+        _ => return Err(Error::new("container not paused").remedy("see `rootlet list`")),
+    }
+    match container.state()?.cgroup.clone() {
+        Some(cgroup) => tree::freeze(&cgroup.path, false),
+        None => {
+            send_to_all(container, signal::SIGCONT)?;
+            mark(container, false)
+        }
+    }
+}
+
+/// Sends SIGSTOP to every process of the pid namespace until all are stopped: one that is about to fork would leave a
+/// running child.
+fn suspend(container: &mut Container) -> Result<()> {
+    mark(container, true)?;
+    for _ in 0..1000 {
+        let pids = send_to_all(container, signal::SIGSTOP)?;
+        let is_stopped = |pid: &i32| state_of(*pid).is_none_or(|(letter, _)| matches!(letter, 'T' | 't' | 'Z' | 'X'));
+        if pids.iter().all(is_stopped) && processes(container)? == pids {
+            return Ok(());
+        }
+        // No event tells when a process of somebody else's stops.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    send_to_all(container, signal::SIGCONT)?;
+    mark(container, false)?;
+    Err(Error::new("the container's processes do not stop")
+        .because("one of them hangs in the kernel, or they fork faster than they can be stopped")
+        .remedy("start it with a cgroup of its own, which is frozen as a whole"))
+}
+
+fn send_to_all(container: &Container, signal: i32) -> Result<Vec<i32>> {
+    let pids = processes(container)?;
+    for pid in &pids {
+        let Ok(pidfd) = process::open_pidfd(*pid) else { continue };
+        if is_one_of(container, *pid) {
+            // It may have ended since.
+            let _ = process::send_signal(pidfd.as_fd(), signal);
+        }
+    }
+    Ok(pids)
+}
+
+fn mark(container: &mut Container, is_suspended: bool) -> Result<()> {
+    let Some(_lock) = wait_for_lock_unless_attached(container)? else { return Err(not_running()) };
+    container.change(|state| state.is_suspended = is_suspended)
+}
+
+/// A foreground run holds the lock to its end, and does not write the state meanwhile.
+fn wait_for_lock_unless_attached(container: &Container) -> Result<Option<Option<std::os::fd::OwnedFd>>> {
+    match container.state()?.is_attached {
+        true => Ok(Some(None)),
+        false => Ok(wait_for_lock(&container.directory)?.map(Some)),
+    }
+}
