@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 8] = [
 const CHILD: [&str; 17] = [
     "init/child.rs",
     "init/handshake.rs",
-    "init/join.rs",
+    "init/helper.rs",
     "plan/mounting.rs",
     "plan/programs.rs",
     "plan/step.rs",

@@ -3,7 +3,7 @@
 //! One method is called and one signal waited for, so the few messages are written here: zbus, the library for it,
 //! doubled the number of crates (67 to 134), and its 0.8 MB cost each start that needs a sealed copy 0.13 ms.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, quote};
 use crate::plan::Bus;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -16,24 +16,39 @@ const LONGEST: usize = 1 << 20;
 
 /// Makes a delegated scope around a process, and returns when it is there.
 pub fn start_scope(bus: &Bus, slice: &str, name: &str, description: &str, pid: i32) -> Result<()> {
-    let failed = |error: &io::Error| {
-        Error::from_io(format!("systemd at {}", bus.path.display()), error)
-            .because("the bus does not answer as D-Bus does, or not at all")
-            .remedy("see `systemctl --user status`; or leave --systemd-cgroup out")
-    };
-    let mut connection = Connection::open(bus).map_err(|error| failed(&error))?;
-    let job = connection.start_transient_unit(slice, name, description, pid).map_err(|error| failed(&error))?;
-    let result = match job {
-        Ok(job) => connection.wait_for_job(&job).map_err(|error| failed(&error))?,
-        Err(refusal) => {
-            let error = Error::new(format!("systemd makes no scope {name}: {}", crate::error::quote(&refusal)));
-            let which = if bus.is_user { "--user " } else { "" };
-            return Err(error.remedy(format!("see `systemctl {which}status {name}`; stop it if it is an old one")));
+    let ask = |connection: &mut Connection| {
+        let job = connection.start_transient_unit(slice, name, description, pid)?;
+        match job {
+            Ok(job) => connection.wait_for_job(&job).map(|result| match result.as_str() {
+                "done" => Ok(()),
+                result => Err(format!("its job ended as {result:?}")),
+            }),
+            Err(refusal) => Ok(Err(refusal)),
         }
     };
-    match result.as_str() {
-        "done" => Ok(()),
-        other => Err(Error::new(format!("systemd makes no scope {name}: its job ended as {other:?}"))),
+    converse(bus, &format!("makes no scope {name}"), name, ask)
+}
+
+/// Moves a process to a cgroup below a scope, which the caller may not do.
+pub fn attach(bus: &Bus, scope: &str, below: &str, pid: i32) -> Result<()> {
+    let ask = |connection: &mut Connection| connection.attach(scope, below, pid);
+    converse(bus, &format!("takes no process to {scope}"), scope, ask)
+}
+
+/// What systemd says to a question, or why it refuses.
+type Answer<T> = io::Result<std::result::Result<T, String>>;
+
+fn converse(bus: &Bus, refusal: &str, unit: &str, ask: impl FnOnce(&mut Connection) -> Answer<()>) -> Result<()> {
+    match Connection::open(bus).and_then(|mut connection| ask(&mut connection)) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(words)) => {
+            let which = if bus.is_user { "--user " } else { "" };
+            Err(Error::new(format!("systemd {refusal}: {}", quote(&words)))
+                .remedy(format!("see `systemctl {which}status {unit}`; stop it if it is an old one")))
+        }
+        Err(error) => Err(Error::from_io(format!("systemd at {}", bus.path.display()), &error)
+            .because("the bus does not answer as D-Bus does, or not at all")
+            .remedy("see `systemctl --user status`; or leave --systemd-cgroup out")),
     }
 }
 
@@ -100,7 +115,7 @@ impl Connection {
     }
 
     /// The body of the answer to a call, or the words of its error.
-    fn reply(&mut self, serial: u32) -> io::Result<std::result::Result<Vec<u8>, String>> {
+    fn reply(&mut self, serial: u32) -> Answer<Vec<u8>> {
         loop {
             let message = self.receive()?;
             if message.reply_to == serial && matches!(message.kind, REPLY | ERROR) {
@@ -142,13 +157,7 @@ impl Connection {
     }
 
     /// The job that makes the scope, or why there is none.
-    fn start_transient_unit(
-        &mut self,
-        slice: &str,
-        name: &str,
-        description: &str,
-        pid: i32,
-    ) -> io::Result<std::result::Result<String, String>> {
+    fn start_transient_unit(&mut self, slice: &str, name: &str, description: &str, pid: i32) -> Answer<String> {
         // systemd tells only those who have subscribed.
         let mut rule = Writer::default();
         rule.text("type='signal',interface='org.freedesktop.systemd1.Manager',member='JobRemoved'");
@@ -172,6 +181,15 @@ impl Connection {
             Ok(body) => Ok(Reader::new(&body).text()?),
             Err(refusal) => Err(refusal),
         })
+    }
+
+    fn attach(&mut self, scope: &str, below: &str, pid: i32) -> Answer<()> {
+        let mut body = Writer::default();
+        body.text(scope);
+        body.text(below);
+        body.array(4, |pids| pids.number(pid as u32));
+        let call = self.call(&MANAGER, "AttachProcessesToUnit", "ssau", &body.bytes)?;
+        Ok(self.reply(call)?.map(drop))
     }
 
     /// How a job ended.

@@ -65,20 +65,22 @@ pub fn enable(base: &Path, path: &Path, controllers: &[String], own: &Path) -> R
             continue;
         }
         let text = missing.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
-        let file = parent.join("cgroup.subtree_control");
-        let written = match fs::write(&file, &text) {
-            Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) && parent == own => {
-                make_way(parent)?;
-                fs::write(&file, &text)
+        // Some controllers could be had all the same, but then its children are threaded and no good. The root of all has no
+        // type, and is free of this rule.
+        if !words(parent, "cgroup.procs").is_empty() && parent.join("cgroup.type").exists() {
+            if parent != own {
+                return Err(Error::new(format!(
+                    "cgroup {} has processes, so its children get no controllers",
+                    parent.display()
+                ))
+                .because("cgroups(7), no internal processes")
+                .remedy("move them to a child of it"));
             }
-            other => other,
-        };
-        written.map_err(|error| {
+            make_way(parent)?;
+        }
+        fs::write(parent.join("cgroup.subtree_control"), &text).map_err(|error| {
             let message = failed(parent, &format!("write {text:?} to cgroup.subtree_control"), &error);
             match error.raw_os_error().map(Errno::from_raw) {
-                Some(Errno::EBUSY) => message
-                    .because("there are processes in it, and then its children can have no controllers")
-                    .remedy("move them to a child of it"),
                 Some(Errno::ENOENT) => message
                     .because(format!(
                         "the controllers that it may pass on are: {}",

@@ -2,8 +2,9 @@
 
 use crate::cgroup::{systemd, tree};
 use crate::error::{Error, Result};
-use crate::plan::{Cgroup, Place};
-use crate::sys::{bpf, process, signal};
+use crate::host::Host;
+use crate::plan::{Bus, Cgroup, Place, Plan};
+use crate::sys::bpf;
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -15,62 +16,87 @@ pub struct Record {
     pub path: PathBuf,
     /// What its controllers come through, from there down.
     pub base: PathBuf,
-    /// The scope that it is in, if systemd has made one.
+    /// The scope that it is in, if systemd has made one, and how to reach that systemd.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scope: Option<String>,
+    pub scope: Option<(Bus, String)>,
 }
 
-/// A cgroup that was just made.
-#[derive(Debug)]
-pub struct Made {
-    /// Where.
-    pub record: Record,
-    /// Holds a scope open until the container is in it.
-    placeholder: Option<Placeholder>,
-}
+impl Record {
+    /// Has systemd take a process to the container's cgroup, and opens that.
+    pub fn take(&self, place: &Path, pid: i32) -> Result<OwnedFd> {
+        if let Some((bus, name)) = &self.scope {
+            let below = place.strip_prefix(&self.base).unwrap_or(place);
+            systemd::attach(bus, name, &format!("/{}", below.display()), pid)?;
+        }
+        tree::open(place)
+    }
 
-/// Makes the cgroup of a plan, with all that can be set before a process is in it.
-pub fn make(cgroup: &Cgroup, id: &str) -> Result<Option<Made>> {
-    match &cgroup.place {
-        Place::None => Ok(None),
-        Place::Directory { base, path, is_proposal } => {
-            let path = tree::make(base, path, *is_proposal)?;
-            let record = Record { path, base: base.clone(), scope: None };
-            let made = Made { record, placeholder: None };
-            let set = || match cgroup.is_set_late {
-                true => Ok(()),
-                false => set(cgroup, &made.record),
-            };
-            set().inspect_err(|_| made.remove())?;
-            Ok(Some(made))
-        }
-        Place::Scope { bus, slice, name } => {
-            let placeholder = Placeholder::new()?;
-            systemd::start_scope(bus, slice, name, &format!("rootlet container {id}"), placeholder.pid)?;
-            let scope = tree::of_process(placeholder.pid)?;
-            // The scope itself is systemd's to set; what is below it is ours.
-            let path = tree::make(&scope, &scope.join("container"), false)?;
-            let record = Record { path, base: scope, scope: Some(name.clone()) };
-            Ok(Some(Made { record, placeholder: Some(placeholder) }))
-        }
+    /// True if the caller may not make a process there by itself: whoever moves one must be allowed to write to the cgroup
+    /// that both places have in common (cgroups(7), delegation containment), as a login is not.
+    pub fn is_out_of_reach(&self, host: &Host) -> bool {
+        let own = tree::of_process(std::process::id() as i32).unwrap_or_default();
+        let common = self.path.ancestors().find(|path| own.starts_with(path));
+        self.scope.is_some() && common.is_some_and(|common| !host.level(common).is_writable)
     }
 }
 
-impl Made {
-    /// The directory, for the process that is born in it.
-    pub fn open(&self) -> Result<OwnedFd> {
-        tree::open(&self.record.path)
+/// The cgroup of a plan, as far as it is made.
+#[derive(Debug)]
+pub struct Making<'a> {
+    cgroup: Option<&'a Cgroup>,
+    /// What was made.
+    pub record: Option<Record>,
+}
+
+impl<'a> Making<'a> {
+    /// Makes a directory, with all that can be set before a process is in it. A scope is made later, around a process.
+    pub fn begin(plan: &'a Plan) -> Result<Making<'a>> {
+        let mut making = Making { cgroup: plan.cgroup.as_ref(), record: None };
+        if let Some(cgroup @ Cgroup { place: Place::Directory { base, path, is_proposal }, .. }) = making.cgroup {
+            let path = tree::make(base, path, *is_proposal)?;
+            let record = making.record.insert(Record { path, base: base.clone(), scope: None });
+            let set = if cgroup.is_set_late { Ok(()) } else { set(cgroup, record) };
+            set.inspect_err(|_| making.take_back())?;
+        }
+        Ok(making)
+    }
+
+    /// The directory, if it is made.
+    pub fn open(&self) -> Result<Option<OwnedFd>> {
+        self.record.as_ref().map(|record| tree::open(&record.path)).transpose()
+    }
+
+    /// True if a process has to be taken there.
+    pub fn is_scope(&self) -> bool {
+        self.cgroup.is_some_and(|cgroup| matches!(cgroup.place, Place::Scope { .. }))
+    }
+
+    /// Has systemd make the scope around a process, and opens the cgroup below it that its sibling is born in.
+    pub fn take(&mut self, id: &str, pid: i32) -> Result<OwnedFd> {
+        let Some(Cgroup { place: Place::Scope { bus, slice, name }, .. }) = self.cgroup else {
+            return Err(Error::new("the plan has no scope"));
+        };
+        systemd::start_scope(bus, slice, name, &format!("rootlet container {id}"), pid)?;
+        let scope = tree::of_process(pid)?;
+        // The scope itself is systemd's to set; what is below it is ours.
+        let path = tree::make(&scope, &scope.join("container"), false)?;
+        let record = self.record.insert(Record { path, base: scope, scope: Some((bus.clone(), name.clone())) });
+        tree::open(&record.path)
     }
 
     /// Sets what could not be set before the process was there.
-    pub fn complete(&mut self, cgroup: &Cgroup) -> Result<()> {
-        let was_held = self.placeholder.take().is_some();
-        if was_held || cgroup.is_set_late { set(cgroup, &self.record) } else { Ok(()) }
+    pub fn complete(&self) -> Result<()> {
+        match (self.cgroup, &self.record) {
+            (Some(cgroup), Some(record)) if cgroup.is_set_late || self.is_scope() => set(cgroup, record),
+            _ => Ok(()),
+        }
     }
 
-    /// Takes it back.
-    pub fn remove(&self) {
-        let _ = tree::remove(&self.record.path);
+    /// Removes it.
+    pub fn take_back(&self) {
+        if let Some(record) = &self.record {
+            let _ = tree::remove(&record.path);
+        }
     }
 }
 
@@ -93,27 +119,6 @@ fn set(cgroup: &Cgroup, record: &Record) -> Result<()> {
         })?;
     }
     cgroup.settings.iter().try_for_each(|setting| tree::write(&record.path, setting))
-}
-
-/// A process that does nothing.
-#[derive(Debug)]
-struct Placeholder {
-    pid: i32,
-    pidfd: OwnedFd,
-}
-
-impl Placeholder {
-    fn new() -> Result<Placeholder> {
-        let (pid, pidfd) = process::start_idle(0).map_err(|error| Error::from_call("cgroup", error))?;
-        Ok(Placeholder { pid, pidfd })
-    }
-}
-
-impl Drop for Placeholder {
-    fn drop(&mut self) {
-        let _ = process::send_signal(self.pidfd.as_fd(), signal::SIGKILL);
-        let _ = process::wait(self.pid, true);
-    }
 }
 
 /// True if the kernel has ended a process of the cgroup for want of memory.

@@ -1,6 +1,6 @@
 //! The creation of a container, as one story.
 
-use super::cgroup::Made;
+use super::cgroup::Making;
 use super::follow::{Follow, Followed};
 use super::identity::Identity;
 use super::root::{Reservation, Root};
@@ -8,7 +8,7 @@ use super::state::{Container, State};
 use super::{cgroup, console, hooks, publish};
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::init::{Beginning, Equipment, Init, prepare, seal, spawn};
+use crate::init::{Beginning, Birthplace, Equipment, Init, prepare, seal, spawn};
 use crate::log::Log;
 use crate::plan::{Entry, Phase, Plan, Step, print};
 use crate::property::{Request, compile, heed};
@@ -70,10 +70,17 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
 
     let mut undo = Undo::default();
     undo.reservation = Some(options.root.reserve(&options.request.id)?);
-    let cgroup = undo.make_cgroup(&plan, &options.request.id)?;
+    let start = undo.listen(options.start)?;
+    let cgroup = undo.cgroup.insert(Making::begin(&plan)?);
+    let (directory, is_scope) = (cgroup.open()?, cgroup.is_scope());
+    let mut take = |pid| cgroup.take(&options.request.id, pid);
     let equipment = Equipment {
-        cgroup: cgroup.map(Made::open).transpose()?,
-        start: undo.listen(options.start)?,
+        start,
+        cgroup: match directory {
+            Some(directory) => Birthplace::Directory(directory),
+            None if is_scope => Birthplace::Taken(&mut take),
+            None => Birthplace::Same,
+        },
         console: options.console_socket.as_deref().map(publish::connect).transpose()?,
         slots: prepare(&plan, hooks::output(&spec)?)?,
         ..Equipment::default()
@@ -81,14 +88,10 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     let output = equipment.slots.hook_output.as_ref().and_then(|output| output.try_clone().ok());
     let init = undo.init.insert(spawn(&plan, equipment)?);
     let reservation = undo.reservation.as_ref().ok_or_else(lost)?;
-    let cgroup = undo.cgroup.as_mut();
-    let record = cgroup.as_ref().map(|made| made.record.clone());
-    let state = State { cgroup: record, ..describe(&spec, &host, options, &plan, init) };
+    let state = State { cgroup: cgroup.record.clone(), ..describe(&spec, &host, options, &plan, init) };
     let container = undo.container.insert(Container::new(reservation.directory.clone(), state));
     container.save(&text)?;
-    if let (Some(made), Some(cgroup)) = (cgroup, &plan.cgroup) {
-        made.complete(cgroup)?;
-    }
+    cgroup.complete()?;
     init.run_born_steps(&plan)?;
     let begins = options.start == Start::Now;
     let follow = Follow { init, plan: &plan, container, status: "creating", begins, output };
@@ -158,24 +161,19 @@ fn lost() -> Error {
 
 /// What creation has made so far. Dropped before [`Undo::disarm`], it takes everything back, in reverse.
 #[derive(Default)]
-struct Undo {
+struct Undo<'a> {
     reservation: Option<Reservation>,
-    cgroup: Option<Made>,
+    cgroup: Option<Making<'a>>,
     init: Option<Init>,
     container: Option<Container>,
 }
 
-impl Undo {
+impl Undo<'_> {
     fn listen(&self, start: Start) -> Result<Beginning> {
         match (start, &self.reservation) {
             (Start::Later, Some(reservation)) => publish::listen(&reservation.lock).map(Beginning::Later),
             _ => Ok(Beginning::Now),
         }
-    }
-
-    fn make_cgroup(&mut self, plan: &Plan, id: &str) -> Result<Option<&Made>> {
-        self.cgroup = plan.cgroup.as_ref().map(|cgroup| cgroup::make(cgroup, id)).transpose()?.flatten();
-        Ok(self.cgroup.as_ref())
     }
 
     fn disarm(mut self, terminal: Option<OwnedFd>) -> Result<Created> {
@@ -186,14 +184,14 @@ impl Undo {
     }
 }
 
-impl Drop for Undo {
+impl Drop for Undo<'_> {
     fn drop(&mut self) {
         if let Some(init) = &self.init {
             init.kill();
         }
         let Some(reservation) = self.reservation.take() else { return };
-        if let Some(made) = &self.cgroup {
-            made.remove();
+        if let Some(making) = &self.cgroup {
+            making.take_back();
         }
         match self.container.take() {
             Some(container) => {

@@ -1,5 +1,6 @@
 //! `exec`: one more process in a container, by the same properties as its first one.
 
+use super::cgroup::Record;
 use super::console;
 use super::create::tell;
 use super::follow::{Follow, Followed};
@@ -8,14 +9,13 @@ use super::{passwd, publish, run};
 use crate::cgroup::tree;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::init::{Beginning, Equipment, prepare, seal, spawn};
+use crate::init::{Beginning, Birthplace, Equipment, prepare, seal, spawn};
 use crate::log::Log;
 use crate::plan::print;
 use crate::property::{Request, compile_exec, heed};
 use crate::spec::{Capabilities, Process, Spec, load};
 use crate::sys::namespace::CLONE_NEWTIME;
 use crate::sys::{process, signal};
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// What the command line says of the process. What it leaves out is as in the container's config.
@@ -96,10 +96,19 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     if !options.detach {
         signal::block_all().map_err(system)?;
     }
+    let cgroup = find_cgroup(container, options.cgroup.as_deref())?;
+    let mut take = |pid| match &cgroup {
+        Some((record, place)) => record.take(place, pid),
+        None => Err(super::kill::not_running()),
+    };
     let equipment = Equipment {
         start: if options.detach { Beginning::Alone } else { Beginning::Now },
         container: Some(target),
-        cgroup: open_cgroup(container, options.cgroup.as_deref())?,
+        cgroup: match &cgroup {
+            None => Birthplace::Same,
+            Some((record, _)) if record.is_out_of_reach(&host) => Birthplace::Taken(&mut take),
+            Some((_, place)) => Birthplace::Directory(tree::open(place)?),
+        },
         console: options.console_socket.as_deref().map(publish::connect).transpose()?,
         slots: prepare(&plan, None)?,
     };
@@ -123,22 +132,22 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     run::attend(&init, terminal).map(process::Ended::code)
 }
 
-/// The container's cgroup, or one below it.
-fn open_cgroup(container: &Container, below: Option<&str>) -> Result<Option<OwnedFd>> {
+/// The container's cgroup and its record, or a cgroup below it.
+fn find_cgroup<'a>(container: &'a Container, below: Option<&str>) -> Result<Option<(&'a Record, PathBuf)>> {
     let refused = |message: String, remedy: &str| Err(Error::new(format!("--cgroup: {message}")).remedy(remedy));
     match (&container.state()?.cgroup, below) {
         (None, None) => Ok(None),
-        (Some(cgroup), None) => tree::open(&cgroup.path).map(Some),
+        (Some(record), None) => Ok(Some((record, record.path.clone()))),
         (None, Some(_)) => refused("the container has no cgroup".to_owned(), "leave it out; see `rootlet plan`"),
-        (Some(cgroup), Some(below)) => {
+        (Some(record), Some(below)) => {
             // As runc's: [controllers:]path; version 2 has one hierarchy for all of them.
             let path = below.rsplit(':').next().unwrap_or_default().trim_matches('/');
-            let place = cgroup.path.join(path);
+            let place = record.path.join(path);
             if path.split('/').any(|part| matches!(part, "." | "..")) || !place.join("cgroup.procs").exists() {
                 let remedy = "name one that exists below the container's own";
                 return refused(format!("{below:?} is not a cgroup of the container"), remedy);
             }
-            tree::open(&place).map(Some)
+            Ok(Some((record, place)))
         }
     }
 }

@@ -23,9 +23,9 @@ pub fn run(options: &Options, keep: bool, subreaper: bool, log: &Log) -> Result<
         return Err(error);
     }
     let ended = attend(&created.init, created.terminal.take())?;
-    if ended == Ended::Signaled(signal::SIGKILL) && created.ran_out_of_memory() {
+    if ended.code() != 0 && created.ran_out_of_memory() {
         log.error(
-            &Error::new("the container ran out of memory, and the kernel ended its program")
+            &Error::new("the container ran out of memory, and the kernel ended a process of it")
                 .because("its processes wanted more than linux.resources.memory allows (memory.events: oom_kill)")
                 .remedy("raise linux.resources.memory.limit"),
         );

@@ -4,7 +4,7 @@
 //! it follows the plan, says which step failed, and leaves by `_exit`. Debug builds prove it with a tripwire.
 
 use super::handshake::Message;
-use super::join;
+use super::helper;
 use super::spawn::Beginning;
 use crate::plan::{Phase, Plan, Slots};
 use crate::sys::{self, Call, Errno, creds, memory, process, socket};
@@ -19,6 +19,8 @@ pub struct Child<'a> {
     pub start: Beginning,
     /// The container that it joins.
     pub container: Option<OwnedFd>,
+    /// Whether a helper has gone ahead, and has run the steps of outside.
+    pub was_helped: bool,
     /// Whether it is still to be moved into its cgroup.
     pub is_outside: bool,
     /// Where the terminal goes; without one, to the parent.
@@ -48,9 +50,8 @@ impl Child<'_> {
 
     fn follow_plan(&mut self) -> Result<Infallible, Failure> {
         self.die_with_parent()?;
-        join::join_own(self).map_err(|error| self.lost(error))?;
-        // Whoever joins namespaces has done it before.
-        if self.plan.joins.is_empty() {
+        helper::join_own(self).map_err(|error| self.lost(error))?;
+        if !self.was_helped {
             self.run(Phase::Outside)?;
         }
         if self.plan.waits_when_born() || self.is_outside {

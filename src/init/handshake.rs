@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!     parent                                  init
-//! 1   clone3, or join.rs
+//! 1   clone3, or helper.rs
 //! 2   Born steps (maps of several ids) ; Go -> only if there are Born steps
 //!                                              Inside steps: mounts, devices, terminal
 //!     <-------------------- Serve(step, fd)    only for each fuse mount: an opened /dev/fuse

@@ -2,12 +2,13 @@
 
 mod child;
 mod handshake;
-mod join;
+mod helper;
+
 pub mod seal;
 mod spawn;
 
 pub use handshake::Message;
-pub use spawn::{Beginning, Equipment, Init, prepare, spawn};
+pub use spawn::{Beginning, Birthplace, Equipment, Init, prepare, spawn};
 
 use crate::sys::process::Strings;
 use std::ffi::CString;

@@ -2,12 +2,12 @@
 
 use super::child::{Child, Failure};
 use super::handshake::Message;
-use super::join::{self, Joined};
+use super::helper::{self, Made};
 use crate::error::{Error, Result};
 use crate::plan::{Join, Phase, Plan, Slots, hint, print};
 use crate::sys::process::{Cloned, Ended};
 use crate::sys::{self, Errno, fd, process, signal, socket};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 /// When a program begins.
 #[derive(Default)]
@@ -21,15 +21,27 @@ pub enum Beginning {
     Alone,
 }
 
+/// The cgroup that a process is born in.
+#[derive(Default)]
+pub enum Birthplace<'a> {
+    /// Its maker's.
+    #[default]
+    Same,
+    /// One by its directory.
+    Directory(OwnedFd),
+    /// Where a process is taken: called with its pid, from within it, this returns the directory.
+    Taken(&'a mut dyn FnMut(i32) -> Result<OwnedFd>),
+}
+
 /// What the child takes along.
 #[derive(Default)]
-pub struct Equipment {
+pub struct Equipment<'a> {
     /// When its program begins.
     pub start: Beginning,
     /// The first process of the container that it joins.
     pub container: Option<OwnedFd>,
-    /// The directory of the cgroup that it is born in.
-    pub cgroup: Option<OwnedFd>,
+    /// The cgroup that it is born in.
+    pub cgroup: Birthplace<'a>,
     /// Where its terminal goes; without one, to the parent.
     pub console: Option<OwnedFd>,
     /// What earlier steps have left for it.
@@ -68,19 +80,20 @@ fn run_steps(plan: &Plan, phase: Phase, slots: &mut Slots) -> Result<()> {
 pub fn spawn(plan: &Plan, equipment: Equipment) -> Result<Init> {
     let system = |error| Error::from_call("container", error);
     let (socket, theirs) = socket::pair().map_err(system)?;
-    let Equipment { start, container, cgroup, console, slots } = equipment;
-    let mut child = Child { plan, socket: theirs, start, container, is_outside: false, console, slots };
+    let Equipment { start, container, mut cgroup, console, slots } = equipment;
+    let (was_helped, is_outside) = (false, false);
+    let mut child = Child { plan, socket: theirs, start, container, was_helped, is_outside, console, slots };
     let mut socket = Some(socket);
-    let mut made = make(&mut child, &mut socket, cgroup.as_ref().map(AsFd::as_fd));
-    if let (Some(cgroup), Joined::Childless(sys::Error { errno: Errno::ENOSYS | Errno::EPERM | Errno::EINVAL, .. })) =
+    let mut made = make(&mut child, &mut socket, &mut cgroup);
+    if let (Birthplace::Directory(directory), Made::Childless(sys::Error { errno: Errno::ENOSYS | Errno::EPERM, .. })) =
         (&cgroup, &made)
     {
-        // No clone3, or none into a cgroup (Linux 5.7): it is moved when it is there.
+        // No clone3 here (Docker's seccomp profile): it is moved when it is there.
         child.is_outside = true;
-        made = make(&mut child, &mut socket, None);
-        if let Joined::Born(pid, pidfd) = &made {
+        made = make(&mut child, &mut socket, &mut Birthplace::Same);
+        if let Made::Born(pid, pidfd) = &made {
             let name = fd::Name::of_number(*pid);
-            if let Err(error) = fd::write_file(cgroup.as_fd(), c"cgroup.procs", name.as_cstr().to_bytes()) {
+            if let Err(error) = fd::write_file(directory.as_fd(), c"cgroup.procs", name.as_cstr().to_bytes()) {
                 let _ = process::send_signal(pidfd.as_fd(), signal::SIGKILL);
                 return Err(Error::from_call("the container's cgroup", error));
             }
@@ -88,25 +101,27 @@ pub fn spawn(plan: &Plan, equipment: Equipment) -> Result<Init> {
     }
     match (made, socket) {
         // The parent's copy of the child's end goes with `child`: it would hide the child's death.
-        (Joined::Born(pid, pidfd), Some(socket)) => {
+        (Made::Born(pid, pidfd), Some(socket)) => {
             Ok(Init { pid, pidfd, socket, waits: plan.waits_when_born() || child.is_outside })
         }
-        (made, _) => Err(explain_join(plan, made)),
+        (made, _) => Err(explain_unmade(plan, made)),
     }
 }
 
-fn make(child: &mut Child, socket: &mut Option<OwnedFd>, cgroup: Option<BorrowedFd>) -> Joined {
-    if !child.plan.joins.is_empty() {
-        return join::join_and_clone(child, socket, cgroup);
-    }
+fn make(child: &mut Child, socket: &mut Option<OwnedFd>, place: &mut Birthplace) -> Made {
+    let cgroup = match place {
+        Birthplace::Same if child.plan.joins.is_empty() => None,
+        Birthplace::Directory(directory) if child.plan.joins.is_empty() => Some(OwnedFd::as_fd(directory)),
+        _ => return helper::go_and_clone(child, socket, place),
+    };
     match process::clone(child.plan.namespaces, false, cgroup) {
         Ok(Cloned::Child) => {
             // The child's copy of the parent's end would hide the parent's death.
             drop(socket.take());
             child.live()
         }
-        Ok(Cloned::Parent { pid, pidfd }) => Joined::Born(pid, pidfd),
-        Err(error) => Joined::Childless(error),
+        Ok(Cloned::Parent { pid, pidfd }) => Made::Born(pid, pidfd),
+        Err(error) => Made::Childless(error),
     }
 }
 
@@ -115,10 +130,11 @@ fn explain(plan: &Plan, errno: Errno) -> Error {
     hint::explain_clone(&names.join(", "), errno)
 }
 
-fn explain_join(plan: &Plan, joined: Joined) -> Error {
-    match joined {
-        Joined::Failed(Failure { step, error }) => plan.blame(step as usize, error),
-        Joined::Refused(index, error) => match plan.joins.get(index) {
+fn explain_unmade(plan: &Plan, made: Made) -> Error {
+    match made {
+        Made::NotTaken(error) => error,
+        Made::Failed(Failure { step, error }) => plan.blame(step as usize, error),
+        Made::Refused(index, error) => match plan.joins.get(index) {
             Some(Join::File { path, index, .. }) => Error {
                 errno: Some(error.errno),
                 ..Error::in_config(format!("linux.namespaces[{index}] ({})", path.to_string_lossy()), error.call.name())
@@ -127,8 +143,8 @@ fn explain_join(plan: &Plan, joined: Joined) -> Error {
             .remedy("correct the path, or join the user namespace that it belongs to, as well"),
             _ => hint::explain_entry(error),
         },
-        Joined::Childless(error) => explain(plan, error.errno),
-        Joined::Lost | Joined::Born(..) => Error::new("the helper that joins namespaces ended without a word"),
+        Made::Childless(error) => explain(plan, error.errno),
+        Made::Lost | Made::Born(..) => Error::new("the helper that makes the process ended without a word"),
     }
 }
 

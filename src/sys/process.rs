@@ -58,8 +58,8 @@ fn clone_without_clone3(flags: i32, exit_signal: u64, pidfd: &mut RawFd) -> Resu
 }
 
 /// Runs `work` in a process that shares this one's memory and descriptors, and returns when that has ended, as vfork(2).
-/// Its namespaces, credentials and current directory are its own. It is left to be reaped.
-pub fn run_apart(work: &mut dyn FnMut()) -> Result<()> {
+/// Its namespaces, credentials and current directory are its own. Its pid; it is left to be reaped.
+pub fn run_apart(work: &mut dyn FnMut()) -> Result<i32> {
     extern "C" fn begin(work: *mut libc::c_void) -> libc::c_int {
         // SAFETY: the pointer is that of `work` below, whose owner is suspended meanwhile.
         unsafe { (*work.cast::<&mut dyn FnMut()>())() };
@@ -73,7 +73,6 @@ pub fn run_apart(work: &mut dyn FnMut()) -> Result<()> {
     check(Call::Fork, unsafe {
         libc::clone(begin, stack.spare_capacity_mut().as_mut_ptr_range().end.cast(), flags, (&raw mut work).cast())
     })
-    .map(drop)
 }
 
 /// Ends this process at once: no destructor, no buffer, no exit handler (they belong to the parent).

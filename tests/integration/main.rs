@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
 mod bad_input;
+mod cgroups;
 mod check;
 mod container;
 mod exec;

@@ -96,6 +96,11 @@ impl Sandbox {
         Sandbox::new(ORDINARY + 1, &["spec"])
     }
 
+    /// For a user who is there already.
+    pub fn of(uid: u32) -> Sandbox {
+        Sandbox::new(uid, &["spec"])
+    }
+
     /// For root, with the config of `rootlet spec --rootless=false`; `None` (and a reason) for others.
     pub fn root() -> Option<Sandbox> {
         if !is_root() {

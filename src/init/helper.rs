@@ -1,22 +1,28 @@
-//! Joining namespaces that exist: a helper joins them and makes the process as its own sibling.
+//! A helper that goes where the process is to be born, and makes it there as its own sibling: into namespaces that exist,
+//! or into a scope that systemd takes it to.
 //!
-//! It is a process of its own because a pid namespace is joined only by children, and because the parent must stay
-//! where it is: its hooks and sockets belong to the runtime's namespaces. It shares the parent's memory, as by vfork(2):
-//! copying it for a tenth of a millisecond's life cost as much again.
+//! It is a process of its own because a pid namespace is joined only by children, because only systemd may move somebody
+//! into its scopes, and because the parent must stay where it is: its hooks and sockets belong to the runtime's
+//! namespaces. It shares the parent's memory, as by vfork(2): copying it for a tenth of a millisecond's life cost as much
+//! again.
 
 use super::child::{Child, Failure};
+use super::spawn::Birthplace;
+use crate::error::Error;
 use crate::plan::{Join, Phase};
 use crate::sys::namespace::{self, CLONE_NEWCGROUP, CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER};
-use crate::sys::process::{Cloned, clone, run_apart};
+use crate::sys::process::{self, Cloned, clone, run_apart};
 use crate::sys::{self, Call, Errno, creds, fd};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
-/// How far the helper came.
-pub enum Joined {
-    /// It died.
+/// How far a process came.
+pub enum Made {
+    /// The helper died.
     Lost,
     /// A step failed.
     Failed(Failure),
+    /// The helper was not taken to the scope.
+    NotTaken(Error),
     /// A namespace could not be joined; its index in the plan.
     Refused(usize, sys::Error),
     /// The clone failed.
@@ -29,22 +35,40 @@ pub enum Joined {
 /// namespace reaches no cgroup outside of it (cgroups(7)).
 const OWN: i32 = CLONE_NEWTIME | CLONE_NEWCGROUP;
 
-/// Joins the plan's namespaces and clones the process, which lives as `child`. `socket` is the parent's end.
-pub fn join_and_clone(child: &mut Child, socket: &mut Option<OwnedFd>, cgroup: Option<BorrowedFd>) -> Joined {
-    let mut joined = Joined::Lost;
+/// Goes there and clones the process, which lives as `child`. `socket` is the parent's end.
+pub fn go_and_clone(child: &mut Child, socket: &mut Option<OwnedFd>, place: &mut Birthplace) -> Made {
+    let mut made = Made::Lost;
     let dumpable = creds::is_dumpable();
-    let ran = run_apart(&mut || joined = help(child, socket, cgroup));
+    let ran = run_apart(&mut || made = help(child, socket, place));
     // It belongs to the memory, and so it was the parent's, too.
-    creds::set_dumpable(dumpable).and(ran).map_or_else(Joined::Childless, |()| joined)
+    let ran = creds::set_dumpable(dumpable).and(ran);
+    if let (Ok(helper), Birthplace::Taken(_)) = (&ran, place) {
+        // A scope with a process in it cannot pass controllers on.
+        let _ = process::wait(*helper, true);
+    }
+    ran.map_or_else(Made::Childless, |_| made)
 }
 
-fn help(child: &mut Child, socket: &mut Option<OwnedFd>, cgroup: Option<BorrowedFd>) -> Joined {
+fn help(child: &mut Child, socket: &mut Option<OwnedFd>, place: &mut Birthplace) -> Made {
     if let Err(failure) = child.run(Phase::Outside) {
-        return Joined::Failed(failure);
+        return Made::Failed(failure);
     }
+    child.was_helped = true;
+    let taken;
+    let cgroup = match place {
+        Birthplace::Same => None,
+        Birthplace::Directory(directory) => Some(OwnedFd::as_fd(directory)),
+        Birthplace::Taken(take) => match take(process::own_pid()) {
+            Ok(directory) => {
+                taken = directory;
+                Some(taken.as_fd())
+            }
+            Err(error) => return Made::NotTaken(error),
+        },
+    };
     for (index, join) in child.plan.joins.iter().enumerate() {
         if let Err(error) = enter(join, !OWN, child.container.as_ref()) {
-            return Joined::Refused(index, error);
+            return Made::Refused(index, error);
         }
     }
     match clone(child.plan.namespaces, true, cgroup) {
@@ -53,8 +77,8 @@ fn help(child: &mut Child, socket: &mut Option<OwnedFd>, cgroup: Option<Borrowed
             drop(socket.take());
             child.live()
         }
-        Ok(Cloned::Parent { pid, pidfd }) => Joined::Born(pid, pidfd),
-        Err(error) => Joined::Childless(error),
+        Ok(Cloned::Parent { pid, pidfd }) => Made::Born(pid, pidfd),
+        Err(error) => Made::Childless(error),
     }
 }
 

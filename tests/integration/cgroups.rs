@@ -1,0 +1,687 @@
+//! Limits that the kernel enforces, and who makes the cgroup. Most need a host with cgroup v2 alone: the virtual machine
+//! of `scripts/vm`, where root sets the stage.
+
+use crate::sandbox::{Done, Sandbox, eventually, finish, is_root, skip};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// True in the virtual machine; elsewhere the reason is noted.
+fn in_guest() -> bool {
+    let is_guest = std::env::var_os("ROOTLET_VM").is_some() && is_root();
+    if !is_guest {
+        skip("needs the virtual machine: scripts/vm");
+    }
+    is_guest
+}
+
+/// A cgroup that root has made and given away, with a shell in a leaf of it.
+struct Delegated {
+    sandbox: Sandbox,
+    cgroup: PathBuf,
+}
+
+impl Delegated {
+    /// With all controllers; the caller is in a child of it, or for `crowded` in itself.
+    fn new(crowded: bool) -> Delegated {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let sandbox = Sandbox::ordinary();
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let cgroup = Path::new(ROOT).join(format!("test-{}-{number}", std::process::id()));
+        let controllers = fs::read_to_string(Path::new(ROOT).join("cgroup.controllers")).unwrap();
+        for controller in controllers.split_whitespace() {
+            fs::write(Path::new(ROOT).join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
+        }
+        let shell = if crowded { cgroup.clone() } else { cgroup.join("shell") };
+        fs::create_dir_all(&shell).unwrap();
+        let files = ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
+        for place in [&cgroup, &shell] {
+            for file in files {
+                chown(place.join(file), Some(sandbox.uid()), Some(sandbox.uid())).unwrap();
+            }
+        }
+        sandbox.edit(|config| config["root"]["readonly"] = json!(false));
+        Delegated { sandbox, cgroup }
+    }
+
+    fn shell(&self) -> PathBuf {
+        let leaf = self.cgroup.join("shell");
+        if leaf.exists() { leaf } else { self.cgroup.clone() }
+    }
+
+    /// rootlet as the sandbox's user, from within the cgroup.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let inner = self.sandbox.command(arguments);
+        let uid = self.sandbox.uid().to_string();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""]).arg(self.shell());
+        command.args(["setpriv", "--reuid", &uid, "--regid", &uid, "--clear-groups"]).arg(inner.get_program());
+        command.args(inner.get_args()).env_clear().current_dir(self.sandbox.path()).stdin(std::process::Stdio::null());
+        for (name, value) in inner.get_envs() {
+            command.env(name, value.unwrap());
+        }
+        command
+    }
+
+    fn rootlet(&self, arguments: &[&str]) -> Done {
+        finish(self.command(arguments))
+    }
+
+    fn run(&self) -> Done {
+        let bundle = self.sandbox.bundle();
+        self.rootlet(&["run", "-b", bundle.to_str().unwrap(), "box"])
+    }
+
+    fn limit(&self, resources: Value) -> &Delegated {
+        self.sandbox.edit(|config| config["linux"]["resources"] = resources);
+        self
+    }
+
+    /// Starts a container that waits, and returns its cgroup.
+    fn start(&self) -> PathBuf {
+        self.sandbox.sh("trap 'exit 0' TERM; sleep 1000 & wait");
+        let bundle = self.sandbox.bundle();
+        self.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+        self.sandbox.cgroup()
+    }
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        let _ = self.sandbox.command(&["delete", "--force", "box"]).output();
+        let mut all = vec![self.cgroup.clone()];
+        let mut next = 0;
+        while let Some(place) = all.get(next).cloned() {
+            let children = fs::read_dir(place).into_iter().flatten().flatten();
+            all.extend(children.map(|entry| entry.path()).filter(|path| path.is_dir()));
+            next += 1;
+        }
+        // The last process of the caller's may just be ending.
+        eventually("the test's cgroups are empty", || {
+            all.iter().rev().for_each(|place| drop(fs::remove_dir(place)));
+            !self.cgroup.exists()
+        });
+    }
+}
+
+impl Sandbox {
+    /// The cgroup of the container `box`.
+    fn cgroup(&self) -> PathBuf {
+        let state: Value =
+            serde_json::from_str(&fs::read_to_string(self.states().join("box/state.json")).unwrap()).unwrap();
+        PathBuf::from(state["cgroup"]["path"].as_str().expect("it has a cgroup"))
+    }
+}
+
+fn read(cgroup: &Path, file: &str) -> String {
+    fs::read_to_string(cgroup.join(file)).unwrap_or_else(|error| panic!("{file}: {error}")).trim().to_owned()
+}
+
+fn number(cgroup: &Path, file: &str, key: &str) -> u64 {
+    let text = read(cgroup, file);
+    let found = text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok());
+    found.unwrap_or_else(|| panic!("{key} is not in {text}"))
+}
+
+/// The first disk of the guest.
+fn disk() -> (u32, u32) {
+    let text = fs::read_to_string("/sys/block/vda/dev").unwrap();
+    let (major, minor) = text.trim().split_once(':').unwrap();
+    (major.parse().unwrap(), minor.parse().unwrap())
+}
+
+#[test]
+fn every_limit_is_written_and_read_back() {
+    if !in_guest() {
+        return;
+    }
+    let delegated = Delegated::new(false);
+    let (major, minor) = disk();
+    let device = |rate: u64| json!([{"major": major, "minor": minor, "rate": rate}]);
+    delegated.limit(json!({
+        "memory": {"limit": 64 << 20, "reservation": 16 << 20, "swap": 96 << 20},
+        "cpu": {"shares": 512, "quota": 50000, "period": 200_000, "burst": 10000, "cpus": "0-1", "mems": "0"},
+        "pids": {"limit": 77},
+        "blockIO": {
+            "weight": 500,
+            "throttleReadBpsDevice": device(1 << 20), "throttleWriteBpsDevice": device(2 << 20),
+            "throttleReadIOPSDevice": device(300), "throttleWriteIOPSDevice": device(400),
+        },
+        "hugepageLimits": [{"pageSize": "2MB", "limit": 4 << 20}],
+        "unified": {"memory.high": "50331648", "cgroup.max.depth": "3"},
+    }));
+    let cgroup = delegated.start();
+    for (file, value) in [
+        ("memory.max", "67108864"),
+        ("memory.low", "16777216"),
+        ("memory.swap.max", "33554432"),
+        ("memory.high", "50331648"),
+        ("cpu.weight", "59"),
+        ("cpu.max", "50000 200000"),
+        ("cpu.max.burst", "10000"),
+        ("cpuset.cpus", "0-1"),
+        ("cpuset.mems", "0"),
+        ("pids.max", "77"),
+        ("hugetlb.2MB.max", "4194304"),
+        ("hugetlb.2MB.rsvd.max", "4194304"),
+        ("cgroup.max.depth", "3"),
+    ] {
+        assert_eq!(read(&cgroup, file), value, "{file}");
+    }
+    let io = read(&cgroup, "io.max");
+    assert_eq!(io, format!("{major}:{minor} rbps=1048576 wbps=2097152 riops=300 wiops=400"));
+    let weight = if cgroup.join("io.bfq.weight").exists() { ("io.bfq.weight", "500") } else { ("io.weight", "4950") };
+    assert!(read(&cgroup, weight.0).contains(weight.1), "{}", read(&cgroup, weight.0));
+    // The container sees its own cgroup as the root, and cannot write to it.
+    let seen =
+        delegated.rootlet(&["exec", "box", "sh", "-c", "cat /proc/self/cgroup; echo 1 >/sys/fs/cgroup/memory.max"]);
+    assert!(seen.out == "0::/\n" && seen.code != 0, "{seen:?}");
+    delegated.rootlet(&["delete", "--force", "box"]).ok();
+    assert!(!cgroup.exists(), "delete removes it");
+}
+
+#[test]
+fn idle_and_unlimited_have_their_words() {
+    if !in_guest() {
+        return;
+    }
+    let delegated = Delegated::new(false);
+    delegated.limit(json!({"cpu": {"idle": 1}, "pids": {"limit": -1}, "memory": {"limit": -1}}));
+    let cgroup = delegated.start();
+    for (file, value) in [("cpu.idle", "1"), ("pids.max", "max"), ("memory.max", "max"), ("memory.swap.max", "max")] {
+        assert_eq!(read(&cgroup, file), value, "{file}");
+    }
+    delegated.rootlet(&["delete", "--force", "box"]).ok();
+    delegated.limit(json!({"pids": {"limit": 0}}));
+    delegated.sandbox.sh("(echo forked) 2>/dev/null; cat /sys/fs/cgroup/pids.max");
+    let done = delegated.run();
+    assert!(!done.out.contains("forked"), "0 is a limit: {done:?}");
+}
+
+#[test]
+fn a_container_out_of_memory_is_ended_and_the_error_says_so() {
+    if !in_guest() {
+        return;
+    }
+    let delegated = Delegated::new(false);
+    delegated.limit(json!({"memory": {"limit": 16 << 20, "swap": 16 << 20}}));
+    // dd holds its whole block in memory.
+    delegated
+        .sandbox
+        .edit(|config| config["process"]["args"] = json!(["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"]));
+    let done = delegated.run();
+    assert_eq!(done.code, 137, "{done:?}");
+    for words in ["error: the container ran out of memory", "because: ", "linux.resources.memory.limit"] {
+        assert!(done.err.contains(words), "{done:?}");
+    }
+    assert!(fs::read_dir(&delegated.cgroup).unwrap().flatten().all(|entry| entry.file_name() != "rootlet-box"));
+
+    // `events` tells it when it happens.
+    delegated.start();
+    let log = delegated.sandbox.path().join("xdg/events");
+    let mut command = delegated.command(&["events", "--interval", "1m", "box"]);
+    let mut events = command.stdout(fs::File::create(&log).unwrap()).spawn().unwrap();
+    eventually("it watches", || fs::read_to_string(&log).unwrap().contains("stats"));
+    let dd = ["exec", "box", "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"];
+    assert_eq!(delegated.rootlet(&dd).code, 137);
+    eventually("it tells", || fs::read_to_string(&log).unwrap().contains("{\"type\":\"oom\",\"id\":\"box\"}\n"));
+    delegated.rootlet(&["kill", "box", "KILL"]).ok();
+    assert_eq!(crate::sandbox::wait(&mut events), 0, "it ends with the container");
+}
+
+#[test]
+fn a_fork_bomb_is_stopped() {
+    if !in_guest() {
+        return;
+    }
+    let delegated = Delegated::new(false);
+    delegated.limit(json!({"pids": {"limit": 12}}));
+    delegated
+        .sandbox
+        .sh("for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do sleep 100 & done; echo unreached");
+    let done = delegated.run();
+    assert!(done.code != 0 && done.err.contains("fork") && !done.out.contains("unreached"), "{done:?}");
+}
+
+#[test]
+fn a_busy_container_is_throttled() {
+    if !in_guest() {
+        return;
+    }
+    let delegated = Delegated::new(false);
+    delegated.limit(json!({"cpu": {"quota": 5000, "period": 50000}}));
+    let cgroup = delegated.start();
+    delegated.rootlet(&["exec", "-d", "box", "sh", "-c", "while :; do :; done"]).ok();
+    eventually("it is throttled", || number(&cgroup, "cpu.stat", "nr_throttled ") > 3);
+    let stats: Value = serde_json::from_str(&delegated.rootlet(&["events", "--stats", "box"]).ok().out).unwrap();
+    assert!(stats["data"]["cpu"]["throttling"]["throttledPeriods"].as_u64().unwrap() > 3, "{stats}");
+}
+
+#[test]
+fn a_paused_container_is_frozen_until_it_is_resumed() {
+    if !in_guest() {
+        return;
+    }
+    let delegated = Delegated::new(false);
+    let cgroup = delegated.start();
+    let count = || fs::read_to_string(delegated.sandbox.rootfs().join("data/count")).map_or(0, |text| text.len());
+    delegated.rootlet(&["exec", "-d", "box", "sh", "-c", "while :; do echo >>/data/count; sleep 0.05; done"]).ok();
+    eventually("it counts", || count() > 0);
+    delegated.rootlet(&["pause", "box"]).ok();
+    assert_eq!(delegated.sandbox.status("box"), "paused");
+    assert_eq!(number(&cgroup, "cgroup.events", "frozen "), 1);
+    assert!(delegated.rootlet(&["list"]).ok().out.contains("paused"));
+    let before = count();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(count(), before, "nothing goes on");
+    let refused = delegated.rootlet(&["exec", "box", "true"]);
+    assert!(refused.code == 255 && refused.err.contains("cannot exec in a paused container"), "{refused:?}");
+    delegated.rootlet(&["pause", "box"]).fails(&["paused already"]);
+    delegated.rootlet(&["delete", "box"]).fails(&["that is not stopped: paused"]);
+    let mut late = delegated.command(&["exec", "--ignore-paused", "box", "sh", "-c", "exit 6"]).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(late.try_wait().unwrap().is_none(), "it waits for resume");
+    delegated.rootlet(&["resume", "box"]).ok();
+    assert_eq!(crate::sandbox::wait(&mut late), 6);
+    eventually("it goes on", || count() > before);
+    delegated.rootlet(&["resume", "box"]).fails(&["container not paused"]);
+    delegated.rootlet(&["pause", "box"]).ok();
+    delegated.rootlet(&["delete", "--force", "box"]).ok();
+    assert!(!cgroup.exists());
+}
+
+#[test]
+fn limits_change_while_it_runs_and_a_wrong_one_changes_nothing() {
+    if !in_guest() {
+        return;
+    }
+    let delegated = Delegated::new(false);
+    delegated.limit(json!({"memory": {"limit": 64 << 20}}));
+    let cgroup = delegated.start();
+    let update = |arguments: &[&str]| delegated.rootlet(&[&["update"], arguments, &["box"]].concat());
+    update(&["--memory", "128M", "--memory-swap", "256M", "--memory-reservation", "32m"]).ok();
+    assert_eq!(read(&cgroup, "memory.max"), "134217728");
+    assert_eq!(read(&cgroup, "memory.swap.max"), "134217728");
+    assert_eq!(read(&cgroup, "memory.low"), "33554432");
+    update(&["--memory", "512M"]).fails(&["memory.swap"]);
+    assert_eq!(read(&cgroup, "memory.max"), "134217728");
+    // Controllers that no limit has asked for before are enabled now.
+    update(&[
+        "--pids-limit",
+        "55",
+        "--cpu-quota",
+        "30000",
+        "--cpu-period",
+        "60000",
+        "--cpu-share",
+        "2048",
+        "--cpuset-cpus",
+        "0",
+    ])
+    .ok();
+    assert_eq!(read(&cgroup, "pids.max"), "55");
+    assert_eq!(read(&cgroup, "cpu.max"), "30000 60000");
+    assert_eq!(read(&cgroup, "cpu.weight"), "174");
+    assert_eq!(read(&cgroup, "cpuset.cpus"), "0");
+    update(&["--cpu-quota", "40000"]).ok();
+    assert_eq!(read(&cgroup, "cpu.max"), "40000 60000", "what is not given stays");
+    update(&["--blkio-weight", "100", "--cpu-burst", "1000", "--cpu-idle", "0"]).ok();
+    update(&["--memory", "-1", "--memory-swap", "-1", "--pids-limit", "-1"]).ok();
+    assert_eq!((read(&cgroup, "memory.max"), read(&cgroup, "pids.max")), ("max".to_owned(), "max".to_owned()));
+    for from in ["-", "file"] {
+        let text = json!({"pids": {"limit": 66}, "cpu": null}).to_string();
+        let file = delegated.sandbox.write("resources.json", &text);
+        let name = if from == "-" { "-" } else { file.to_str().unwrap() };
+        let mut command = delegated.command(&["update", "-r", name, "box"]);
+        command.stdin(fs::File::open(&file).unwrap());
+        finish(command).ok();
+        assert_eq!(read(&cgroup, "pids.max"), "66");
+    }
+    update(&["--memory", "64M", "--memory-swap", "64M"]).ok();
+    for (arguments, words) in [
+        (&["--memory", "4096", "--memory-swap", "-1"][..], "unable to set memory limit"),
+        (&["--memory", "12x"], "--memory \"12x\" is not a size"),
+        (&["--cpuset-cpus", "77"], "cpuset.cpus"),
+        (&["--cpuset-cpus", "x"], "not a list"),
+        (&["--cpu-quota", "1"], "cpu.max"),
+        (&["--blkio-weight", "5"], "not from 10 to 1000"),
+        (&["--pids-limit", "1", "--cpu-quota", "1"], "cpu.max"),
+        (&["--cpu-rt-runtime", "5"], "cgroup v1"),
+        (&[], "nothing to update"),
+    ] {
+        eprintln!("update {arguments:?}");
+        update(arguments).fails(&[words]);
+        assert_eq!((read(&cgroup, "memory.max"), read(&cgroup, "pids.max")), ("67108864".to_owned(), "66".to_owned()));
+        assert_eq!(read(&cgroup, "cpu.max"), "40000 60000");
+    }
+    let unknown = delegated.sandbox.write("resources.json", &json!({"memroy": {"limit": 1}}).to_string());
+    update(&["-r", unknown.to_str().unwrap()]).fails(&["unknown property", "linux.resources.memory"]);
+    let unified = delegated.sandbox.write("resources.json", &json!({"unified": {"nosuch.max": "1"}}).to_string());
+    update(&["-r", unified.to_str().unwrap()]).fails(&["nosuch"]);
+    delegated.rootlet(&["kill", "box", "KILL"]).ok();
+    eventually("it has stopped", || delegated.sandbox.status("box") == "stopped");
+    update(&["--pids-limit", "5"]).fails(&["container not running"]);
+}
+
+#[test]
+fn processes_in_the_way_are_moved_to_a_leaf() {
+    if !in_guest() {
+        return;
+    }
+    let delegated = Delegated::new(true);
+    // As a unit's cgroup: nothing beside it is the unit's.
+    let plan = delegated.rootlet(&["plan", "-b", delegated.sandbox.bundle().to_str().unwrap()]).ok().out;
+    assert!(plan.contains("rootlet-plan, because it is a child of your own cgroup\n"), "{plan}");
+    delegated.limit(json!({"pids": {"limit": 9}}));
+    let cgroup = delegated.start();
+    assert_eq!(cgroup, delegated.cgroup.join("rootlet-box"));
+    assert_eq!((read(&cgroup, "pids.max"), read(&delegated.cgroup, "cgroup.procs")), ("9".to_owned(), String::new()));
+    assert!(delegated.cgroup.join("rootlet.callers").is_dir());
+}
+
+#[test]
+fn a_cgroups_path_never_leaves_what_is_the_users() {
+    if !in_guest() {
+        return;
+    }
+    let delegated = Delegated::new(false);
+    for path in ["../../../outside", "/outside/box", "/../../outside", "a/../../outside"] {
+        delegated.sandbox.edit(|config| config["linux"]["cgroupsPath"] = json!(path));
+        let cgroup = delegated.start();
+        assert!(
+            cgroup.starts_with(&delegated.cgroup) && cgroup.ends_with(path.trim_start_matches(['.', '/', 'a'])),
+            "{cgroup:?}"
+        );
+        delegated.rootlet(&["delete", "--force", "box"]).ok();
+        assert!(!Path::new(ROOT).join("outside").exists());
+    }
+    delegated.sandbox.edit(|config| config["linux"]["cgroupsPath"] = json!("/shared"));
+    delegated.start();
+    let bundle = delegated.sandbox.bundle();
+    delegated
+        .rootlet(&["run", "-b", bundle.to_str().unwrap(), "other"])
+        .fails(&["has processes in it", "linux.cgroupsPath"]);
+    assert_eq!(delegated.sandbox.status("box"), "running");
+}
+
+#[test]
+fn what_is_left_behind_ends_with_delete() {
+    if !in_guest() {
+        return;
+    }
+    // Without a pid namespace, the end of the first process ends nothing else.
+    let delegated = Delegated::new(false);
+    delegated.sandbox.edit(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
+        config["mounts"].as_array_mut().unwrap().retain(|mount| mount["destination"] != "/proc");
+        config["linux"]["maskedPaths"] = json!([]);
+        config["linux"]["readonlyPaths"] = json!([]);
+    });
+    delegated.sandbox.sh("sleep 1234 & echo; exit 0");
+    let bundle = delegated.sandbox.bundle();
+    delegated.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    let cgroup = delegated.sandbox.cgroup();
+    eventually("its first process has ended", || delegated.sandbox.status("box") == "stopped");
+    let left = read(&cgroup, "cgroup.procs");
+    assert!(!left.is_empty(), "sleep is left");
+    delegated.rootlet(&["delete", "box"]).ok();
+    assert!(!cgroup.exists() && !Path::new("/proc").join(left).exists());
+}
+
+#[test]
+fn added_processes_are_in_the_cgroup_or_one_below_it() {
+    if !in_guest() {
+        return;
+    }
+    let delegated = Delegated::new(false);
+    delegated.limit(json!({"pids": {"limit": 50}}));
+    let cgroup = delegated.start();
+    delegated.rootlet(&["exec", "-d", "box", "sleep", "1000"]).ok();
+    assert_eq!(read(&cgroup, "cgroup.procs").lines().count(), 3);
+    let exec = |below: &str| delegated.rootlet(&["exec", "--cgroup", below, "box", "cat", "/proc/self/cgroup"]);
+    for below in ["nosuch", "..", "/../..", "a/../.."] {
+        let done = exec(below);
+        assert!(done.code == 255 && done.err.contains("--cgroup"), "{below}: {done:?}");
+    }
+    let below = cgroup.join("below");
+    fs::create_dir(&below).unwrap();
+    chown(below.join("cgroup.procs"), Some(delegated.sandbox.uid()), None).unwrap();
+    for name in ["below", "/below", "pids:below"] {
+        assert_eq!(exec(name).ok().out, "0::/below\n");
+    }
+    let pids: Vec<u32> = serde_json::from_str(&delegated.rootlet(&["ps", "-f", "json", "box"]).ok().out).unwrap();
+    assert_eq!(pids.len(), 3);
+    delegated.rootlet(&["kill", "--all", "box", "KILL"]).ok();
+    eventually("all have ended", || delegated.sandbox.status("box") == "stopped");
+}
+
+/// The user who is logged in, and rootlet in a scope or service of his.
+struct LoggedIn(Sandbox);
+
+impl LoggedIn {
+    fn new() -> LoggedIn {
+        LoggedIn(Sandbox::of(1000))
+    }
+
+    fn systemctl(&self, arguments: &[&str]) -> Done {
+        finish(self.with_bus(self.0.program("systemctl".as_ref(), &[&["--user"], arguments].concat())))
+    }
+
+    fn with_bus(&self, mut command: Command) -> Command {
+        command.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/run/user/1000/bus");
+        command
+    }
+
+    /// In no cgroup of his own, as in a login.
+    fn rootlet(&self, arguments: &[&str]) -> Done {
+        finish(self.with_bus(self.0.command(arguments)))
+    }
+
+    /// In a scope of his systemd, delegated or not.
+    fn in_scope(&self, is_delegated: bool, arguments: &[&str]) -> Done {
+        let inner = self.0.command(arguments);
+        let delegate = format!("Delegate={is_delegated}");
+        let mut words = vec!["--user", "--scope", "-q", "-p", &delegate, "--"];
+        words.push(inner.get_program().to_str().unwrap());
+        words.extend(arguments);
+        finish(self.with_bus(self.0.program("systemd-run".as_ref(), &words)))
+    }
+}
+
+#[test]
+fn systemd_makes_a_scope_where_no_directory_is_the_users() {
+    if !in_guest() {
+        return;
+    }
+    let user = LoggedIn::new();
+    let (sandbox, bundle) = (&user.0, user.0.bundle());
+    let bundle = bundle.to_str().unwrap();
+    sandbox.sh("sleep 1000");
+    // Without a limit, nobody is asked.
+    let plan = user.rootlet(&["plan", "-b", bundle]).ok().out;
+    assert!(plan.starts_with("cgroup  none, because your cgroup"), "{plan}");
+    sandbox.edit(|config| config["linux"]["resources"] = json!({"memory": {"limit": 32 << 20}, "pids": {"limit": 31}}));
+    let plan = user.rootlet(&["plan", "-b", bundle]).ok().out;
+    assert!(plan.contains("cgroup  rootlet-plan.scope in user.slice of the user's systemd, because"), "{plan}");
+    user.rootlet(&["run", "-d", "-b", bundle, "box"]).ok();
+    let cgroup = sandbox.cgroup();
+    assert!(cgroup.ends_with("user.slice/rootlet-box.scope/container"), "{cgroup:?}");
+    assert_eq!((read(&cgroup, "memory.max"), read(&cgroup, "pids.max")), ("33554432".to_owned(), "31".to_owned()));
+    assert_eq!(read(&cgroup, "cgroup.procs").lines().count(), 1);
+    let shown = user.systemctl(&["show", "-P", "ActiveState,Delegate", "rootlet-box.scope"]).ok().out;
+    assert!(shown.contains("active") && shown.contains("yes"), "{shown}");
+    user.rootlet(&["pause", "box"]).ok();
+    assert_eq!(sandbox.status("box"), "paused");
+    user.rootlet(&["resume", "box"]).ok();
+    user.rootlet(&["update", "--pids-limit", "40", "box"]).ok();
+    assert_eq!(read(&cgroup, "pids.max"), "40");
+    assert_eq!(user.rootlet(&["exec", "box", "sh", "-c", "exit 3"]).code, 3);
+    user.rootlet(&["delete", "--force", "box"]).ok();
+    eventually("the scope is gone", || !user.systemctl(&["is-active", "rootlet-box.scope"]).out.starts_with("active"));
+    // cpuset is not delegated to users by default.
+    sandbox.edit(|config| config["linux"]["resources"] = json!({"cpu": {"cpus": "0"}}));
+    user.rootlet(&["run", "-b", bundle, "box"]).fails(&["cpu.cpus: cannot be enforced", "cpuset", "Delegate="]);
+}
+
+#[test]
+fn a_scope_can_be_asked_for_by_its_name() {
+    if !in_guest() {
+        return;
+    }
+    let user = LoggedIn::new();
+    let (sandbox, bundle) = (&user.0, user.0.bundle());
+    let bundle = bundle.to_str().unwrap();
+    sandbox.sh("cat /proc/self/cgroup");
+    user.rootlet(&["--systemd-cgroup", "run", "-b", bundle, "box"]).ok();
+    sandbox.edit(|config| config["linux"]["cgroupsPath"] = json!("test-deep.slice:prefix:name"));
+    sandbox.sh("sleep 1000");
+    for flags in [&[][..], &["--systemd-cgroup"]] {
+        user.rootlet(&[flags, &["run", "-d", "-b", bundle, "box"]].concat()).ok();
+        let cgroup = sandbox.cgroup();
+        assert!(cgroup.ends_with("test.slice/test-deep.slice/prefix-name.scope/container"), "{cgroup:?}");
+        user.rootlet(&["--systemd-cgroup", "run", "-b", bundle, "other"])
+            .fails(&["systemd makes no scope prefix-name.scope"]);
+        user.rootlet(&["delete", "--force", "box"]).ok();
+        eventually("the scope is gone", || {
+            !user.systemctl(&["is-active", "prefix-name.scope"]).out.starts_with("active")
+        });
+    }
+    for path in ["/not/systemd", "a:b", "noslice:x:y", "user.slice:x:"] {
+        sandbox.edit(|config| config["linux"]["cgroupsPath"] = json!(path));
+        user.rootlet(&["--systemd-cgroup", "run", "-b", bundle, "box"])
+            .fails(&["linux.cgroupsPath", "slice:prefix:name"]);
+    }
+}
+
+#[test]
+fn a_delegated_scope_is_divided_without_asking_systemd() {
+    if !in_guest() {
+        return;
+    }
+    let user = LoggedIn::new();
+    let (sandbox, bundle) = (&user.0, user.0.bundle());
+    let bundle = bundle.to_str().unwrap();
+    sandbox.sh("cat /sys/fs/cgroup/pids.max");
+    sandbox.edit(|config| config["linux"]["resources"] = json!({"pids": {"limit": 23}}));
+    for is_delegated in [true, false] {
+        assert_eq!(user.in_scope(is_delegated, &["run", "-b", bundle, "box"]).ok().out, "23\n");
+    }
+    let plan = user.in_scope(true, &["plan", "-b", bundle]).ok().out;
+    assert!(plan.contains("child of your own cgroup, whose processes are moved to a leaf"), "{plan}");
+}
+
+#[test]
+fn root_has_all_controllers_and_device_rules() {
+    if !in_guest() {
+        return;
+    }
+    let sandbox = Sandbox::root().unwrap();
+    let (major, minor) = disk();
+    sandbox.edit(|config| {
+        let all = ["CAP_MKNOD", "CAP_DAC_OVERRIDE"];
+        config["process"]["capabilities"] = json!({"bounding": all, "effective": all, "permitted": all});
+        config["root"]["readonly"] = json!(false);
+        config["linux"]["cgroupsPath"] = json!("/rootlet-test/deep/box");
+        config["linux"]["resources"] = json!({
+            "memory": {"limit": 99 << 20}, "cpu": {"cpus": "1"},
+            "devices": [{"allow": false, "access": "rwm"}, {"allow": true, "type": "b", "major": major, "minor": minor, "access": "r"}]
+        });
+    });
+    sandbox.sh(&format!(
+        "mknod /tmp/disk b {major} {minor} && mknod /tmp/mem c 1 1 && echo made; \
+         dd if=/tmp/disk of=/dev/null bs=512 count=1 2>/dev/null && echo disk read; \
+         dd if=/dev/zero of=/tmp/disk bs=512 count=0 conv=notrunc 2>/dev/null && echo disk written; \
+         (: </tmp/mem) 2>/dev/null && echo memory opened; echo x >/dev/null && echo null; \
+         cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpuset.cpus"
+    ));
+    assert_eq!(sandbox.run().ok().out, "made\ndisk read\nnull\n103809024\n1\n");
+    assert!(!Path::new(ROOT).join("rootlet-test/deep/box").exists());
+    // Whoever names a cgroup gets its statistics.
+    sandbox.sh("sleep 1000");
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    let stats: Value = serde_json::from_str(&sandbox.rootlet(&["events", "--stats", "box"]).ok().out).unwrap();
+    assert!(
+        stats["data"]["memory"]["usage"]["usage"].as_u64().unwrap() > 0 && stats["data"]["pids"]["current"] == 1,
+        "{stats}"
+    );
+    assert_eq!(stats["data"]["cpuset"]["cpus"], json!([1]));
+    sandbox.rootlet(&["delete", "--force", "box"]).ok();
+    for place in ["rootlet-test/deep", "rootlet-test"] {
+        fs::remove_dir(Path::new(ROOT).join(place)).unwrap();
+    }
+}
+
+#[test]
+fn without_a_cgroup_processes_are_stopped_one_by_one() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.edit(|config| config["root"]["readonly"] = json!(false));
+    sandbox.sh("while :; do echo >>/data/count; sleep 0.02; done & while :; do (:); done & wait");
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    let state = || {
+        serde_json::from_str::<Value>(&fs::read_to_string(sandbox.states().join("box/state.json")).unwrap()).unwrap()
+    };
+    if state()["cgroup"].is_object() {
+        return skip("this host gives an ordinary user a cgroup");
+    }
+    let count = || fs::read_to_string(sandbox.rootfs().join("data/count")).map_or(0, |text| text.len());
+    eventually("it counts", || count() > 0);
+    sandbox.rootlet(&["pause", "box"]).ok();
+    assert_eq!(sandbox.status("box"), "paused");
+    assert_eq!(state()["isSuspended"], true, "the state says how");
+    let before = count();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert_eq!(count(), before);
+    let done = sandbox.rootlet(&["exec", "box", "true"]);
+    assert!(done.code == 255 && done.err.contains("paused"), "{done:?}");
+    let stats: Value = serde_json::from_str(&sandbox.rootlet(&["events", "--stats", "box"]).ok().out).unwrap();
+    assert!(stats["data"]["pids"]["current"].as_u64().unwrap() >= 3, "{stats}");
+    assert!(stats["data"]["memory"]["usage"]["usage"].as_u64().unwrap() > 0, "{stats}");
+    sandbox.rootlet(&["resume", "box"]).ok();
+    assert_eq!(sandbox.status("box"), "running");
+    eventually("it goes on", || count() > before);
+    sandbox.rootlet(&["resume", "box"]).fails(&["container not paused"]);
+    sandbox.rootlet(&["update", "--memory", "100M", "box"]).fails(&["the container has no cgroup"]);
+    sandbox.rootlet(&["pause", "box"]).ok();
+    sandbox.rootlet(&["kill", "box", "KILL"]).ok();
+    eventually("it has stopped", || sandbox.status("box") == "stopped");
+    for command in
+        [&["pause", "box"][..], &["resume", "box"], &["update", "--memory", "1G", "box"], &["events", "--stats", "box"]]
+    {
+        sandbox.rootlet(command).fails(&["container not running"]);
+    }
+    sandbox.rootlet(&["delete", "box"]).ok();
+    sandbox.is_clean();
+}
+
+#[test]
+fn root_tracks_and_freezes_by_the_version_2_hierarchy_beside_version_1() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    if !Path::new("/sys/fs/cgroup/unified/cgroup.procs").exists() {
+        return skip("needs a host with both versions");
+    }
+    sandbox.edit(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
+    });
+    sandbox.sh("sleep 1000 & sleep 1000");
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    let cgroup = sandbox.cgroup();
+    assert!(cgroup.starts_with("/sys/fs/cgroup/unified"), "{cgroup:?}");
+    eventually("both sleep", || {
+        serde_json::from_str::<Vec<i32>>(&sandbox.rootlet(&["ps", "-f", "json", "box"]).ok().out).unwrap().len() == 2
+    });
+    sandbox.rootlet(&["pause", "box"]).ok();
+    assert_eq!((sandbox.status("box").as_str(), number(&cgroup, "cgroup.events", "frozen ")), ("paused", 1));
+    sandbox.rootlet(&["resume", "box"]).ok();
+    sandbox.rootlet(&["delete", "--force", "box"]).ok();
+    assert!(!cgroup.exists());
+    sandbox.edit(|config| config["linux"]["resources"]["memory"] = json!({"limit": 1 << 30}));
+    sandbox.run().fails(&["memory.limit: cannot be enforced", "cgroup v1"]);
+}
