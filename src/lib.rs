@@ -64,8 +64,8 @@
 //!    by `killed_at_any_moment_it_leaves_a_stopped_state_at_most`.
 //! 5. **A foreground `run` that is killed takes its container with it** (PDEATHSIG), and its id is free again. runc leaves
 //!    the container to nobody.
-//! 6. **A time namespace is unshared by the child** and entered by execve (Linux 6.1). clone3 would freeze its offsets
-//!    before they can be written.
+//! 6. **A time namespace is unshared by the child**, and entered by setns: clone3 would freeze its offsets before they can
+//!    be written, and execve enters it only on newer kernels (6.12 did, 6.1 did not).
 //! 7. **One piece of memory for the whole life of a command** (`sys/memory.rs`): musl's allocator made 46 system calls of a
 //!    start's 400.
 //! 8. **A sealed copy of the binary only where the container could write to it** (CVE-2019-5736, `init/seal.rs`). An

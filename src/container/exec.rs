@@ -14,7 +14,6 @@ use crate::log::Log;
 use crate::plan::print;
 use crate::property::{Request, compile_exec, heed};
 use crate::spec::{Capabilities, Process, Spec, load};
-use crate::sys::namespace::CLONE_NEWTIME;
 use crate::sys::{process, signal};
 use std::path::PathBuf;
 
@@ -82,11 +81,7 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     options.request.no_new_keyring = state.no_new_keyring;
     let host = Host::new();
     seal::ensure(&spec, &host)?;
-    let mut namespaces = print::namespace_flags(&state.namespaces);
-    if namespaces & CLONE_NEWTIME != 0 && container.start_socket().exists() {
-        // time_namespaces(7): its first process enters its own at execve, which is still to come.
-        namespaces &= !CLONE_NEWTIME;
-    }
+    let namespaces = print::namespace_flags(&state.namespaces);
     let mut plan = compile_exec(namespaces, &spec, &options.request, &host)?;
     heed(&mut plan, std::iter::empty(), &options.request)?;
     publish::check_descriptors(options.request.preserved_descriptors)?;

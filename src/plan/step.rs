@@ -151,7 +151,7 @@ pub enum Step {
     SetOomScoreAdj { value: CString },
     /// Makes namespaces (CLONE_NEW*) that the clone could not make.
     Unshare { kinds: i32 },
-    /// Makes a time namespace with these offsets, entered by execve.
+    /// Makes a time namespace with these offsets and enters it.
     SetTimeOffsets { offsets: Box<[u8]> },
     /// Joins a new session keyring.
     JoinKeyring { name: CString },
@@ -290,9 +290,13 @@ impl Step {
             }
             Step::Unshare { kinds } => ns::unshare(*kinds),
             Step::SetTimeOffsets { offsets } => {
-                // time_namespaces(7): offsets can be set only while no process is in it; execve enters it (Linux 6.1).
+                // time_namespaces(7): offsets can be set only while no process is in it.
                 ns::unshare(ns::CLONE_NEWTIME)?;
-                fd::write_file(slots.proc_directory()?.as_fd(), c"timens_offsets", offsets)
+                let directory = slots.proc_directory()?;
+                fd::write_file(directory.as_fd(), c"timens_offsets", offsets)?;
+                // Without this, Linux 6.1 (not 6.12) leaves the program itself outside, and only its children are in it.
+                let namespace = fd::open_at(directory.as_fd(), c"ns/time_for_children", fd::O_RDONLY, 0)?;
+                ns::join(namespace.as_fd(), ns::CLONE_NEWTIME)
             }
             Step::JoinKeyring { name } => creds::join_session_keyring(name),
             Step::OpenProc => {
