@@ -16,17 +16,17 @@ pub struct Record {
     pub path: PathBuf,
     /// What its controllers come through, from there down.
     pub base: PathBuf,
-    /// The scope that it is in, if systemd has made one, and how to reach that systemd.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scope: Option<(Bus, String)>,
 }
 
 impl Record {
-    /// Has systemd take a process to the container's cgroup, and opens that.
-    pub fn take(&self, place: &Path, pid: i32) -> Result<OwnedFd> {
-        if let Some((bus, name)) = &self.scope {
-            let below = place.strip_prefix(&self.base).unwrap_or(place);
-            systemd::attach(bus, name, &format!("/{}", below.display()), pid)?;
+    /// Has systemd take a process to a place in the container's cgroup, and opens that.
+    pub fn take(&self, place: &Path, host: &Host, pid: i32) -> Result<OwnedFd> {
+        let is_unit = |path: &&Path| path.extension().is_some_and(|suffix| suffix == "scope" || suffix == "service");
+        if let (Some(unit), Some(path)) = (place.ancestors().find(is_unit), host.bus()) {
+            let name = unit.file_name().unwrap_or_default().to_string_lossy();
+            let below = place.strip_prefix(unit).unwrap_or(place);
+            let bus = Bus { path, is_user: host.uid != 0 };
+            systemd::attach(&bus, &name, &format!("/{}", below.display()), pid)?;
         }
         tree::open(place)
     }
@@ -36,7 +36,7 @@ impl Record {
     pub fn is_out_of_reach(&self, host: &Host) -> bool {
         let own = tree::of_process(std::process::id() as i32).unwrap_or_default();
         let common = self.path.ancestors().find(|path| own.starts_with(path));
-        self.scope.is_some() && common.is_some_and(|common| !host.level(common).is_writable)
+        common.is_some_and(|common| !host.level(common).is_writable)
     }
 }
 
@@ -54,7 +54,7 @@ impl<'a> Making<'a> {
         let mut making = Making { cgroup: plan.cgroup.as_ref(), record: None };
         if let Some(cgroup @ Cgroup { place: Place::Directory { base, path, is_proposal }, .. }) = making.cgroup {
             let path = tree::make(base, path, *is_proposal)?;
-            let record = making.record.insert(Record { path, base: base.clone(), scope: None });
+            let record = making.record.insert(Record { path, base: base.clone() });
             let set = if cgroup.is_set_late { Ok(()) } else { set(cgroup, record) };
             set.inspect_err(|_| making.take_back())?;
         }
@@ -80,7 +80,7 @@ impl<'a> Making<'a> {
         let scope = tree::of_process(pid)?;
         // The scope itself is systemd's to set; what is below it is ours.
         let path = tree::make(&scope, &scope.join("container"), false)?;
-        let record = self.record.insert(Record { path, base: scope, scope: Some((bus.clone(), name.clone())) });
+        let record = self.record.insert(Record { path, base: scope });
         tree::open(&record.path)
     }
 

@@ -93,7 +93,7 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     }
     let cgroup = find_cgroup(container, options.cgroup.as_deref())?;
     let mut take = |pid| match &cgroup {
-        Some((record, place)) => record.take(place, pid),
+        Some((record, place)) => record.take(place, &host, pid),
         None => Err(super::kill::not_running()),
     };
     let equipment = Equipment {

@@ -126,6 +126,11 @@ fn make(child: &mut Child, socket: &mut Option<OwnedFd>, place: &mut Birthplace)
 }
 
 fn explain(plan: &Plan, errno: Errno) -> Error {
+    if errno == Errno::EACCES {
+        return Error { errno: Some(errno), ..Error::new("the container's cgroup: no process can be born there") }
+            .because("you must be allowed to move processes from your own cgroup to it (cgroups(7), delegation containment)")
+            .remedy("run this from within the unit or session that the container is in, as `systemd-run --user --scope` does");
+    }
     let names: Vec<_> = print::namespace_names(plan.namespaces).collect();
     hint::explain_clone(&names.join(", "), errno)
 }

@@ -31,8 +31,8 @@ pub fn document() -> Value {
             "cgroup": {
                 "v1": false,
                 "v2": is_done("linux.resources"),
-                "systemd": false,
-                "systemdUser": false,
+                "systemd": is_done("linux.cgroupsPath"),
+                "systemdUser": is_done("linux.cgroupsPath"),
                 "rdma": is_done("linux.resources"),
             },
             "seccomp": {

@@ -576,6 +576,36 @@ fn a_delegated_scope_is_divided_without_asking_systemd() {
 }
 
 #[test]
+fn a_container_in_a_units_cgroup_belongs_to_the_unit_and_can_be_entered_from_a_login() {
+    if !in_guest() {
+        return;
+    }
+    let user = LoggedIn::new();
+    let sandbox = &user.0;
+    sandbox.sh("sleep 1000");
+    sandbox.edit(|config| config["linux"]["resources"] = json!({"pids": {"limit": 44}}));
+    let (rootlet, place) = (crate::sandbox::binary().display().to_string(), sandbox.path().display().to_string());
+    let unit = format!(
+        "[Service]\nType=forking\nDelegate=yes\nPIDFile={place}/xdg/pid\nEnvironment=XDG_RUNTIME_DIR={place}/xdg\n\
+         ExecStart={rootlet} run -d -b {place}/bundle --pid-file {place}/xdg/pid box\n\
+         ExecStop={rootlet} kill box KILL\nExecStopPost={rootlet} delete --force box\nSuccessExitStatus=SIGKILL\n"
+    );
+    fs::create_dir_all("/run/user/1000/systemd/user").unwrap();
+    fs::write("/run/user/1000/systemd/user/rootlet-test.service", unit).unwrap();
+    user.systemctl(&["daemon-reload"]).ok();
+    user.systemctl(&["start", "rootlet-test"]).ok();
+    let cgroup = sandbox.cgroup();
+    assert!(cgroup.ends_with("rootlet-test.service/rootlet-box"), "{cgroup:?}");
+    let main = user.systemctl(&["show", "-P", "MainPID", "rootlet-test"]).ok().out;
+    assert_eq!(main.trim(), read(&cgroup, "cgroup.procs"), "systemd believes the PID file");
+    assert_eq!(user.rootlet(&["exec", "box", "cat", "/sys/fs/cgroup/pids.max"]).ok().out, "44\n");
+    user.systemctl(&["stop", "rootlet-test"]).ok();
+    assert_eq!(user.systemctl(&["show", "-P", "Result", "rootlet-test"]).ok().out, "success\n");
+    assert!(!cgroup.exists());
+    sandbox.is_clean();
+}
+
+#[test]
 fn root_has_all_controllers_and_device_rules() {
     if !in_guest() {
         return;
