@@ -22,7 +22,8 @@ pub struct Delete {
 
 impl super::Run for Delete {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
-        match globals.root()?.find(&self.id) {
+        let root = globals.root()?;
+        match if self.force { root.find_even_damaged(&self.id) } else { root.find(&self.id) } {
             Ok(container) => container::delete(&container, self.force, log)?,
             // As runc: forced, the wish is fulfilled already.
             Err(error) if self.force && error.message.contains("does not exist") => {}

@@ -1,6 +1,6 @@
 //! The end of a container: its process, its hooks, its state.
 
-use super::root::wait_for_lock;
+use super::root::{lock, wait_for_lock};
 use super::state::{Container, Status};
 use super::{hooks, kill};
 use crate::error::{Error, Result};
@@ -25,6 +25,17 @@ pub fn delete(container: &Container, force: bool, log: &Log) -> Result<()> {
         Status::Running | Status::Paused if !force => {}
         Status::Running | Status::Paused | Status::Created => end(container)?,
         Status::Stopped => {}
+    }
+    if container.state.is_none() {
+        // Nobody knows its process: whoever still has the lock may be it, or its maker.
+        let _lock = lock(&container.directory)?.ok_or_else(|| {
+            Error::new(format!(
+                "cannot delete container {}: a process still holds it, and its state does not say which",
+                container.id
+            ))
+            .remedy(format!("end that process first (`fuser {}`)", container.directory.display()))
+        })?;
+        return container.forget();
     }
     // Whoever creates it, or runs it in the foreground, has it until then, and may delete it.
     let Some(_lock) = wait_for_lock(&container.directory)? else { return Ok(()) };

@@ -1,6 +1,6 @@
 //! Where states are kept: one directory, and in it one of each container.
 
-use super::state::Container;
+use super::state::{Container, DAMAGED};
 use crate::error::{Error, Result};
 use crate::sys::{Errno, creds, fd};
 use std::ffi::CString;
@@ -92,6 +92,16 @@ impl Root {
         self.check().map(|()| found)
     }
 
+    /// The container of that id, also if its state cannot be read: then it is one without a state.
+    pub fn find_even_damaged(&self, id: &str) -> Result<Container> {
+        match self.find(id) {
+            Err(error) if error.message.contains(DAMAGED) => {
+                Ok(Container { id: id.to_owned(), directory: self.path.join(id), state: None })
+            }
+            other => other,
+        }
+    }
+
     /// The container of that id in the opened directory of all states.
     fn look_up(&self, shelf: BorrowedFd, id: &str) -> Result<Option<Container>> {
         let system = |error| Error::from_call(self.path.join(id).display(), error);
@@ -171,7 +181,7 @@ fn already_exists(id: &str) -> Error {
 }
 
 /// The lock of a state directory, if it is free.
-fn lock(directory: &Path) -> Result<Option<OwnedFd>> {
+pub fn lock(directory: &Path) -> Result<Option<OwnedFd>> {
     let system = |error| Error::from_call(directory.display(), error);
     let fd = open(directory).map_err(system)?;
     Ok(fd::try_lock(fd.as_fd()).map_err(system)?.then_some(fd))

@@ -15,6 +15,9 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+/// What is said of a state that cannot be read.
+pub const DAMAGED: &str = "is damaged";
+
 /// `state.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -128,8 +131,9 @@ impl Container {
                     text = &long;
                 }
                 Some(serde_json::from_slice(text).map_err(|error| {
-                    Error::new(format!("{}/state.json is damaged: {error}", directory.display()))
-                        .remedy(format!("remove the container with `rootlet delete --force {id}`"))
+                    Error::new(format!("{}/state.json {DAMAGED}: {error}", directory.display())).remedy(format!(
+                        "remove it with `rootlet delete --force {id}`, which ends no process: see `ps` for what may be left"
+                    ))
                 })?)
             }
             Err(error) if error.errno == Errno::ENOENT => None,

@@ -237,8 +237,8 @@ pub fn own_pid() -> i32 {
     syscall!(Call::Fork, libc::SYS_getpid).unwrap_or(0) as i32
 }
 
-/// A process that does nothing until it is killed, and ends with this one; in new namespaces (CLONE_NEW*), if any.
-pub fn start_idle(namespaces: i32) -> Result<(i32, OwnedFd)> {
+/// A process in new namespaces (CLONE_NEW*) that does nothing until it is killed, and ends with this one.
+fn start_idle(namespaces: i32) -> Result<(i32, OwnedFd)> {
     match clone(namespaces, false, None)? {
         Cloned::Child => {
             let _ = super::creds::die_with_parent(true);
