@@ -4,7 +4,7 @@ use crate::capability::{CAP_MKNOD, CAP_SYS_ADMIN};
 use crate::sys::{creds, fd, sched};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -126,20 +126,9 @@ impl Host {
     /// The version 2 hierarchy: alone on /sys/fs/cgroup, or beside version 1.
     pub fn hierarchy(&self) -> Option<&Hierarchy> {
         let find = || {
-            let root = match self.cgroups() {
-                Cgroups::Unified => PathBuf::from("/sys/fs/cgroup"),
-                Cgroups::Legacy => {
-                    let directory = fd::open(c"/sys/fs/cgroup/unified", fd::O_PATH | fd::O_DIRECTORY, 0).ok()?;
-                    let magic = fd::file_system(directory.as_fd()).ok()?;
-                    (magic == fd::CGROUP2_MAGIC).then(|| PathBuf::from("/sys/fs/cgroup/unified"))?
-                }
-            };
-            let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-            let own = text.lines().find_map(|line| line.strip_prefix("0::"))?;
-            // In another cgroup namespace than that of the mount.
-            let is_seen = !own.split('/').any(|part| part == "..");
-            let place = if own == "/" { root.clone() } else { root.join(own.trim_start_matches('/')) };
-            is_seen.then_some(Hierarchy { root, own: place })
+            let root = hierarchy_root()?;
+            let own = own_cgroup(&root, &std::fs::read_to_string("/proc/self/cgroup").ok()?)?;
+            Some(Hierarchy { root, own })
         };
         self.hierarchy.get_or_init(find).as_ref()
     }
@@ -235,6 +224,24 @@ impl Host {
     pub fn limit(&self, resource: u32) -> sched::Limit {
         sched::limit(resource).unwrap_or(sched::Limit { soft: u64::MAX, hard: u64::MAX })
     }
+}
+
+/// Where the version 2 hierarchy is mounted: alone on /sys/fs/cgroup, or beside version 1.
+pub fn hierarchy_root() -> Option<PathBuf> {
+    let is_version_2 = |path: &&CStr| {
+        let directory = fd::open(path, fd::O_PATH | fd::O_DIRECTORY, 0);
+        directory.and_then(|directory| fd::file_system(directory.as_fd())) == Ok(fd::CGROUP2_MAGIC)
+    };
+    let found = [c"/sys/fs/cgroup", c"/sys/fs/cgroup/unified"].into_iter().find(is_version_2)?;
+    Some(PathBuf::from(found.to_str().unwrap_or_default()))
+}
+
+/// The directory that the text of /proc/PID/cgroup names; `None` if it is out of the hierarchy's sight, as in another
+/// cgroup namespace.
+pub fn own_cgroup(root: &Path, text: &str) -> Option<PathBuf> {
+    let own = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let is_seen = !own.split('/').any(|part| part == "..");
+    is_seen.then(|| if own == "/" { root.to_owned() } else { root.join(own.trim_start_matches('/')) })
 }
 
 /// What covers parts of the caller's /proc, which makes a fresh one EPERM in a user namespace ("mount too revealing").

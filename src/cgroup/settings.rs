@@ -107,11 +107,12 @@ fn swap_alone(limit: Option<i64>, swap: Option<i64>) -> Result<Option<String>> {
 }
 
 fn translate_cpu(cpu: &Cpu, settings: &mut Vec<Setting>) {
-    if let Some(shares) = cpu.shares.filter(|shares| *shares != 0) {
-        settings.push(Setting::new("linux.resources.cpu.shares", "cpu.weight", weight_of(shares).to_string()));
-    }
     if let Some(idle) = cpu.idle {
         settings.push(Setting::new("linux.resources.cpu.idle", "cpu.idle", idle.to_string()));
+    }
+    // Who is idle has no weight, and the kernel takes none.
+    if let Some(shares) = cpu.shares.filter(|shares| *shares != 0 && cpu.idle != Some(1)) {
+        settings.push(Setting::new("linux.resources.cpu.shares", "cpu.weight", weight_of(shares).to_string()));
     }
     let (quota, period) = (cpu.quota.filter(|quota| *quota != 0), cpu.period.filter(|period| *period != 0));
     let burst = cpu.burst.map(|burst| Setting::new("linux.resources.cpu.burst", "cpu.max.burst", burst.to_string()));

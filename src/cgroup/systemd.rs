@@ -7,7 +7,7 @@ use crate::error::{Error, Result, quote};
 use crate::plan::Bus;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -69,6 +69,7 @@ struct Message {
 struct Connection {
     stream: UnixStream,
     serial: u32,
+    deadline: Instant,
 }
 
 impl Connection {
@@ -81,7 +82,7 @@ impl Connection {
         stream.write_all(b"DATA\r\n")?;
         expect_line(&mut stream, "OK")?;
         stream.write_all(b"BEGIN\r\n")?;
-        let mut connection = Connection { stream, serial: 0 };
+        let mut connection = Connection { stream, serial: 0, deadline: Instant::now() + PATIENCE };
         let hello = connection.call(&DAEMON, "Hello", "", &[])?;
         connection.reply(hello)?.map_err(io::Error::other)?;
         Ok(connection)
@@ -126,6 +127,9 @@ impl Connection {
     }
 
     fn receive(&mut self) -> io::Result<Message> {
+        if Instant::now() > self.deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         let mut head = [0; 16];
         self.stream.read_exact(&mut head)?;
         let mut reader = Reader::new(&head);

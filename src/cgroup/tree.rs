@@ -1,6 +1,7 @@
 //! A directory of the version 2 hierarchy: making it, writing its files, watching and removing it (cgroups(7)).
 
 use crate::error::{Error, Result};
+use crate::host::{hierarchy_root, own_cgroup};
 use crate::plan::Setting;
 use crate::sys::{Errno, fd};
 use std::ffi::CString;
@@ -27,12 +28,16 @@ pub fn open(path: &Path) -> Result<OwnedFd> {
     fd::open(&name, fd::O_RDONLY | fd::O_DIRECTORY, 0).map_err(|error| Error::from_call(path.display(), error))
 }
 
-/// Makes the cgroup, below `base` which exists; its place. One that is there already must be empty; if that place is only
-/// a proposal, another is taken instead.
+/// Makes the cgroup, below `base` which exists; its place. A proposal that exists already is another container's, and
+/// another name is taken; a place that was asked for must be empty.
 pub fn make(base: &Path, path: &Path, is_proposal: bool) -> Result<PathBuf> {
-    let mut made = base.to_owned();
-    // What an earlier container of that name left behind, with its settings.
+    if is_proposal && path.exists() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        return make(base, &path.with_file_name(format!("{name}.{}", std::process::id())), false);
+    }
+    // One that is there and empty has the settings of whoever had it before.
     let _ = fs::remove_dir(path);
+    let mut made = base.to_owned();
     for part in path.strip_prefix(base).unwrap_or(path) {
         made.push(part);
         match fs::create_dir(&made) {
@@ -45,13 +50,15 @@ pub fn make(base: &Path, path: &Path, is_proposal: bool) -> Result<PathBuf> {
     if !is_populated(path)? {
         return Ok(path.to_owned());
     }
-    if is_proposal {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        return make(base, &path.with_file_name(format!("{name}.{}", std::process::id())), false);
-    }
     Err(Error::new(format!("cgroup {} has processes in it", path.display()))
         .because("a cgroup belongs to one container")
         .remedy("name another in linux.cgroupsPath, or end those processes"))
+}
+
+/// The inode of a cgroup's directory.
+pub fn inode(path: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).ok().map(|metadata| metadata.ino())
 }
 
 /// Gives `path` these controllers, by all directories from `base` to its parent. Processes of the caller's own cgroup
@@ -161,24 +168,34 @@ pub fn write(path: &Path, setting: &Setting) -> Result<()> {
 
 /// The directory of a process's cgroup.
 pub fn of_process(pid: i32) -> Result<PathBuf> {
-    let failed = |error: &io::Error| Error::from_io(format!("/proc/{pid}/cgroup"), error);
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).map_err(|error| failed(&error))?;
-    let own = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
-    let mut root = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].into_iter().map(Path::new);
-    let root = root.rfind(|root| root.join("cgroup.procs").exists()).unwrap_or(Path::new("/sys/fs/cgroup"));
-    Ok(if own == "/" { root.to_owned() } else { root.join(own.trim_start_matches('/')) })
-}
-
-/// Moves a process. That waits some milliseconds for the kernel.
-pub fn move_into(path: &Path, pid: i32) -> Result<()> {
-    fs::write(path.join("cgroup.procs"), pid.to_string()).map_err(|error| failed(path, "cgroup.procs", &error))
+    let path = format!("/proc/{pid}/cgroup");
+    let text = fs::read_to_string(&path).map_err(|error| Error::from_io(&path, &error))?;
+    hierarchy_root()
+        .and_then(|root| own_cgroup(&root, &text))
+        .ok_or_else(|| Error::new(format!("{path}: the cgroup is out of sight")))
 }
 
 /// What the files of these settings say now, as settings that bring it back.
 pub fn values(path: &Path, settings: &[Setting]) -> Vec<Setting> {
     let now = |setting: &Setting| {
-        let value = fs::read_to_string(path.join(&setting.file)).ok()?;
-        Some(Setting { value: value.trim().to_owned(), ..setting.clone() })
+        let setting = match &setting.instead {
+            Some(other) if !path.join(&setting.file).exists() => other,
+            _ => setting,
+        };
+        let text = fs::read_to_string(path.join(&setting.file)).ok()?;
+        let key = setting.value.split(' ').next().unwrap_or_default();
+        let value = match setting.file.as_str() {
+            // A line for each device that has a limit.
+            "io.max" => {
+                let line = text.lines().find(|line| line.split(' ').next() == Some(key));
+                line.map_or(format!("{key} rbps=max wbps=max riops=max wiops=max"), str::to_owned)
+            }
+            _ if text.lines().count() > 1 => text.lines().find(|line| line.split(' ').next() == Some(key))?.to_owned(),
+            // Nothing is written by no bytes.
+            _ if text.trim().is_empty() => "\n".to_owned(),
+            _ => text.trim().to_owned(),
+        };
+        Some(Setting { value, instead: None, ..setting.clone() })
     };
     settings.iter().rev().filter_map(now).collect()
 }

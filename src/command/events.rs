@@ -45,7 +45,9 @@ fn parse(text: &str) -> Result<Duration> {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => humantime::parse_duration(text).ok(),
     };
-    parsed.filter(|interval| !interval.is_zero()).ok_or_else(|| {
-        Error::new(format!("--interval {text:?} is not a time above 0")).remedy("write 500ms, 5s or 1m30s")
+    const LONGEST: Duration = Duration::from_secs(20 * 24 * 60 * 60);
+    parsed.filter(|interval| !interval.is_zero() && *interval <= LONGEST).ok_or_else(|| {
+        Error::new(format!("--interval {text:?} is not a time above 0 and up to 20 days"))
+            .remedy("write 500ms, 5s or 1m30s")
     })
 }

@@ -87,7 +87,7 @@ impl super::Run for Update {
             Some(file) => read(file)?,
             None => self.change(log)?,
         };
-        if change.is_empty() {
+        if change.is_empty() && self.resources.is_none() {
             return Err(Error::new("nothing to update").remedy("give a limit; see `rootlet update --help`").into());
         }
         container::update(&container, &change)?;

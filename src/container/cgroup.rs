@@ -16,9 +16,34 @@ pub struct Record {
     pub path: PathBuf,
     /// What its controllers come through, from there down.
     pub base: PathBuf,
+    /// The directory's inode: another one at the same place is another's.
+    pub inode: u64,
 }
 
 impl Record {
+    fn new(base: PathBuf, path: PathBuf) -> Result<Record> {
+        let inode = tree::inode(&path).ok_or_else(|| Error::new(format!("cgroup {} is gone", path.display())))?;
+        Ok(Record { path, base, inode })
+    }
+
+    /// Its directory, if it is still there and not another's by now.
+    pub fn path(&self) -> Option<&Path> {
+        (tree::inode(&self.path) == Some(self.inode)).then_some(&self.path)
+    }
+
+    /// Its directory, or an error that says that it is gone.
+    pub fn require(&self) -> Result<&Path> {
+        self.path().ok_or_else(|| {
+            Error::new(format!("the container's cgroup {} is gone", self.path.display()))
+                .because("somebody else has removed it")
+        })
+    }
+
+    /// Removes it with all that is left in it.
+    pub fn remove(&self) -> Result<()> {
+        self.path().map_or(Ok(()), tree::remove)
+    }
+
     /// Has systemd take a process to a place in the container's cgroup, and opens that.
     pub fn take(&self, place: &Path, host: &Host, pid: i32) -> Result<OwnedFd> {
         let is_unit = |path: &&Path| path.extension().is_some_and(|suffix| suffix == "scope" || suffix == "service");
@@ -54,7 +79,7 @@ impl<'a> Making<'a> {
         let mut making = Making { cgroup: plan.cgroup.as_ref(), record: None };
         if let Some(cgroup @ Cgroup { place: Place::Directory { base, path, is_proposal }, .. }) = making.cgroup {
             let path = tree::make(base, path, *is_proposal)?;
-            let record = making.record.insert(Record { path, base: base.clone() });
+            let record = making.record.insert(Record::new(base.clone(), path)?);
             let set = if cgroup.is_set_late { Ok(()) } else { set(cgroup, record) };
             set.inspect_err(|_| making.take_back())?;
         }
@@ -78,9 +103,12 @@ impl<'a> Making<'a> {
         };
         systemd::start_scope(bus, slice, name, &format!("rootlet container {id}"), pid)?;
         let scope = tree::of_process(pid)?;
+        if !scope.ends_with(name) {
+            return Err(Error::new(format!("systemd makes no scope {name}: the process is in {}", scope.display())));
+        }
         // The scope itself is systemd's to set; what is below it is ours.
         let path = tree::make(&scope, &scope.join("container"), false)?;
-        let record = self.record.insert(Record { path, base: scope });
+        let record = self.record.insert(Record::new(scope, path)?);
         tree::open(&record.path)
     }
 
@@ -95,7 +123,7 @@ impl<'a> Making<'a> {
     /// Removes it.
     pub fn take_back(&self) {
         if let Some(record) = &self.record {
-            let _ = tree::remove(&record.path);
+            let _ = record.remove();
         }
     }
 }
@@ -107,10 +135,9 @@ fn set(cgroup: &Cgroup, record: &Record) -> Result<()> {
         let _ = tree::enable(&record.base, &record.path, std::slice::from_ref(controller), Path::new(""));
     }
     if let Some(program) = &cgroup.devices {
+        let handle = tree::open(&record.path)?;
         let attach = || {
-            let program = bpf::load_device_program(program)?;
-            let handle = tree::open(&record.path);
-            handle.map(|handle| bpf::attach_device_program(handle.as_fd(), &program)).unwrap_or(Ok(()))
+            bpf::load_device_program(program).and_then(|program| bpf::attach_device_program(handle.as_fd(), &program))
         };
         attach().map_err(|error| {
             Error { property: "linux.resources.devices".to_owned(), ..Error::from_call("device rules", error) }
@@ -123,5 +150,6 @@ fn set(cgroup: &Cgroup, record: &Record) -> Result<()> {
 
 /// True if the kernel has ended a process of the cgroup for want of memory.
 pub fn ran_out_of_memory(record: &Record) -> bool {
-    tree::value(&tree::words(&record.path, "memory.events"), "oom_kill").is_some_and(|count| count > 0)
+    let events = record.path().map(|path| tree::words(path, "memory.events")).unwrap_or_default();
+    tree::value(&events, "oom_kill").is_some_and(|count| count > 0)
 }

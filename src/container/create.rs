@@ -13,7 +13,7 @@ use crate::log::Log;
 use crate::plan::{Entry, Phase, Plan, Step, print};
 use crate::property::{Request, compile, heed};
 use crate::spec::{self, Spec};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -82,6 +82,7 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
             None => Birthplace::Same,
         },
         console: options.console_socket.as_deref().map(publish::connect).transpose()?,
+        lock: undo.reservation.as_ref().map(|reservation| reservation.lock.as_raw_fd()),
         slots: prepare(&plan, hooks::output(&spec)?)?,
         ..Equipment::default()
     };
@@ -96,7 +97,7 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     let begins = options.start == Start::Now;
     let follow = Follow { init, plan: &plan, container, status: "creating", begins, output };
     let Followed { terminal, tolerated } = follow.to_the_end()?;
-    container.note(tolerated, log)?;
+    container.complete(tolerated, log)?;
     if options.start == Start::Later {
         init.go()?;
     }
@@ -133,6 +134,7 @@ fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, init: &Ini
         is_filtered: plan.is_filtered(),
         listener: plan.listener.clone(),
         cgroup: None,
+        is_creating: true,
         is_suspended: false,
         last_steps: last.map(|(index, entry)| (index, name_of(entry))).collect(),
     }

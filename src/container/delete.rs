@@ -18,12 +18,12 @@ const GRACE_MILLISECONDS: i32 = 1000;
 pub fn delete(container: &Container, force: bool, log: &Log) -> Result<()> {
     let status = container.status();
     match status {
-        Status::Running | Status::Paused if !force && !ends_by_itself(container)? => {
+        Status::Running | Status::Paused | Status::Creating if !force && !ends_by_itself(container)? => {
             return Err(Error::new(format!("cannot delete container {} that is not stopped: {status}", container.id))
                 .remedy(format!("end it with `rootlet kill {} KILL`, or give --force", container.id)));
         }
-        Status::Running | Status::Paused if !force => {}
-        Status::Running | Status::Paused | Status::Created => end(container)?,
+        Status::Running | Status::Paused | Status::Creating if !force => {}
+        Status::Running | Status::Paused | Status::Creating | Status::Created => end(container)?,
         Status::Stopped => {}
     }
     if container.state.is_none() {

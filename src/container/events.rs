@@ -18,7 +18,7 @@ pub fn statistics(container: &Container) -> Result<Value> {
         return Err(not_running());
     }
     match &container.state()?.cgroup {
-        Some(cgroup) => Ok(stats::of(&cgroup.path)),
+        Some(cgroup) => Ok(stats::of(cgroup.require()?)),
         None => {
             let pids = processes(container)?;
             let total = pids

@@ -71,16 +71,21 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     let state = container.state()?;
     let stopped = || Error::new("cannot exec in a stopped container").remedy("see `rootlet list`");
     let target = container.pidfd()?.ok_or_else(stopped)?;
+    if state.is_creating {
+        // Its first process may still be in the host's root.
+        return Err(Error::new("cannot exec in a container that is being created").remedy("wait until it is created"));
+    }
     if container.is_paused() && !options.ignore_paused {
         return Err(Error::new("cannot exec in a paused container")
             .remedy(format!("`rootlet resume {}` first, or give --ignore-paused", container.id)));
     }
     let mut spec = container.config()?;
+    let host = Host::new();
+    // First of all: it may start this program again, and standard input can be read only once.
+    seal::ensure(&spec, &host)?;
     spec.process = Some(wanted_process(&spec, state.pid, &options.wanted)?);
     options.request.bundle = state.bundle.clone();
     options.request.no_new_keyring = state.no_new_keyring;
-    let host = Host::new();
-    seal::ensure(&spec, &host)?;
     let namespaces = print::namespace_flags(&state.namespaces);
     let mut plan = compile_exec(namespaces, &spec, &options.request, &host)?;
     heed(&mut plan, std::iter::empty(), &options.request)?;
@@ -105,6 +110,7 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
             Some((_, place)) => Birthplace::Directory(tree::open(place)?),
         },
         console: options.console_socket.as_deref().map(publish::connect).transpose()?,
+        lock: None,
         slots: prepare(&plan, None)?,
     };
     let init = spawn(&plan, equipment)?;
@@ -132,7 +138,12 @@ fn find_cgroup<'a>(container: &'a Container, below: Option<&str>) -> Result<Opti
     let refused = |message: String, remedy: &str| Err(Error::new(format!("--cgroup: {message}")).remedy(remedy));
     match (&container.state()?.cgroup, below) {
         (None, None) => Ok(None),
-        (Some(record), None) => Ok(Some((record, record.path.clone()))),
+        (Some(record), None) => {
+            // Where the container divides its cgroup itself, as systemd does, processes can be only in a part of it.
+            let is_divided = !tree::words(&record.path, "cgroup.subtree_control").is_empty();
+            let inits = is_divided.then(|| tree::of_process(container.state.as_ref()?.pid).ok()).flatten();
+            Ok(Some((record, inits.filter(|path| path.starts_with(&record.path)).unwrap_or(record.path.clone()))))
+        }
         (None, Some(_)) => refused("the container has no cgroup".to_owned(), "leave it out; see `rootlet plan`"),
         (Some(record), Some(below)) => {
             // As runc's: [controllers:]path; version 2 has one hierarchy for all of them.

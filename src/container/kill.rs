@@ -33,7 +33,7 @@ pub fn not_running() -> Error {
 pub fn kill_all(container: &Container, signal: i32) -> Result<()> {
     let state = container.state()?;
     if let (Some(cgroup), signal::SIGKILL) = (&state.cgroup, signal) {
-        return tree::kill(&cgroup.path);
+        return cgroup.path().map_or(Ok(()), tree::kill);
     }
     if container.status() == Status::Stopped && state.cgroup.is_none() {
         // With their first process, all others of a pid namespace are gone.

@@ -18,10 +18,11 @@ pub fn pause(container: &mut Container) -> Result<()> {
         Status::Paused => {
             return Err(Error::new("container is paused already").remedy(format!("`rootlet resume {}`", container.id)));
         }
+        Status::Creating => return Err(Error::new("the container is being created").remedy("wait until it is created")),
         Status::Stopped => return Err(not_running()),
     }
     match container.state()?.cgroup.clone() {
-        Some(cgroup) => tree::freeze(&cgroup.path, true),
+        Some(cgroup) => tree::freeze(cgroup.require()?, true),
         None => suspend(container),
     }
 }
@@ -34,7 +35,7 @@ pub fn resume(container: &mut Container) -> Result<()> {
         _ => return Err(Error::new("container not paused").remedy("see `rootlet list`")),
     }
     match container.state()?.cgroup.clone() {
-        Some(cgroup) => tree::freeze(&cgroup.path, false),
+        Some(cgroup) => tree::freeze(cgroup.require()?, false),
         None => {
             send_to_all(container, signal::SIGCONT)?;
             mark(container, false)

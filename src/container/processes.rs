@@ -10,7 +10,7 @@ use std::path::PathBuf;
 pub fn processes(container: &Container) -> Result<Vec<i32>> {
     let state = container.state()?;
     if let Some(cgroup) = &state.cgroup {
-        return tree::processes(&cgroup.path);
+        return tree::processes(cgroup.require()?);
     }
     if !state.has_own_pids {
         return Err(Error::new(

@@ -161,7 +161,7 @@ impl Root {
         if !container.is_abandoned() {
             return Err(already_exists(id));
         }
-        container.forget_files()?;
+        container.forget_all_but_its_place()?;
         Ok(Reservation { directory, lock })
     }
 }
@@ -195,7 +195,10 @@ pub fn wait_for_lock(directory: &Path) -> Result<Option<OwnedFd>> {
         other => other.map_err(system)?,
     };
     fd::lock(fd.as_fd()).map_err(system)?;
-    Ok(directory.exists().then_some(fd))
+    // Meanwhile it may have been removed, and another container's be in its place.
+    let is_same =
+        fd::status(fd.as_fd()).map_err(system)?.inode == directory.symlink_metadata().map_or(0, |now| now.ino());
+    Ok(is_same.then_some(fd))
 }
 
 fn open(directory: &Path) -> crate::sys::Result<OwnedFd> {

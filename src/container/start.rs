@@ -14,7 +14,14 @@ use std::os::fd::{AsFd, AsRawFd};
 pub fn start(container: &Container) -> Result<()> {
     match container.status() {
         Status::Created => {}
-        Status::Running | Status::Paused => {
+        Status::Creating => {
+            return Err(Error::new("cannot start a container that is being created").remedy("wait until it is created"));
+        }
+        Status::Paused => {
+            return Err(Error::new("cannot start a paused container")
+                .remedy(format!("`rootlet resume {}` first", container.id)));
+        }
+        Status::Running => {
             return Err(Error::new("cannot start an already running container").remedy("see `rootlet list`"));
         }
         Status::Stopped => {

@@ -66,6 +66,9 @@ pub struct State {
     /// Its cgroup; without one, its processes are found by its pid namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Record>,
+    /// Whether its maker is still at it: its first process may be in the host's root.
+    #[serde(default)]
+    pub is_creating: bool,
     /// Whether `pause` has stopped its processes one by one, for want of a cgroup.
     #[serde(default)]
     pub is_suspended: bool,
@@ -77,6 +80,8 @@ pub struct State {
 /// Status of a container (runtime.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
+    /// Its maker is still at it.
+    Creating,
     /// Waits for `start`.
     Created,
     /// Its program runs.
@@ -90,6 +95,7 @@ pub enum Status {
 impl fmt::Display for Status {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(match self {
+            Status::Creating => "creating",
             Status::Created => "created",
             Status::Running => "running",
             Status::Paused => "paused",
@@ -146,8 +152,9 @@ impl Container {
     pub fn status(&self) -> Status {
         match &self.state {
             Some(state) if state.identity.open(state.pid).is_none() => Status::Stopped,
-            Some(_) if self.start_socket().exists() => Status::Created,
+            Some(state) if state.is_creating => Status::Creating,
             Some(_) if self.is_paused() => Status::Paused,
+            Some(_) if self.start_socket().exists() => Status::Created,
             Some(_) => Status::Running,
             None => Status::Stopped,
         }
@@ -157,7 +164,7 @@ impl Container {
     pub fn is_paused(&self) -> bool {
         let Some(state) = &self.state else { return false };
         match &state.cgroup {
-            Some(cgroup) => tree::is_frozen(&cgroup.path),
+            Some(cgroup) => cgroup.path().is_some_and(tree::is_frozen),
             None => state.is_suspended && identity::state_of(state.pid).is_some_and(|(letter, _)| letter == 'T'),
         }
     }
@@ -203,7 +210,8 @@ impl Container {
     /// Writes a file, all or nothing.
     fn write(&self, name: &str, text: &[u8]) -> Result<()> {
         let failed = |error: &std::io::Error| Error::from_io(format!("cannot write {name} of {:?}", self.id), error);
-        let (draft, place) = (self.directory.join(format!(".{name}")), self.directory.join(name));
+        let draft = self.directory.join(format!(".{name}"));
+        let place = self.directory.join(name);
         let mut file = std::fs::OpenOptions::new()
             .write(true)
             .create(true)
@@ -222,13 +230,13 @@ impl Container {
         self.save_state()
     }
 
-    /// Adds what failed and was survived to the decisions.
-    pub fn note(&mut self, tolerated: Vec<Decision>, log: &Log) -> Result<()> {
-        if tolerated.is_empty() {
-            return Ok(());
-        }
+    /// The container is created; what failed and was survived is a decision.
+    pub fn complete(&mut self, tolerated: Vec<Decision>, log: &Log) -> Result<()> {
         tolerated.iter().for_each(|decision| log.debug(&decision.to_string()));
-        self.change(|state| state.decisions.extend(tolerated))
+        self.change(|state| {
+            state.is_creating = false;
+            state.decisions.extend(tolerated);
+        })
     }
 
     /// Replaces the config that `exec` and `update` read.
@@ -246,8 +254,19 @@ impl Container {
         spec::load::read(&self.directory.join("config.json"))
     }
 
+    /// Removes the cgroup and the files of a container whose maker was killed.
+    pub fn forget_all_but_its_place(&self) -> Result<()> {
+        self.remove_cgroup()?;
+        self.forget_files()
+    }
+
+    fn remove_cgroup(&self) -> Result<()> {
+        let cgroup = self.state.as_ref().and_then(|state| state.cgroup.as_ref());
+        cgroup.map_or(Ok(()), |cgroup| cgroup.remove())
+    }
+
     /// Removes the files of the directory.
-    pub fn forget_files(&self) -> Result<()> {
+    fn forget_files(&self) -> Result<()> {
         [".state.json", ".config.json", "config.json", "state.json", "start.sock"]
             .into_iter()
             .try_for_each(|name| self.remove(name))
@@ -264,9 +283,7 @@ impl Container {
 
     /// Removes the directory.
     pub fn forget(&self) -> Result<()> {
-        if let Some(cgroup) = self.state.as_ref().and_then(|state| state.cgroup.as_ref()) {
-            tree::remove(&cgroup.path)?;
-        }
+        self.remove_cgroup()?;
         // Usually these are all there is.
         self.remove("config.json")?;
         self.remove("state.json")?;

@@ -8,18 +8,39 @@ use crate::host::{Cgroups, Host};
 use crate::plan::Setting;
 use crate::property;
 use crate::spec::{Resources, load};
+use crate::sys::fd;
 use serde_json::{Map, Value};
+use std::os::fd::AsFd;
 
 /// Changes limits: `change` is a part of `linux.resources`, whose keys replace those of the container's config.
 pub fn update(container: &Container, change: &Map<String, Value>) -> Result<()> {
     if container.status() == Status::Stopped {
         return Err(not_running());
     }
+    if container.status() == Status::Creating {
+        return Err(Error::new("the container is being created").remedy("wait until it is created"));
+    }
+    let Some(record) = &container.state()?.cgroup else { return Err(no_cgroup(container)) };
+    let cgroup = record.require()?;
+    // One after the other. (A foreground run has the lock of the state.)
+    let handle = tree::open(cgroup)?;
+    fd::lock(handle.as_fd()).map_err(|error| Error::from_call(cgroup.display(), error))?;
     let mut config: Value = serde_json::from_str(&container.config_text()?)
         .map_err(|error| Error::new(format!("the stored config of {:?} is damaged: {error}", container.id)))?;
     let resources = object(object(&mut config, "linux")?, "resources")?;
     let resources = resources.as_object_mut().ok_or_else(|| Error::new("the stored config is damaged"))?;
     for (group, value) in change {
+        if group == "devices" {
+            // Engines repeat them.
+            if resources.get(group).is_some_and(|known| known != value) {
+                return Err(Error::in_config(
+                    "linux.resources.devices",
+                    "device rules of a container cannot be changed",
+                )
+                .remedy("leave them out"));
+            }
+            continue;
+        }
         match (resources.get_mut(group), value) {
             (Some(Value::Object(known)), Value::Object(value)) => known.extend(value.clone()),
             _ => drop(resources.insert(group.clone(), value.clone())),
@@ -34,18 +55,17 @@ pub fn update(container: &Container, change: &Map<String, Value>) -> Result<()> 
     let groups: Vec<_> = change.keys().map(|group| format!("linux.resources.{group}")).collect();
     let is_given = |setting: &Setting| groups.iter().any(|group| setting.property.starts_with(group.as_str()));
     let settings: Vec<_> = settings::translate(&wanted)?.into_iter().filter(is_given).collect();
-    let Some(cgroup) = &container.state()?.cgroup else { return Err(no_cgroup(container)) };
-    check_use(&cgroup.path, &wanted)?;
+    check_use(cgroup, &wanted)?;
     let mut controllers: Vec<_> = settings.iter().filter_map(Setting::controller).map(str::to_owned).collect();
     controllers.sort_unstable();
     controllers.dedup();
     let own = tree::of_process(std::process::id() as i32).unwrap_or_default();
-    tree::enable(&cgroup.base, &cgroup.path, &controllers, &own)?;
-    let before = tree::values(&cgroup.path, &settings);
-    let written = settings.iter().try_for_each(|setting| tree::write(&cgroup.path, setting));
+    tree::enable(&record.base, cgroup, &controllers, &own)?;
+    let before = tree::values(cgroup, &settings);
+    let written = settings.iter().try_for_each(|setting| tree::write(cgroup, setting));
     if let Err(error) = written {
         // All or nothing.
-        before.iter().for_each(|setting| drop(tree::write(&cgroup.path, setting)));
+        before.iter().for_each(|setting| drop(tree::write(cgroup, setting)));
         return Err(error);
     }
     container.save_config(&config.to_string())
@@ -84,7 +104,12 @@ fn check_use(path: &std::path::Path, wanted: &Resources) -> Result<()> {
     let of = |key| tree::value(&stat, key).unwrap_or(0);
     let needed = match memory.check_before_update {
         Some(true) => usage,
-        _ => usage.saturating_sub(of("inactive_file") + of("active_file") + of("slab_reclaimable")),
+        // Statistics lag behind what is charged, so the larger of two estimates counts.
+        _ => {
+            let taken = usage.saturating_sub(of("inactive_file") + of("active_file") + of("slab_reclaimable"));
+            let kept = ["anon", "shmem", "kernel_stack", "pagetables", "slab_unreclaimable"].map(of);
+            taken.max(kept.iter().sum())
+        }
     };
     if needed <= limit {
         return Ok(());

@@ -7,9 +7,9 @@ use super::handshake::Message;
 use super::helper;
 use super::spawn::Beginning;
 use crate::plan::{Phase, Plan, Slots};
-use crate::sys::{self, Call, Errno, creds, memory, process, socket};
+use crate::sys::{self, Call, Errno, creds, fd, memory, namespace, process, socket};
 use std::convert::Infallible;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 /// What the child is born with.
 pub struct Child<'a> {
@@ -19,6 +19,8 @@ pub struct Child<'a> {
     pub start: Beginning,
     /// The container that it joins.
     pub container: Option<OwnedFd>,
+    /// The lock of the container's state, which it inherits and must not keep.
+    pub lock: Option<RawFd>,
     /// Whether a helper has gone ahead, and has run the steps of outside.
     pub was_helped: bool,
     /// Whether it is still to be moved into its cgroup.
@@ -50,6 +52,15 @@ impl Child<'_> {
 
     fn follow_plan(&mut self) -> Result<Infallible, Failure> {
         self.die_with_parent()?;
+        if let Some(lock) = self.lock {
+            // It is its maker's alone; and it leads to the host's files.
+            fd::close(lock);
+        }
+        if self.plan.namespaces & namespace::CLONE_NEWUSER == 0 {
+            // Whoever shares its pid namespace, and has as few capabilities, could trace it. In a user namespace of its own
+            // it still has to write its maps.
+            creds::set_dumpable(false).map_err(|error| self.lost(error))?;
+        }
         helper::join_own(self).map_err(|error| self.lost(error))?;
         if !self.was_helped {
             self.run(Phase::Outside)?;
@@ -68,7 +79,10 @@ impl Child<'_> {
             Beginning::Later(start) => self.wait_for_start(start.as_fd())?,
             start => {
                 match start {
-                    Beginning::Alone => creds::die_with_parent(false).map_err(|error| self.lost(error))?,
+                    Beginning::Alone => {
+                        self.die_with_parent()?;
+                        creds::die_with_parent(false).map_err(|error| self.lost(error))?;
+                    }
                     // A change of user has cleared it.
                     _ => self.die_with_parent()?,
                 }

@@ -10,7 +10,7 @@ use super::child::{Child, Failure};
 use super::spawn::Birthplace;
 use crate::error::Error;
 use crate::plan::{Join, Phase};
-use crate::sys::namespace::{self, CLONE_NEWCGROUP, CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER};
+use crate::sys::namespace::{self, CLONE_NEWCGROUP, CLONE_NEWTIME};
 use crate::sys::process::{self, Cloned, clone, run_apart};
 use crate::sys::{self, Call, Errno, creds, fd};
 use std::os::fd::{AsFd, OwnedFd};
@@ -92,10 +92,8 @@ fn enter(join: &Join, mask: i32, container: Option<&OwnedFd>) -> sys::Result<()>
     if kinds == 0 {
         return Ok(());
     }
-    if kinds & (CLONE_NEWPID | CLONE_NEWUSER) != 0 {
-        // CVE-2016-9962: those who are there already must not trace who comes.
-        creds::set_dumpable(false)?;
-    }
+    // CVE-2016-9962: those who are there already, or who see this process otherwise, must not trace it.
+    creds::set_dumpable(false)?;
     match (join, container) {
         (Join::File { path, .. }, _) => namespace::join(fd::open(path, fd::O_RDONLY, 0)?.as_fd(), kinds),
         (Join::Container { .. }, Some(container)) => namespace::join(container.as_fd(), kinds),

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::plan::{Join, Phase, Plan, Slots, hint, print};
 use crate::sys::process::{Cloned, Ended};
 use crate::sys::{self, Errno, fd, process, signal, socket};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 /// When a program begins.
 #[derive(Default)]
@@ -44,6 +44,8 @@ pub struct Equipment<'a> {
     pub cgroup: Birthplace<'a>,
     /// Where its terminal goes; without one, to the parent.
     pub console: Option<OwnedFd>,
+    /// A lock of the parent's that the process must not keep.
+    pub lock: Option<RawFd>,
     /// What earlier steps have left for it.
     pub slots: Slots,
 }
@@ -80,9 +82,9 @@ fn run_steps(plan: &Plan, phase: Phase, slots: &mut Slots) -> Result<()> {
 pub fn spawn(plan: &Plan, equipment: Equipment) -> Result<Init> {
     let system = |error| Error::from_call("container", error);
     let (socket, theirs) = socket::pair().map_err(system)?;
-    let Equipment { start, container, mut cgroup, console, slots } = equipment;
+    let Equipment { start, container, mut cgroup, console, lock, slots } = equipment;
     let (was_helped, is_outside) = (false, false);
-    let mut child = Child { plan, socket: theirs, start, container, was_helped, is_outside, console, slots };
+    let mut child = Child { plan, socket: theirs, start, container, lock, was_helped, is_outside, console, slots };
     let mut socket = Some(socket);
     let mut made = make(&mut child, &mut socket, &mut cgroup);
     if let (Birthplace::Directory(directory), Made::Childless(sys::Error { errno: Errno::ENOSYS | Errno::EPERM, .. })) =

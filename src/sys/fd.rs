@@ -127,6 +127,12 @@ pub const PIDFS_MAGIC: i64 = 0x5049_4446;
 /// `f_type` of cgroup v2.
 pub const CGROUP2_MAGIC: i64 = 0x6367_7270;
 
+/// close(2) of a descriptor that this process has inherited, and that no value owns.
+pub fn close(raw: RawFd) {
+    // SAFETY: a number; in a cloned process, the value that owned it belongs to the parent.
+    unsafe { libc::close(raw) };
+}
+
 /// fchdir(2).
 pub fn chdir(fd: BorrowedFd) -> Result<()> {
     syscall!(Call::Chdir, libc::SYS_fchdir, fd.as_raw_fd()).map(drop)

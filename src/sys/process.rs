@@ -66,13 +66,44 @@ pub fn run_apart(work: &mut dyn FnMut()) -> Result<i32> {
         0
     }
     let mut work = work;
-    // Pages that nobody touches cost nothing.
-    let mut stack = Vec::<u128>::with_capacity(16 << 10);
+    // Whoever is cloned from there goes on living on its copy of the stack, so it has the usual size, and a guard page.
+    let stack = Stack::new()?;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES | libc::SIGCHLD;
-    // SAFETY: the stack is aligned, and free until the new process has ended: CLONE_VFORK suspends this one till then.
-    check(Call::Fork, unsafe {
-        libc::clone(begin, stack.spare_capacity_mut().as_mut_ptr_range().end.cast(), flags, (&raw mut work).cast())
-    })
+    // SAFETY: the stack is aligned and mapped until the new process has ended: CLONE_VFORK suspends this one till then.
+    check(Call::Fork, unsafe { libc::clone(begin, stack.top(), flags, (&raw mut work).cast()) })
+}
+
+/// A stack, with a page below it that ends whoever runs over.
+struct Stack(*mut libc::c_void);
+
+impl Stack {
+    const SIZE: usize = 8 << 20;
+
+    fn new() -> Result<Stack> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
+        // SAFETY: a new mapping at a place of the kernel's choice.
+        let place =
+            unsafe { libc::mmap(ptr::null_mut(), Stack::SIZE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+        if place == libc::MAP_FAILED {
+            return Err(Error::last(Call::Fork));
+        }
+        let stack = Stack(place);
+        let page = super::memory::page_size() as usize;
+        // SAFETY: the first page of the mapping, which nobody uses.
+        check(Call::Fork, unsafe { libc::mprotect(place, page, libc::PROT_NONE) })?;
+        Ok(stack)
+    }
+
+    fn top(&self) -> *mut libc::c_void {
+        self.0.wrapping_byte_add(Stack::SIZE)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: the mapping that `new` made, and nobody runs on it any more.
+        unsafe { libc::munmap(self.0, Stack::SIZE) };
+    }
 }
 
 /// Ends this process at once: no destructor, no buffer, no exit handler (they belong to the parent).

@@ -333,6 +333,11 @@ fn limits_change_while_it_runs_and_a_wrong_one_changes_nothing() {
     update(&["--blkio-weight", "100", "--cpu-burst", "1000", "--cpu-idle", "0"]).ok();
     update(&["--memory", "-1", "--memory-swap", "-1", "--pids-limit", "-1"]).ok();
     assert_eq!((read(&cgroup, "memory.max"), read(&cgroup, "pids.max")), ("max".to_owned(), "max".to_owned()));
+    update(&["--cpu-share", "1024", "--cpu-idle", "1"]).ok();
+    update(&["--cpu-idle", "0"]).ok();
+    assert_eq!((read(&cgroup, "cpu.idle"), read(&cgroup, "cpu.weight")), ("0".to_owned(), "100".to_owned()));
+    update(&["--cpuset-cpus", "0-1", "--cpuset-mems", "7"]).fails(&["cpuset.mems"]);
+    assert_eq!(read(&cgroup, "cpuset.cpus"), "0", "all or nothing");
     for from in ["-", "file"] {
         let text = json!({"pids": {"limit": 66}, "cpu": null}).to_string();
         let file = delegated.sandbox.write("resources.json", &text);
@@ -361,6 +366,10 @@ fn limits_change_while_it_runs_and_a_wrong_one_changes_nothing() {
     }
     let unknown = delegated.sandbox.write("resources.json", &json!({"memroy": {"limit": 1}}).to_string());
     update(&["-r", unknown.to_str().unwrap()]).fails(&["unknown property", "linux.resources.memory"]);
+    let devices = delegated.sandbox.write("resources.json", &json!({"devices": [{"allow": true}]}).to_string());
+    update(&["-r", devices.to_str().unwrap()]).fails(&["device rules of a container cannot be changed"]);
+    let nothing = delegated.sandbox.write("resources.json", "{}");
+    update(&["-r", nothing.to_str().unwrap()]).ok();
     let unified = delegated.sandbox.write("resources.json", &json!({"unified": {"nosuch.max": "1"}}).to_string());
     update(&["-r", unified.to_str().unwrap()]).fails(&["nosuch"]);
     delegated.rootlet(&["kill", "box", "KILL"]).ok();
@@ -458,6 +467,32 @@ fn added_processes_are_in_the_cgroup_or_one_below_it() {
     assert_eq!(pids.len(), 3);
     delegated.rootlet(&["kill", "--all", "box", "KILL"]).ok();
     eventually("all have ended", || delegated.sandbox.status("box") == "stopped");
+}
+
+#[test]
+fn a_container_may_divide_its_cgroup() {
+    if !in_guest() {
+        return;
+    }
+    // As systemd and Docker do in a container.
+    let delegated = Delegated::new(false);
+    delegated.limit(json!({"pids": {"limit": 50}}));
+    delegated.sandbox.edit(|config| {
+        for mount in config["mounts"].as_array_mut().unwrap() {
+            if mount["destination"] == "/sys/fs/cgroup" {
+                mount["options"] = json!(["rw"]);
+            }
+        }
+        config["linux"]["readonlyPaths"] = json!([]);
+    });
+    delegated.sandbox.sh("cd /sys/fs/cgroup && mkdir inner && echo 1 >inner/cgroup.procs && echo +pids >cgroup.subtree_control && touch /data/divided; sleep 1000");
+    let bundle = delegated.sandbox.bundle();
+    delegated.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    eventually("it is divided", || delegated.sandbox.rootfs().join("data/divided").exists());
+    assert_eq!(delegated.rootlet(&["exec", "box", "cat", "/proc/self/cgroup"]).ok().out, "0::/inner\n");
+    let cgroup = delegated.sandbox.cgroup();
+    delegated.rootlet(&["delete", "--force", "box"]).ok();
+    assert!(!cgroup.exists());
 }
 
 /// The user who is logged in, and rootlet in a scope or service of his.
@@ -688,6 +723,24 @@ fn without_a_cgroup_processes_are_stopped_one_by_one() {
     }
     sandbox.rootlet(&["delete", "box"]).ok();
     sandbox.is_clean();
+}
+
+#[test]
+fn a_cgroup_of_the_same_name_is_another_containers() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    sandbox.sh("exit 0");
+    let (bundle, one, two) = (sandbox.bundle(), sandbox.mkdir("one", 0o700), sandbox.mkdir("two", 0o700));
+    let (bundle, one, two) = (bundle.to_str().unwrap(), one.to_str().unwrap(), two.to_str().unwrap());
+    let run = |root: &str| sandbox.rootlet(&["--root", root, "run", "-d", "-b", bundle, "box"]).ok();
+    let status = |root: &str| sandbox.rootlet(&["--root", root, "state", "box"]).ok().out;
+    run(one);
+    eventually("the first has stopped", || status(one).contains("stopped"));
+    sandbox.sh("sleep 1000");
+    run(two);
+    sandbox.rootlet(&["--root", one, "kill", "--all", "box", "KILL"]).ok();
+    sandbox.rootlet(&["--root", one, "delete", "box"]).ok();
+    assert!(status(two).contains("running"), "the end of one is not the other's");
+    sandbox.rootlet(&["--root", two, "delete", "--force", "box"]).ok();
 }
 
 #[test]

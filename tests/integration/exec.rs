@@ -368,3 +368,101 @@ fn root_enters_containers_with_and_without_a_user_namespace() {
     let map = sandbox.exec(&["box", "cat", "/proc/self/uid_map"]).ok().out;
     assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "100000", "65536"]);
 }
+
+#[test]
+fn a_container_that_is_being_created_is_not_entered() {
+    // Its first process may still be in the host's root.
+    let sandbox = Sandbox::ordinary();
+    let hook = sandbox.script(
+        "hook",
+        &format!("touch {0}/xdg/begun; while [ ! -e {0}/xdg/go ]; do sleep 0.05; done", sandbox.path().display()),
+    );
+    sandbox.edit(|config| config["hooks"]["createRuntime"] = json!([{"path": hook}]));
+    sandbox.sh("sleep 1000");
+    let bundle = sandbox.bundle();
+    let mut create = sandbox.command(&["create", "-b", bundle.to_str().unwrap(), "box"]).spawn().unwrap();
+    eventually("the hook runs", || sandbox.path().join("xdg/begun").exists());
+    assert_eq!(sandbox.status("box"), "creating");
+    sandbox.exec_fails(&["box", "cat", "/etc/hostname"], &["being created"]);
+    for command in ["start", "pause"] {
+        sandbox.rootlet(&[command, "box"]).fails(&["being created"]);
+    }
+    sandbox.write("xdg/go", "");
+    assert_eq!(crate::sandbox::wait(&mut create), 0);
+    sandbox.exec(&["box", "true"]).ok();
+    sandbox.rootlet(&["delete", "--force", "box"]).ok();
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_created_container_is_paused_and_resumed() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1000");
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.rootlet(&["pause", "box"]).ok();
+    assert_eq!(sandbox.status("box"), "paused");
+    sandbox.rootlet(&["start", "box"]).fails(&["paused"]);
+    sandbox.rootlet(&["resume", "box"]).ok();
+    assert_eq!(sandbox.status("box"), "created");
+    sandbox.rootlet(&["start", "box"]).ok();
+    assert_eq!(sandbox.status("box"), "running");
+}
+
+#[test]
+fn who_shares_the_hosts_pids_sees_nothing_of_the_host_in_a_new_process() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    sandbox.edit(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
+        config["root"]["readonly"] = json!(false);
+    });
+    running(&sandbox);
+    // A container that waits has the host's descriptors, if any.
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "other"]).ok();
+    let state: Value = serde_json::from_str(&sandbox.rootlet(&["state", "other"]).ok().out).unwrap();
+    let fds = format!("/proc/{}/fd", state["pid"]);
+    let open: Vec<_> = fs::read_dir(&fds).unwrap().map(|fd| fs::read_link(fd.unwrap().path()).unwrap()).collect();
+    assert!(open.iter().all(|path| !path.starts_with(sandbox.path())), "the state's directory is open: {open:?}");
+    let look = format!(
+        "cat /proc/{0}/comm; for n in 3 4 5 6 7; do readlink {fds}/$n && echo leak; done; readlink /proc/{0}/cwd && echo leak",
+        state["pid"]
+    );
+    let done = sandbox.exec(&["box", "sh", "-c", &look]);
+    assert!(done.out.contains("rootlet") && !done.out.contains("leak"), "{done:?}");
+    sandbox.rootlet(&["delete", "--force", "other"]).ok();
+}
+
+#[test]
+fn a_process_that_joins_namespaces_has_as_much_stack_as_another() {
+    // It lives on the stack of a helper; a copy of a deep tree is the deepest that it does.
+    let Some(sandbox) = Sandbox::root() else { return };
+    let mut place = sandbox.rootfs().join("deep");
+    for _ in 0..60 {
+        fs::create_dir(&place).unwrap();
+        std::os::unix::fs::symlink("x".repeat(4000), place.join("link")).unwrap();
+        place = place.join("d");
+    }
+    sandbox.add_mount(json!({"destination": "/deep", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}));
+    sandbox.edit(|config| {
+        config["mounts"].as_array_mut().unwrap().retain(|mount| mount["destination"] != "/dev/mqueue");
+        for namespace in config["linux"]["namespaces"].as_array_mut().unwrap() {
+            if namespace["type"] == "ipc" {
+                namespace["path"] = json!("/proc/self/ns/ipc");
+            }
+        }
+    });
+    sandbox.sh("ls -R /deep | grep -c link");
+    assert_eq!(sandbox.run().ok().out.trim(), "60");
+}
+
+#[test]
+fn a_process_file_may_be_standard_input_also_where_rootlet_starts_again() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    running(&sandbox);
+    let exec = format!(
+        "echo '{{\"args\": [\"echo\", \"hello\"], \"cwd\": \"/\"}}' | {} exec --process /dev/stdin box",
+        binary().display()
+    );
+    assert_eq!(finish(sandbox.program("/bin/sh".as_ref(), &["-c", &exec])).ok().out, "hello\n");
+}
