@@ -32,7 +32,7 @@ pub fn update(container: &Container, change: &Map<String, Value>) -> Result<()> 
     for (group, value) in change {
         if group == "devices" {
             // Engines repeat them.
-            if resources.get(group).is_some_and(|known| known != value) {
+            if resources.get(group).unwrap_or(&Value::Array(Vec::new())) != value {
                 return Err(Error::in_config(
                     "linux.resources.devices",
                     "device rules of a container cannot be changed",
