@@ -2,7 +2,7 @@
 
 use super::state::{Container, DAMAGED};
 use crate::error::{Error, Result};
-use crate::sys::{Errno, creds, fd};
+use crate::sys::{Errno, creds, fd, resolve};
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -95,24 +95,39 @@ impl Root {
     /// The container of that id, also if its state cannot be read: then it is one without a state.
     pub fn find_even_damaged(&self, id: &str) -> Result<Container> {
         match self.find(id) {
-            Err(error) if error.message.contains(DAMAGED) => {
-                Ok(Container { id: id.to_owned(), directory: self.path.join(id), state: None })
-            }
+            Err(error) if error.message.contains(DAMAGED) => Container::load(id, self.path.join(id), None, false),
             other => other,
         }
     }
 
     /// The container of that id in the opened directory of all states.
     fn look_up(&self, shelf: BorrowedFd, id: &str) -> Result<Option<Container>> {
-        let system = |error| Error::from_call(self.path.join(id).display(), error);
-        let name = CString::new(id).unwrap_or_default();
-        let directory = match fd::open_at(shelf, &name, fd::O_PATH | fd::O_DIRECTORY | fd::O_NOFOLLOW, 0) {
-            Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(None),
-            other => other.map_err(system)?,
-        };
-        let status = fd::status(directory.as_fd()).map_err(system)?;
-        check_state(id, status.uid, status.mode)?;
-        Container::load(id, self.path.join(id), directory.as_fd()).map(Some)
+        let directory = self.path.join(id);
+        let system = |error| Error::from_call(directory.display(), error);
+        let name = |file: &str| CString::new(format!("{id}{file}")).unwrap_or_default();
+        match resolve::open_in_root_no_symlinks(shelf, &name("/state.json"), fd::O_RDONLY) {
+            Ok(file) => {
+                // A file of one's own with no other name was put there by oneself, whosever the directory is.
+                let status = fd::status(file.as_fd()).map_err(system)?;
+                check_state(id, status.uid, status.mode)?;
+                if status.links != 1 {
+                    return Err(Error::new(format!("container {id:?} is not yours"))
+                        .because("its state has another name elsewhere (a hard link)")
+                        .remedy(format!("see who made it: `ls -li {}`", directory.display())));
+                }
+                let is_waiting = fd::exists_at(shelf, &name("/start.sock"));
+                Container::load(id, directory, Some(file), is_waiting).map(Some)
+            }
+            // Its maker was killed, or is at it, or it is none.
+            Err(_) => match fd::open_at(shelf, &name(""), fd::O_PATH | fd::O_DIRECTORY | fd::O_NOFOLLOW, 0) {
+                Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(None),
+                opened => {
+                    let status = opened.and_then(|opened| fd::status(opened.as_fd())).map_err(system)?;
+                    check_state(id, status.uid, status.mode)?;
+                    Container::load(id, directory, None, false).map(Some)
+                }
+            },
+        }
     }
 
     /// All containers, by id. A missing default directory has none.

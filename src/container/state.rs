@@ -7,11 +7,10 @@ use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::plan::{Decision, Listener};
 use crate::spec::{self, Hooks, Map, Spec};
-use crate::sys::{Errno, fd};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::{Read, Write};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -113,39 +112,39 @@ pub struct Container {
     pub directory: PathBuf,
     /// `None`: its maker was killed before the state was written.
     pub state: Option<State>,
+    /// Whether its program waits for `start`.
+    is_waiting: bool,
 }
 
 impl Container {
     /// A container that the caller has just made.
     pub fn new(directory: PathBuf, state: State) -> Container {
-        Container { id: state.id.clone(), directory, state: Some(state) }
+        let is_waiting = directory.join("start.sock").exists();
+        Container { id: state.id.clone(), directory, state: Some(state), is_waiting }
     }
 
-    /// Reads the state of the container that has this directory, which is opened as `handle`.
-    pub fn load(id: &str, directory: PathBuf, handle: BorrowedFd) -> Result<Container> {
-        let failed = |error: &std::io::Error| Error::from_io(format!("cannot read the state of {id:?}"), error);
-        let state = match fd::open_at(handle, c"state.json", fd::O_RDONLY | fd::O_NOFOLLOW, 0) {
-            Ok(file) => {
-                let mut file = std::fs::File::from(file);
-                // Most fit into this, and `list` reads many.
-                let (mut usual, mut long) = ([0; 4096], Vec::new());
-                let length = file.read(&mut usual).map_err(|error| failed(&error))?;
-                let mut text = usual.get(..length).unwrap_or_default();
-                if length == usual.len() {
-                    long.extend_from_slice(&usual);
-                    file.read_to_end(&mut long).map_err(|error| failed(&error))?;
-                    text = &long;
-                }
-                Some(serde_json::from_slice(text).map_err(|error| {
-                    Error::new(format!("{}/state.json {DAMAGED}: {error}", directory.display())).remedy(format!(
-                        "remove it with `rootlet delete --force {id}`, which ends no process: see `ps` for what may be left"
-                    ))
-                })?)
-            }
-            Err(error) if error.errno == Errno::ENOENT => None,
-            Err(error) => return Err(failed(&std::io::Error::from_raw_os_error(error.errno as i32))),
+    /// Reads the state of the container that has this directory.
+    pub fn load(id: &str, directory: PathBuf, state: Option<OwnedFd>, is_waiting: bool) -> Result<Container> {
+        let failed = |error: std::io::Error| Error::from_io(format!("cannot read the state of {id:?}"), &error);
+        let Some(file) = state else {
+            return Ok(Container { id: id.to_owned(), directory, state: None, is_waiting });
         };
-        Ok(Container { id: id.to_owned(), directory, state })
+        let mut file = std::fs::File::from(file);
+        // Most fit into this, and `list` reads many.
+        let (mut usual, mut long) = ([0; 4096], Vec::new());
+        let length = file.read(&mut usual).map_err(failed)?;
+        let mut text = usual.get(..length).unwrap_or_default();
+        if length == usual.len() {
+            long.extend_from_slice(&usual);
+            file.read_to_end(&mut long).map_err(failed)?;
+            text = &long;
+        }
+        let state = serde_json::from_slice(text).map_err(|error| {
+            Error::new(format!("{}/state.json {DAMAGED}: {error}", directory.display())).remedy(format!(
+                "remove it with `rootlet delete --force {id}`, which ends no process: see `ps` for what may be left"
+            ))
+        })?;
+        Ok(Container { id: id.to_owned(), directory, state: Some(state), is_waiting })
     }
 
     /// What it does.
@@ -154,7 +153,7 @@ impl Container {
             Some(state) if state.identity.open(state.pid).is_none() => Status::Stopped,
             Some(state) if state.is_creating => Status::Creating,
             Some(_) if self.is_paused() => Status::Paused,
-            Some(_) if self.start_socket().exists() => Status::Created,
+            Some(_) if self.is_waiting => Status::Created,
             Some(_) => Status::Running,
             None => Status::Stopped,
         }
@@ -180,7 +179,7 @@ impl Container {
 
     /// True if nobody is left to delete it: its maker was killed before it ran, or while it ran in the foreground.
     pub fn is_abandoned(&self) -> bool {
-        let never_ran = self.state.as_ref().is_none_or(|state| state.is_attached) || self.start_socket().exists();
+        let never_ran = self.state.as_ref().is_none_or(|state| state.is_attached) || self.is_waiting;
         never_ran && self.status() == Status::Stopped
     }
 

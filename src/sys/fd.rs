@@ -35,6 +35,8 @@ pub struct Status {
     pub rdev: u64,
     /// Number in its file system.
     pub inode: u64,
+    /// How many names it has.
+    pub links: u64,
 }
 
 impl Status {
@@ -105,7 +107,14 @@ pub fn status(fd: BorrowedFd) -> Result<Status> {
     let mut stat: libc::stat = unsafe { core::mem::zeroed() };
     // SAFETY: `stat` is a stat that fstat may write to.
     check(Call::Fstat, unsafe { libc::fstat(fd.as_raw_fd(), &mut stat) })?;
-    Ok(Status { mode: stat.st_mode, uid: stat.st_uid, gid: stat.st_gid, rdev: stat.st_rdev, inode: stat.st_ino })
+    Ok(Status {
+        mode: stat.st_mode,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        rdev: stat.st_rdev,
+        inode: stat.st_ino,
+        links: stat.st_nlink as u64,
+    })
 }
 
 /// The magic number of the file system that `fd` is on (statfs(2), `f_type`).
@@ -315,6 +324,11 @@ pub fn wait_for_end_or_change(pidfd: BorrowedFd, file: Option<BorrowedFd>, milli
         Err(Error { errno: Errno::EINTR, .. }) => Ok([false, false]),
         other => other.map(|_| polls.map(|poll| poll.revents != 0)),
     }
+}
+
+/// True if there is something of that name (faccessat(2)).
+pub fn exists_at(dir: BorrowedFd, name: &CStr) -> bool {
+    syscall!(Call::Lookup, libc::SYS_faccessat, dir.as_raw_fd(), name.as_ptr(), libc::F_OK).is_ok()
 }
 
 /// True if the effective user may write to `path` (faccessat2(2), Linux 5.8).

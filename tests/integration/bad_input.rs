@@ -289,7 +289,7 @@ fn a_damaged_state_can_be_deleted() {
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
     std::os::unix::fs::chown(&directory, Some(sandbox.uid()), Some(sandbox.uid())).unwrap();
     assert!(sandbox.rootlet(&["list"]).ok().out.contains("stopped"), "one without a state is listed");
-    fs::write(directory.join("state.json"), "{").unwrap();
+    sandbox.write("xdg/rootlet/box/state.json", "{");
     sandbox.rootlet(&["delete", "box"]).fails(&["state.json is damaged", "delete --force box"]);
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
     sandbox.is_clean();

@@ -254,6 +254,18 @@ fn a_state_that_somebody_else_has_written_is_not_believed() {
     }
     let bundle = sandbox.bundle();
     sandbox.rootlet(&["--root", root, "create", "-b", bundle.to_str().unwrap(), "box"]).fails(&["is not yours"]);
+    // Nor is one's own container reached by a link, or by another name of its state.
+    sandbox.sh("sleep 1000");
+    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "own"]).ok();
+    let own = sandbox.states().join("own");
+    std::os::unix::fs::symlink(&own, shared.join("link")).unwrap();
+    sandbox.rootlet(&["--root", root, "kill", "link", "KILL"]).fails(&["does not exist"]);
+    fs::remove_file(trap.join("state.json")).unwrap();
+    if fs::hard_link(own.join("state.json"), trap.join("state.json")).is_ok() {
+        sandbox.rootlet(&["--root", root, "kill", "box", "KILL"]).fails(&["is not yours", "hard link"]);
+        fs::remove_file(trap.join("state.json")).unwrap();
+    }
+    assert_eq!(sandbox.status("own"), "running");
     assert_eq!(sandbox.rootlet(&["--root", root, "list", "-q"]).ok().out, "");
     assert!(!sandbox.path().join("xdg/hooked").exists());
 }
