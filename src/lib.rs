@@ -14,7 +14,7 @@
 //! ```text
 //! command      one file per subcommand: arguments in, text and exit code out; no system calls
 //! container    lifecycle and state on disk; create.rs is the story
-//! init         the process that becomes the container: spawn, join, handshake, child
+//! init         the process that becomes the container: spawn, helper, handshake, child
 //! property     one file per OCI property: spec -> steps; the ORDER table and compile()
 //! cgroup       which cgroup, and why; limits -> files, device rules -> a program; directories, systemd, statistics
 //! plan, spec, seccomp
@@ -46,6 +46,7 @@
 //! - **No code of the image runs, and nothing of it is loaded, before the final execve.**
 //! - **A limit is enforced or is an error**, never dropped in silence. What is done otherwise than asked is a
 //!   [`plan::Decision`]: printed by `plan`, kept in the state, refused under `--strict`.
+//! - **A cgroup is known by its inode**, as a process is by its pidfd's: no name of one container ends another's processes.
 //! - **Whoever fails leaves nothing**: `Undo` in `create.rs` takes back in reverse what was made. A maker that is killed
 //!   takes its child with it, until the child is recorded and ready.
 //! - **Words that engines look for stand only for their cause** ([`error::Error`]).

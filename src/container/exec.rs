@@ -139,6 +139,7 @@ fn find_cgroup<'a>(container: &'a Container, below: Option<&str>) -> Result<Opti
     match (&container.state()?.cgroup, below) {
         (None, None) => Ok(None),
         (Some(record), None) => {
+            record.require()?;
             // Where the container divides its cgroup itself, as systemd does, processes can be only in a part of it.
             let is_divided = !tree::words(&record.path, "cgroup.subtree_control").is_empty();
             let inits = is_divided.then(|| tree::of_process(container.state.as_ref()?.pid).ok()).flatten();

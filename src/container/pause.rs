@@ -76,14 +76,10 @@ fn send_to_all(container: &Container, signal: i32) -> Result<Vec<i32>> {
 }
 
 fn mark(container: &mut Container, is_suspended: bool) -> Result<()> {
-    let Some(_lock) = wait_for_lock_unless_attached(container)? else { return Err(not_running()) };
+    // A foreground run holds the lock to its end, and does not write the state meanwhile.
+    let _lock = match container.state()?.is_attached {
+        true => None,
+        false => Some(wait_for_lock(&container.directory)?.ok_or_else(not_running)?),
+    };
     container.change(|state| state.is_suspended = is_suspended)
-}
-
-/// A foreground run holds the lock to its end, and does not write the state meanwhile.
-fn wait_for_lock_unless_attached(container: &Container) -> Result<Option<Option<std::os::fd::OwnedFd>>> {
-    match container.state()?.is_attached {
-        true => Ok(Some(None)),
-        false => Ok(wait_for_lock(&container.directory)?.map(Some)),
-    }
 }

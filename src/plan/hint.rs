@@ -367,12 +367,30 @@ fn with_facts(message: Error, entry: &Entry, error: sys::Error) -> Error {
                      or `procMount: Unmasked` (Kubernetes); or leave the pid namespace out, then /proc is bound",
                 ),
         },
+        // The clone succeeds there, but whoever is in the new namespace has no capabilities.
+        (Step::MapIds { .. } | Step::BecomeId { .. } | Step::Propagate { .. }, _, Errno::EPERM | Errno::EACCES)
+            if restricted_by_apparmor() =>
+        {
+            message.because(APPARMOR.0).remedy(APPARMOR.1)
+        }
         // Since Linux 5.12, as CAP_SETFCAP could be used against files of the outer root.
         (Step::MapIds { .. }, _, Errno::EPERM) if creds::effective_uid() == 0 && creds::effective_capabilities() & 1 << CAP_SETFCAP == 0 => message
             .because("you are root of an outer container, and whoever maps uid 0 again needs CAP_SETFCAP there")
             .remedy("start the outer container with the capability CAP_SETFCAP, or map another hostID"),
         _ => message,
     }
+}
+
+/// Ubuntu 24.04 and later.
+const APPARMOR: Advice = (
+    "AppArmor restricts user namespaces here: kernel.apparmor_restrict_unprivileged_userns is 1",
+    "as root: write \"abi <abi/4.0>, profile rootlet /usr/{local/,}bin/rootlet flags=(unconfined) { userns, }\" to \
+     /etc/apparmor.d/rootlet, `apparmor_parser -r /etc/apparmor.d/rootlet`, and install rootlet there; or \
+     sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+);
+
+fn restricted_by_apparmor() -> bool {
+    std::fs::read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").is_ok_and(|text| text.starts_with(b"1"))
 }
 
 /// What a failed clone means. There is no step to blame.
@@ -391,9 +409,7 @@ pub fn explain_clone(namespaces: &str, errno: Errno) -> Error {
         Errno::EPERM if setting("/proc/sys/kernel/unprivileged_userns_clone") == "0" => error
             .because("this host forbids user namespaces to ordinary users: kernel.unprivileged_userns_clone is 0")
             .remedy("as root: sysctl kernel.unprivileged_userns_clone=1"),
-        Errno::EPERM | Errno::EACCES if setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1" => error
-            .because("AppArmor restricts user namespaces here: kernel.apparmor_restrict_unprivileged_userns is 1")
-            .remedy("as root: install a profile that lets rootlet have `userns,`, or sysctl kernel.apparmor_restrict_unprivileged_userns=0"),
+        Errno::EPERM | Errno::EACCES if restricted_by_apparmor() => error.because(APPARMOR.0).remedy(APPARMOR.1),
         Errno::EPERM => error
             .because("a seccomp filter of an outer container, or a missing privilege, forbids the namespaces")
             .remedy("start the outer container with a seccomp profile that allows clone and unshare (Docker: --security-opt seccomp=unconfined)"),
