@@ -102,8 +102,9 @@ pub fn enable(base: &Path, path: &Path, controllers: &[String], own: &Path) -> R
 }
 
 /// How a user gets controllers.
-pub const DELEGATION: &str = "as root: write \"[Service]\\nDelegate=cpu cpuset io memory pids\" to \
-    /etc/systemd/system/user@.service.d/delegate.conf, `systemctl daemon-reload`, and log in again";
+pub const DELEGATION: &str = "as root: mkdir -p /etc/systemd/system/user@.service.d && \
+    printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' >/etc/systemd/system/user@.service.d/delegate.conf && \
+    systemctl daemon-reload; then log in again";
 
 /// Moves all processes of a cgroup to a leaf below it.
 fn make_way(path: &Path) -> Result<()> {

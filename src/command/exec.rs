@@ -15,7 +15,7 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   rootlet exec -t box sh
-  rootlet exec -u www-data -e LANG=C --cwd /srv box ls
+  rootlet exec -u root -e LANG=C --cwd /tmp box env
   rootlet exec -d --pid-file job.pid box sleep 60
   rootlet exec --process process.json box
 

@@ -4,7 +4,7 @@ use crate::cgroup::{systemd, tree};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::plan::{Bus, Cgroup, Place, Plan};
-use crate::sys::bpf;
+use crate::sys::{bpf, process, signal};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -71,12 +71,30 @@ pub struct Making<'a> {
     cgroup: Option<&'a Cgroup>,
     /// What was made.
     pub record: Option<Record>,
+    /// Whether a scope is kept until it has been looked at.
+    is_kept: bool,
+    keeper: Option<Keeper>,
+}
+
+/// A process that does nothing, in a cgroup of its own beside the container's: systemd removes a scope as soon as it is
+/// empty, and with it what it could tell of the container's end.
+#[derive(Debug)]
+pub struct Keeper {
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let _ = process::send_signal(self.pidfd.as_fd(), signal::SIGKILL);
+        let _ = process::wait(self.pid, true);
+    }
 }
 
 impl<'a> Making<'a> {
     /// Makes a directory, with all that can be set before a process is in it. A scope is made later, around a process.
-    pub fn begin(plan: &'a Plan) -> Result<Making<'a>> {
-        let mut making = Making { cgroup: plan.cgroup.as_ref(), record: None };
+    pub fn begin(plan: &'a Plan, is_kept: bool) -> Result<Making<'a>> {
+        let mut making = Making { cgroup: plan.cgroup.as_ref(), record: None, is_kept, keeper: None };
         if let Some(cgroup @ Cgroup { place: Place::Directory { base, path, is_proposal }, .. }) = making.cgroup {
             let path = tree::make(base, path, *is_proposal)?;
             let record = making.record.insert(Record::new(base.clone(), path)?);
@@ -108,6 +126,13 @@ impl<'a> Making<'a> {
         }
         // The scope itself is systemd's to set; what is below it is ours.
         let path = tree::make(&scope, &scope.join("container"), false)?;
+        if self.is_kept {
+            let place = tree::open(&tree::make(&scope, &scope.join("keeper"), false)?)?;
+            // Whoever takes is a helper of the container's maker, and so this one is the maker's child.
+            let (pid, pidfd) = process::start_idle(0, true, Some(place.as_fd()))
+                .map_err(|error| Error::from_call("the scope's keeper", error))?;
+            self.keeper = Some(Keeper { pid, pidfd });
+        }
         let record = self.record.insert(Record::new(scope, path)?);
         tree::open(&record.path)
     }
@@ -118,6 +143,11 @@ impl<'a> Making<'a> {
             (Some(cgroup), Some(record)) if cgroup.is_set_late || self.is_scope() => set(cgroup, record),
             _ => Ok(()),
         }
+    }
+
+    /// Who keeps the scope.
+    pub fn into_keeper(self) -> Option<Keeper> {
+        self.keeper
     }
 
     /// Removes it.

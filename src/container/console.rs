@@ -17,8 +17,8 @@ pub fn check(plan: &Plan, console_socket: Option<&Path>, in_foreground: bool) ->
             .because("the terminal of a detached container is handed over by a socket")
             .remedy("give --console-socket PATH, or set process.terminal to false")),
         (true, None, true) if !tty::input_is_terminal() => Err(Error::in_config("process.terminal", "standard input is not a terminal")
-            .because("the config asks for a terminal, and in the foreground that is the caller's")
-            .remedy("set process.terminal to false, give --console-socket PATH, or run it under a terminal (`script -qc 'rootlet run ID'`)")),
+            .because("a terminal is asked for, and in the foreground that is the caller's")
+            .remedy("leave `-t` out, or set process.terminal to false; give --console-socket PATH; or call rootlet under a terminal (`script -qc 'rootlet ...'`)")),
         (false, Some(_), _) => Err(Error::in_config("process.terminal", "a console socket is given, but the config asks for no terminal")
             .remedy("set process.terminal to true, or leave --console-socket out")),
         _ => Ok(()),

@@ -1,6 +1,6 @@
 //! The creation of a container, as one story.
 
-use super::cgroup::Making;
+use super::cgroup::{Keeper, Making};
 use super::follow::{Follow, Followed};
 use super::identity::Identity;
 use super::root::{Reservation, Root};
@@ -53,6 +53,7 @@ pub struct Created {
     /// Its terminal, if there is one and no console socket took it.
     pub terminal: Option<OwnedFd>,
     reservation: Reservation,
+    keeper: Option<Keeper>,
 }
 
 /// Creates a container: its first process is in its namespaces and its root, and waits for `start`, or has started.
@@ -71,7 +72,7 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     let mut undo = Undo::default();
     undo.reservation = Some(options.root.reserve(&options.request.id)?);
     let start = undo.listen(options.start)?;
-    let cgroup = undo.cgroup.insert(Making::begin(&plan)?);
+    let cgroup = undo.cgroup.insert(Making::begin(&plan, options.start == Start::Now)?);
     let (directory, is_scope) = (cgroup.open()?, cgroup.is_scope());
     let mut take = |pid| cgroup.take(&options.request.id, pid);
     let equipment = Equipment {
@@ -182,7 +183,8 @@ impl Undo<'_> {
         let (reservation, init, container) = (self.reservation.take(), self.init.take(), self.container.take());
         let (reservation, init, container) =
             (reservation.ok_or_else(lost)?, init.ok_or_else(lost)?, container.ok_or_else(lost)?);
-        Ok(Created { container, init, terminal, reservation })
+        let keeper = self.cgroup.take().and_then(Making::into_keeper);
+        Ok(Created { container, init, terminal, reservation, keeper })
     }
 }
 
@@ -216,7 +218,8 @@ impl Created {
     }
 
     /// Ends the foreground run's hold on the container, and removes its state.
-    pub fn forget(self) -> Result<()> {
+    pub fn forget(mut self) -> Result<()> {
+        self.keeper = None;
         hooks::run_poststop(&self.container);
         self.container.forget()?;
         drop(self.reservation);

@@ -86,7 +86,7 @@ fn no_cgroup(container: &Container) -> Error {
     match Host::new().cgroups() {
         Cgroups::Legacy => error
             .because("this host has its controllers in cgroup v1, which rootlet does not drive")
-            .remedy("boot with systemd.unified_cgroup_hierarchy=1"),
+            .remedy("boot with systemd.unified_cgroup_hierarchy=1, or cgroup_no_v1=all"),
         Cgroups::Unified => error
             .because("when it was created, no cgroup was yours to divide, and no limit was asked for")
             .remedy(format!("see `rootlet plan`; create {:?} again with a limit, or --systemd-cgroup", container.id)),

@@ -49,10 +49,12 @@ fn check_mapped(planner: &Planner, which: &str, id: u32, mappings: &[IdMapping])
     match mapped {
         true => Ok(()),
         false => {
-            Err(planner.error(format!("{which} {id} is not mapped in the container's user namespace")).remedy(format!(
-                "choose an id of linux.{which}Mappings, such as {}",
-                mappings.first().map_or(0, |mapping| mapping.container_id)
-            )))
+            let first = mappings.first().map_or(0, |mapping| mapping.container_id);
+            let remedy = match planner.entered {
+                Some(_) => format!("choose an id that the container was created with, such as {first}"),
+                None => format!("choose an id of linux.{which}Mappings, such as {first}"),
+            };
+            Err(planner.error(format!("{which} {id} is not mapped in the container's user namespace")).remedy(remedy))
         }
     }
 }

@@ -268,11 +268,13 @@ pub fn own_pid() -> i32 {
     syscall!(Call::Fork, libc::SYS_getpid).unwrap_or(0) as i32
 }
 
-/// A process in new namespaces (CLONE_NEW*) that does nothing until it is killed, and ends with this one.
-fn start_idle(namespaces: i32) -> Result<(i32, OwnedFd)> {
-    match clone(namespaces, false, None)? {
+/// A process that does nothing until it is killed, and ends with its parent; arguments as of [`clone`].
+pub fn start_idle(namespaces: i32, sibling: bool, cgroup: Option<BorrowedFd>) -> Result<(i32, OwnedFd)> {
+    match clone(namespaces, sibling, cgroup)? {
         Cloned::Child => {
             let _ = super::creds::die_with_parent(true);
+            // Whoever waits for the end of a socket or pipe must not wait for this process.
+            let _ = super::fd::close_all();
             loop {
                 // SAFETY: pause takes nothing.
                 unsafe { libc::pause() };
@@ -284,7 +286,7 @@ fn start_idle(namespaces: i32) -> Result<(i32, OwnedFd)> {
 
 /// A user namespace with these maps, held by nothing but the descriptor. The caller needs the privilege to map them.
 pub fn make_user_namespace(uid_map: &[u8], gid_map: &[u8]) -> Result<OwnedFd> {
-    let (pid, pidfd) = start_idle(libc::CLONE_NEWUSER)?;
+    let (pid, pidfd) = start_idle(libc::CLONE_NEWUSER, false, None)?;
     let namespace = map_and_open(pid, uid_map, gid_map);
     let ended = send_signal(std::os::fd::AsFd::as_fd(&pidfd), libc::SIGKILL);
     wait(pid, true)?;

@@ -564,6 +564,26 @@ fn systemd_makes_a_scope_where_no_directory_is_the_users() {
 }
 
 #[test]
+fn a_scope_tells_of_every_end_for_want_of_memory() {
+    if !in_guest() {
+        return;
+    }
+    let user = LoggedIn::new();
+    let (sandbox, bundle) = (&user.0, user.0.bundle());
+    sandbox.edit(|config| {
+        config["linux"]["resources"] = json!({"memory": {"limit": 16 << 20, "swap": 16 << 20}});
+        config["process"]["args"] = json!(["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"]);
+    });
+    // systemd removes an empty scope at once, and with it what the kernel has counted.
+    for _ in 0..15 {
+        let done = user.rootlet(&["run", "-b", bundle.to_str().unwrap(), "box"]);
+        assert!(done.code == 137 && done.err.contains("error: the container ran out of memory"), "{done:?}");
+        sandbox.is_clean();
+    }
+    eventually("the scope is gone", || !user.systemctl(&["is-active", "rootlet-box.scope"]).out.starts_with("active"));
+}
+
+#[test]
 fn a_scope_can_be_asked_for_by_its_name() {
     if !in_guest() {
         return;
