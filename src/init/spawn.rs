@@ -4,7 +4,7 @@ use super::child::{Child, Failure};
 use super::handshake::Message;
 use super::helper::{self, Made};
 use crate::error::{Error, Result};
-use crate::plan::{Join, Phase, Plan, Slots, hint, print};
+use crate::plan::{Join, Phase, Place, Plan, Slots, hint, print};
 use crate::sys::process::{Cloned, Ended};
 use crate::sys::{self, Errno, fd, process, signal, socket};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -128,7 +128,9 @@ fn make(child: &mut Child, socket: &mut Option<OwnedFd>, place: &mut Birthplace)
 }
 
 fn explain(plan: &Plan, errno: Errno) -> Error {
-    if errno == Errno::EACCES {
+    // The plan of `exec` has none of its own: the container's is joined.
+    let has_cgroup = plan.cgroup.as_ref().is_none_or(|cgroup| cgroup.place != Place::None);
+    if errno == Errno::EACCES && has_cgroup {
         return Error { errno: Some(errno), ..Error::new("the container's cgroup: no process can be born there") }
             .because("you must be allowed to move processes from your own cgroup to it (cgroups(7), delegation containment)")
             .remedy("run this from within the unit or session that the container is in, as `systemd-run --user --scope` does");

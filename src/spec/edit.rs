@@ -90,7 +90,8 @@ impl Edits {
             // cgroup v2, cpu.max: microseconds in a period of 0.1 s.
             const PERIOD: f64 = 100_000.0;
             let number = cpus.parse::<f64>().ok().filter(|number| number.is_finite() && (0.01..1e6).contains(number));
-            let number = number.ok_or_else(|| wrong("--cpus", cpus, "a number of processors from 0.01 to 1000000, such as 1.5"))?;
+            let number = number
+                .ok_or_else(|| wrong("--cpus", cpus, "a number of processors from 0.01 to 1000000, such as 1.5"))?;
             config["linux"]["resources"]["cpu"] = json!({ "quota": (number * PERIOD) as i64, "period": PERIOD as u64 });
         }
         if let Some(pids) = self.pids {

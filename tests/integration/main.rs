@@ -16,6 +16,7 @@ mod policies;
 mod process;
 mod real_roots;
 mod sandbox;
+mod scopes;
 mod seccomp;
 mod security;
 mod spec;
