@@ -118,6 +118,7 @@ fn scope(wish: &Wish, host: &Host, reason: String) -> Result<Choice> {
             .remedy("write \"user.slice:rootlet:NAME\", or leave it out"))
     };
     let is_user = !host.in_initial_user_namespace() || host.uid != 0;
+    let is_proposal = wish.path.is_none_or(|path| path.split(':').count() != 3);
     let (slice, prefix, name) = match wish.path.map(|path| path.split(':').collect::<Vec<_>>()).as_deref() {
         None | Some([""]) => ("", "rootlet", wish.id),
         Some([slice, prefix, name]) => (*slice, *prefix, *name),
@@ -147,7 +148,7 @@ fn scope(wish: &Wish, host: &Host, reason: String) -> Result<Choice> {
     };
     let available = host.level(&host.manager_cgroup()).controllers;
     let bus = Bus { path: bus, is_user };
-    Ok(Choice { place: Place::Scope { bus, slice: slice.to_owned(), name }, reason, available })
+    Ok(Choice { place: Place::Scope { bus, slice: slice.to_owned(), name, is_proposal }, reason, available })
 }
 
 #[cfg(test)]

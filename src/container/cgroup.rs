@@ -116,12 +116,21 @@ impl<'a> Making<'a> {
 
     /// Has systemd make the scope around a process, and opens the cgroup below it that its sibling is born in.
     pub fn take(&mut self, id: &str, pid: i32) -> Result<OwnedFd> {
-        let Some(Cgroup { place: Place::Scope { bus, slice, name }, .. }) = self.cgroup else {
+        let Some(Cgroup { place: Place::Scope { bus, slice, name, is_proposal }, .. }) = self.cgroup else {
             return Err(Error::new("the plan has no scope"));
         };
-        systemd::start_scope(bus, slice, name, &format!("rootlet container {id}"), pid)?;
+        let start = |name: &str| systemd::start_scope(bus, slice, name, &format!("rootlet container {id}"), pid);
+        let mut name = name.clone();
+        if let Err(error) = start(&name) {
+            if !is_proposal {
+                return Err(error);
+            }
+            // Another container has it, or had it and systemd has not forgotten it yet.
+            name = name.replace(".scope", &format!("-{pid}.scope"));
+            start(&name)?;
+        }
         let scope = tree::of_process(pid)?;
-        if !scope.ends_with(name) {
+        if !scope.ends_with(&name) {
             return Err(Error::new(format!("systemd makes no scope {name}: the process is in {}", scope.display())));
         }
         // The scope itself is systemd's to set; what is below it is ours.

@@ -178,6 +178,8 @@ pub enum Place {
         slice: String,
         /// The scope's name.
         name: String,
+        /// Whether another name would do.
+        is_proposal: bool,
     },
 }
 

@@ -180,7 +180,7 @@ impl fmt::Display for Cgroup {
         match &self.place {
             Place::None => write!(f, "cgroup  none, because {}", self.reason)?,
             Place::Directory { path, .. } => write!(f, "cgroup  {}, because {}", path.display(), self.reason)?,
-            Place::Scope { bus, slice, name } => {
+            Place::Scope { bus, slice, name, .. } => {
                 let whose = if bus.is_user { "the user's" } else { "the system's" };
                 write!(f, "cgroup  {name} in {slice} of {whose} systemd, because {}", self.reason)?;
             }
