@@ -52,12 +52,24 @@ impl Error {
     }
 
     /// An error of `exec`, whose process is not in config.json, in runc's words.
-    pub fn of_exec(mut self) -> Error {
-        let property = std::mem::take(&mut self.property);
-        match property.as_str() {
-            "" => {}
-            "process.args" => self.message.insert_str(0, "exec failed: "),
-            property => self.message.insert_str(0, &format!("exec failed: {property}: ")),
+    pub fn of_exec(self) -> Error {
+        match self.property.as_str() {
+            "" => self,
+            "process.args" => {
+                Error { message: format!("exec failed: {}", self.message), property: String::new(), ..self }
+            }
+            _ => {
+                let error = self.of_command_line();
+                Error { message: format!("exec failed: {}", error.message), ..error }
+            }
+        }
+    }
+
+    /// An error in a property that does not come from config.json.
+    pub fn of_command_line(mut self) -> Error {
+        if !self.property.is_empty() {
+            self.message = format!("{}: {}", self.property, self.message);
+            self.property.clear();
         }
         self
     }

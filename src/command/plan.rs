@@ -75,7 +75,20 @@ fn as_json(plan: &plan::Plan) -> serde_json::Value {
         .entries
         .iter()
         .map(|entry| json!({ "phase": entry.phase.to_string(), "property": entry.origin.to_string(), "step": entry.step.to_string() }));
+    let cgroup = plan.cgroup.as_ref().map(|cgroup| {
+        let (path, scope) = match &cgroup.place {
+            plan::Place::None => (None, None),
+            plan::Place::Directory { path, .. } => (Some(path), None),
+            plan::Place::Scope { name, .. } => (None, Some(name)),
+        };
+        let setting = |setting: &plan::Setting| {
+            json!({ "property": setting.property, "file": setting.file, "value": setting.value })
+        };
+        let settings: Vec<_> = cgroup.settings.iter().map(setting).collect();
+        json!({ "path": path, "scope": scope, "because": cgroup.reason, "settings": settings })
+    });
     json!({
+        "cgroup": cgroup,
         "joins": joins.collect::<Vec<_>>(),
         "namespaces": plan::print::namespace_names(plan.namespaces).collect::<Vec<_>>(),
         "steps": steps.collect::<Vec<_>>(),

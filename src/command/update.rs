@@ -90,7 +90,7 @@ impl super::Run for Update {
         if change.is_empty() && self.resources.is_none() {
             return Err(Error::new("nothing to update").remedy("give a limit; see `rootlet update --help`").into());
         }
-        container::update(&container, &change)?;
+        container::update(&container, &change).map_err(Error::of_command_line)?;
         Ok(ExitCode::SUCCESS)
     }
 }
