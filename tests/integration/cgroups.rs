@@ -599,6 +599,31 @@ fn a_cgroup_of_the_same_name_is_another_containers() {
 }
 
 #[test]
+fn without_clone3_a_process_is_moved_before_it_begins() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skip("strace is not installed");
+    }
+    // As under Docker's seccomp profile.
+    sandbox.sh("cat /proc/self/cgroup");
+    let strace = ["-f", "-qq", "-o", "/dev/null", "-e", "inject=clone3:error=ENOSYS"];
+    let (bundle, rootlet) = (sandbox.bundle(), crate::sandbox::binary().to_str().unwrap());
+    let run = ["run", "-b", bundle.to_str().unwrap(), "box"];
+    let done = finish(sandbox.program("strace".as_ref(), &[&strace[..], &[rootlet], &run].concat())).ok();
+    // In a cgroup namespace of its own, its cgroup is the root.
+    let has_own = sandbox.config()["linux"]["namespaces"].as_array().unwrap().iter().any(|one| one["type"] == "cgroup");
+    let expected = if has_own { "0::/\n" } else { "rootlet-box\n" };
+    assert!(done.out.ends_with(expected) || done.out.contains(&format!("0::/{expected}")), "{done:?}");
+    sandbox.sh("sleep 1000");
+    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    let exec = ["exec", "box", "cat", "/proc/self/cgroup"];
+    let done = finish(sandbox.program("strace".as_ref(), &[&strace[..], &[rootlet], &exec].concat())).ok();
+    assert!(done.out.ends_with(expected) || done.out.contains(&format!("0::/{expected}")), "{done:?}");
+    sandbox.rootlet(&["delete", "--force", "box"]).ok();
+    sandbox.is_clean();
+}
+
+#[test]
 fn root_tracks_and_freezes_by_the_version_2_hierarchy_beside_version_1() {
     let Some(sandbox) = Sandbox::root() else { return };
     if !Path::new("/sys/fs/cgroup/unified/cgroup.procs").exists() {
