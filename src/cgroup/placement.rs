@@ -35,6 +35,10 @@ pub fn choose(wish: &Wish, host: &Host) -> Result<Choice> {
         let asked = if wish.systemd { "--systemd-cgroup is given" } else { "linux.cgroupsPath is slice:prefix:name" };
         return scope(wish, host, asked.to_owned());
     }
+    if let Some(path) = wish.path.filter(|path| !path.is_empty() && contained(path).as_os_str().is_empty()) {
+        return Err(Error::in_config("linux.cgroupsPath", format!("{path:?} names no cgroup of the container's own"))
+            .remedy("write a path such as \"/boxes/box\", or leave it out"));
+    }
     let Some(hierarchy) = host.hierarchy() else {
         return Ok(none("no cgroup v2 hierarchy is mounted on /sys/fs/cgroup".to_owned()));
     };
@@ -210,6 +214,10 @@ mod tests {
             ("a/../../b", "/cg/mine/shell/b"),
         ] {
             assert_eq!(path(&own, Some(given), &[]), expected, "{given}");
+        }
+        for path in ["/", "..", "/a/.."] {
+            let wish = Wish { id: "box", path: Some(path), systemd: false, controllers: &[] };
+            assert!(choose(&wish, &own).is_err(), "{path} is the user's own cgroup, or another's");
         }
     }
 }

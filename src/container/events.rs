@@ -1,5 +1,6 @@
 //! `events`: statistics from time to time, and each end of a process for want of memory.
 
+use super::identity::stat_of;
 use super::kill::not_running;
 use super::processes::processes;
 use super::state::{Container, Status};
@@ -34,8 +35,7 @@ pub fn statistics(container: &Container) -> Result<Value> {
 fn use_of(pid: i32) -> Option<(u64, u64, u64)> {
     // USER_HZ is 100 on every machine that rootlet runs on.
     const TICK: u64 = 10_000_000;
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 1..)?.split_whitespace().collect();
+    let fields = stat_of(pid)?;
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
     Some((number(14)? * TICK, number(15)? * TICK, number(24)? * page_size()))
 }
@@ -49,7 +49,7 @@ pub fn watch(
 ) -> Result<()> {
     let Some(pidfd) = container.pidfd()? else { return Err(not_running()) };
     let system = |error| Error::from_call("events", error);
-    let mut memory = container.state()?.cgroup.as_ref().and_then(|cgroup| Memory::open(&cgroup.path));
+    let mut memory = container.state()?.cgroup.as_ref().and_then(|cgroup| Memory::open(cgroup.path()?));
     let mut next = Instant::now();
     loop {
         if next <= Instant::now() {

@@ -2,7 +2,6 @@
 
 use crate::sys::{fd, process};
 use serde::{Deserialize, Serialize};
-use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
@@ -58,13 +57,14 @@ fn boot() -> &'static str {
 
 /// State letter and start time of a process.
 pub fn state_of(pid: i32) -> Option<(char, u64)> {
-    let mut buffer = [0; 1024];
-    let length = std::fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut buffer)).ok()?;
-    let stat = str::from_utf8(buffer.get(..length)?).ok()?;
-    // The name in parentheses may have spaces and parentheses itself.
-    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_whitespace();
-    let state = fields.next()?.chars().next()?;
-    Some((state, fields.nth(18)?.parse().ok()?))
+    let fields = stat_of(pid)?;
+    Some((fields.first()?.chars().next()?, fields.get(22 - 3)?.parse().ok()?))
+}
+
+/// The fields of proc_pid_stat(5) from the third on: the second, a name in parentheses, may have spaces and parentheses.
+pub fn stat_of(pid: i32) -> Option<Vec<String>> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(stat.get(stat.rfind(')')? + 1..)?.split_whitespace().map(str::to_owned).collect())
 }
 
 #[cfg(test)]

@@ -14,11 +14,10 @@ use std::os::fd::AsFd;
 
 /// Changes limits: `change` is a part of `linux.resources`, whose keys replace those of the container's config.
 pub fn update(container: &Container, change: &Map<String, Value>) -> Result<()> {
-    if container.status() == Status::Stopped {
-        return Err(not_running());
-    }
-    if container.status() == Status::Creating {
-        return Err(Error::new("the container is being created").remedy("wait until it is created"));
+    match container.status() {
+        Status::Stopped => return Err(not_running()),
+        Status::Creating => return Err(Error::new("the container is being created").remedy("wait until it is created")),
+        _ => {}
     }
     let Some(record) = &container.state()?.cgroup else { return Err(no_cgroup(container)) };
     let cgroup = record.require()?;
