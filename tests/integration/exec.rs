@@ -239,10 +239,14 @@ fn terminals_are_relayed_or_sent_to_a_socket() {
     let sandbox = Sandbox::ordinary();
     running(&sandbox);
     let exec = format!("{} exec -t box sh -c 'tty; test -t 0 && test -t 1 && echo all; exit 5'", binary().display());
-    let done = finish(sandbox.program("script".as_ref(), &["-q", "-e", "-c", &exec, "/dev/null"]));
+    let mut command = sandbox.program("script".as_ref(), &["-q", "-e", "-c", &exec, "/dev/null"]);
+    // Without a writer script(1) would type an end of file in between.
+    let (input, typed) = std::io::pipe().unwrap();
+    command.stdin(input);
+    let done = finish(command);
+    drop(typed);
     assert_eq!(done.code, 5, "{done:?}");
-    // script(1) may type its end of file in between.
-    assert!(done.out.contains("/dev/pts/0\r\n") && done.out.contains("all\r\n"), "{done:?}");
+    assert!(done.out.contains("/dev/pts/0\r\nall\r\n"), "{done:?}");
 
     let path = sandbox.path().join("console.sock");
     let listener = UnixListener::bind(&path).unwrap();
