@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The version 2 hierarchy, as the caller sees it.
@@ -131,6 +132,14 @@ impl Host {
             Some(Hierarchy { root, own })
         };
         self.hierarchy.get_or_init(find).as_ref()
+    }
+
+    /// True if the caller is in the namespace that has this file.
+    pub fn is_in_namespace(&self, file: &Path) -> bool {
+        let id = |path: &Path| path.metadata().map(|file| (file.dev(), file.ino())).ok();
+        let Some(asked) = id(file) else { return false };
+        let own = std::fs::read_dir("/proc/self/ns").into_iter().flatten().flatten();
+        own.into_iter().any(|entry| id(&entry.path()) == Some(asked))
     }
 
     /// What the caller may do with a cgroup.

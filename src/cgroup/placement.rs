@@ -5,14 +5,26 @@ use crate::host::{Hierarchy, Host};
 use crate::plan::{Bus, Place};
 use std::path::{Component, Path, PathBuf};
 
+/// Who makes a container's cgroup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CgroupManager {
+    /// Whoever may.
+    #[default]
+    Any,
+    /// systemd.
+    Systemd,
+    /// Nobody: the container stays in its caller's.
+    Disabled,
+}
+
 /// What is asked for.
 pub struct Wish<'a> {
     /// The container's name.
     pub id: &'a str,
     /// `linux.cgroupsPath`.
     pub path: Option<&'a str>,
-    /// `--systemd-cgroup`.
-    pub systemd: bool,
+    /// Who is to make it.
+    pub manager: CgroupManager,
     /// Controllers that settings need.
     pub controllers: &'a [String],
 }
@@ -31,8 +43,12 @@ pub struct Choice {
 /// Chooses. An error is one in `linux.cgroupsPath`.
 pub fn choose(wish: &Wish, host: &Host) -> Result<Choice> {
     let unit = wish.path.filter(|path| path.split(':').count() == 3 && !path.starts_with('/'));
-    if wish.systemd || unit.is_some() {
-        let asked = if wish.systemd { "--systemd-cgroup is given" } else { "linux.cgroupsPath is slice:prefix:name" };
+    if wish.manager == CgroupManager::Disabled {
+        return Ok(none("--cgroup-manager is disabled".to_owned()));
+    }
+    let wants_systemd = wish.manager == CgroupManager::Systemd;
+    if wants_systemd || unit.is_some() {
+        let asked = if wants_systemd { "--systemd-cgroup is given" } else { "linux.cgroupsPath is slice:prefix:name" };
         return scope(wish, host, asked.to_owned());
     }
     if let Some(path) = wish.path.filter(|path| !path.is_empty() && contained(path).as_os_str().is_empty()) {
@@ -121,12 +137,13 @@ fn scope(wish: &Wish, host: &Host, reason: String) -> Result<Choice> {
             .because("systemd makes the cgroup, and it is named as slice:prefix:name")
             .remedy("write \"user.slice:rootlet:NAME\", or leave it out"))
     };
+    let wants_systemd = wish.manager == CgroupManager::Systemd;
     let is_user = !host.in_initial_user_namespace() || host.uid != 0;
     let is_proposal = wish.path.is_none_or(|path| path.split(':').count() != 3);
     let (slice, prefix, name) = match wish.path.map(|path| path.split(':').collect::<Vec<_>>()).as_deref() {
         None | Some([""]) => ("", "rootlet", wish.id),
         Some([slice, prefix, name]) => (*slice, *prefix, *name),
-        Some(_) if wish.systemd => {
+        Some(_) if wants_systemd => {
             return wrong(format!("{:?} is not slice:prefix:name", wish.path.unwrap_or_default()));
         }
         Some(_) => ("", "rootlet", wish.id),
@@ -185,7 +202,7 @@ mod tests {
 
     fn path(host: &Host, path: Option<&str>, controllers: &[&str]) -> String {
         let controllers: Vec<_> = controllers.iter().map(|name| (*name).to_owned()).collect();
-        let wish = Wish { id: "box", path, systemd: false, controllers: &controllers };
+        let wish = Wish { id: "box", path, manager: CgroupManager::Any, controllers: &controllers };
         match choose(&wish, host).unwrap().place {
             Place::Directory { path, .. } => path.display().to_string(),
             place => format!("{place:?}"),
@@ -216,7 +233,7 @@ mod tests {
             assert_eq!(path(&own, Some(given), &[]), expected, "{given}");
         }
         for path in ["/", "..", "/a/.."] {
-            let wish = Wish { id: "box", path: Some(path), systemd: false, controllers: &[] };
+            let wish = Wish { id: "box", path: Some(path), manager: CgroupManager::Any, controllers: &[] };
             assert!(choose(&wish, &own).is_err(), "{path} is the user's own cgroup, or another's");
         }
     }

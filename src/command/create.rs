@@ -67,7 +67,7 @@ impl Common {
                 no_new_keyring: self.no_new_keyring,
                 preserved_descriptors: self.preserve_fds.saturating_add(listening),
                 environment,
-                systemd_cgroup: globals.systemd_cgroup,
+                cgroup_manager: globals.cgroup_manager(),
                 strict: globals.strict(),
                 try_limits: globals.limits == super::global::Limits::Try,
             },

@@ -4,6 +4,7 @@ use super::{SUBCOMMANDS, definition, print, tolerant, with_two_dashes};
 use crate::container::Root;
 use crate::error::Result;
 use crate::log::{self, Log};
+use crate::property::CgroupManager;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -33,7 +34,10 @@ pub struct Globals {
     pub limits: Limits,
     /// Have cgroups made by systemd: linux.cgroupsPath is slice:prefix:name
     #[arg(long)]
-    pub systemd_cgroup: bool,
+    systemd_cgroup: bool,
+    /// Who makes cgroups: systemd, nobody, or (cgroupfs) whoever may
+    #[arg(long, value_name = "MANAGER", value_enum)]
+    cgroup_manager: Option<Manager>,
     /// Accepted for callers of runc; rootlet sees by itself what it may do
     #[arg(long, value_name = "BOOL")]
     rootless: Option<String>,
@@ -77,7 +81,25 @@ pub enum Limits {
     Try,
 }
 
+/// crun's names of who makes cgroups.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Manager {
+    Cgroupfs,
+    Systemd,
+    Disabled,
+}
+
 impl Globals {
+    /// Who makes cgroups.
+    pub fn cgroup_manager(&self) -> CgroupManager {
+        match self.cgroup_manager {
+            Some(Manager::Disabled) => CgroupManager::Disabled,
+            Some(Manager::Systemd) => CgroupManager::Systemd,
+            None if self.systemd_cgroup => CgroupManager::Systemd,
+            Some(Manager::Cgroupfs) | None => CgroupManager::Any,
+        }
+    }
+
     /// Where states are kept.
     pub fn root(&self) -> Result<Root> {
         Root::new(self.root.as_deref())

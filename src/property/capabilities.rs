@@ -35,12 +35,11 @@ fn plan(planner: &mut Planner) -> Result<()> {
     }
     let (raised, lost) = (ambient & permitted & inheritable, ambient & !(permitted & inheritable));
     if lost != 0 {
-        // config.md: what cannot be granted is to be warned about. runc's own default config has such a set.
-        let warning = planner
-            .error(format!("ambient has {}, which permitted and inheritable have not both, ignored", names(lost)))
-            .because("capabilities(7): ambient capabilities are permitted and inheritable ones")
-            .remedy("add it to both, or take it out of ambient");
-        planner.plan.warnings.push(warning);
+        // Not a warning: buildah writes such a set for every step of a build.
+        planner.decide(
+            format!("ambient capabilities are left out: {}", names(lost)),
+            "capabilities(7): ambient capabilities are permitted and inheritable ones, and these are not both",
+        )?;
     }
     let ambient = raised;
     planner.step(Step::SetCapabilities { bounding, effective, permitted, inheritable, ambient });

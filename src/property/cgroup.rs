@@ -60,7 +60,7 @@ fn plan_path(planner: &mut Planner) -> Result<()> {
     controllers.dedup();
     let path = planner.spec.linux().cgroups_path.as_deref().filter(|path| !path.is_empty());
     let request = planner.request;
-    let wish = Wish { id: &request.id, path, systemd: request.systemd_cgroup, controllers: &controllers };
+    let wish = Wish { id: &request.id, path, manager: request.cgroup_manager, controllers: &controllers };
     let choice = placement::choose(&wish, planner.host)?;
     if choice.place == Place::None && path.is_some() {
         planner.decide("the container stays in the caller's cgroup", choice.reason.clone())?;

@@ -2,6 +2,7 @@
 //!
 //! To add a property: write `property/NAME.rs` with its `PROPERTY`, `plan` and tests, and add its row to [`ORDER`].
 
+pub use crate::cgroup::placement::CgroupManager;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::plan::{self, Decision, Entry, Origin, Phase, Plan, Step};
@@ -181,8 +182,8 @@ pub struct Request {
     pub preserved_descriptors: u32,
     /// Additions to process.env, such as LISTEN_FDS.
     pub environment: Vec<String>,
-    /// `--systemd-cgroup`.
-    pub systemd_cgroup: bool,
+    /// `--systemd-cgroup` and `--cgroup-manager`.
+    pub cgroup_manager: CgroupManager,
     /// `--strict`: every decision is an error, and so is whatever would be ignored.
     pub strict: bool,
     /// `--limits try`: a limit that cannot be enforced is a decision and not an error.

@@ -286,7 +286,8 @@ fn new(
     let kind = if kind == "cgroup" { "cgroup2" } else { kind };
     if kind == "cgroup2" {
         // CVE-2023-25809: without a cgroup namespace, what is visible is the host's tree.
-        if planner.has_other_user_namespace() && !planner.spec.has_new_namespace("cgroup") {
+        let owns_none = planner.has_other_user_namespace() || !planner.host.in_initial_user_namespace();
+        if owns_none && !planner.spec.has_new_namespace("cgroup") {
             planner.decide(
                 "the host's /sys/fs/cgroup is bound, read-only with all below it",
                 "cgroup2 can be mounted only with a cgroup namespace of the container's own",

@@ -3,6 +3,7 @@
 use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
+use std::path::Path;
 
 pub const PROPERTY: Property = Property { paths: &["linux.sysctl"], phase: Phase::Jailed, scope: Scope::Create, plan };
 
@@ -23,9 +24,11 @@ fn plan_parameter(planner: &mut Planner, key: &str, value: &str) -> Result<()> {
             .because("it would change the host")
             .remedy("leave it out, or set it on the host; for the host's name use \"hostname\"")
     })?;
-    let has_own = match namespace {
-        "user" => planner.has_new_user_namespace(),
-        namespace => planner.spec.has_new_namespace(namespace),
+    let has_own = match (planner.spec.namespace(namespace), namespace) {
+        (None, "user") => planner.has_new_user_namespace(),
+        (None, _) => false,
+        (Some(namespace), _) if namespace.is_new() => true,
+        (Some(namespace), _) => !planner.host.is_in_namespace(Path::new(namespace.path.as_deref().unwrap_or_default())),
     };
     if !has_own {
         return Err(planner

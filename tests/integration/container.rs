@@ -331,7 +331,7 @@ fn what_runc_cannot_grant_either_is_a_warning() {
     assert_eq!(done.out, "CapEff:\t0000000000000020\nCapAmb:\t0000000000000000\n");
     let bundle = sandbox.bundle();
     let plan = sandbox.rootlet(&["plan", "-b", bundle.to_str().unwrap()]).ok().out;
-    assert!(plan.contains("warning config.json: process.capabilities: ambient has CAP_KILL"), "{plan}");
+    assert!(plan.contains("decided process.capabilities: ambient capabilities are left out: CAP_KILL"), "{plan}");
     let strict = sandbox.rootlet(&["--strict", "run", "-b", bundle.to_str().unwrap(), "box"]);
     strict.fails(&["process.capabilities", "ambient", "--strict", "inheritable"]);
 }
