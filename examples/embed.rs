@@ -26,9 +26,9 @@ fn main() -> anyhow::Result<()> {
     let options =
         Options { root: &root, request, start: Start::Later, pid_file: None, console_socket: None, pidfd_socket: None };
     let created = create(&options, &Log::default())?;
-    println!("pid {} is {}", created.init.pid, created.container.status());
+    println!("pid {} is {}", created.process.pid, created.container.status());
     rootlet::container::start(&created.container)?;
-    let ended = rootlet::sys::process::wait(created.init.pid, true)
+    let ended = rootlet::sys::process::wait(created.process.pid, true)
         .map_err(|error| rootlet::error::Error::from_call("container", error))?;
     println!("ended: {ended:?}");
     Ok(created.forget()?)

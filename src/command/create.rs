@@ -4,7 +4,7 @@ use super::Globals;
 use crate::container::{self, Options, Root, Start};
 use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::property::Request;
+use crate::property::{NOTIFY_VARIABLE, Request};
 use clap::{Args, Parser};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -50,7 +50,8 @@ impl Common {
     /// The arguments as the lifecycle takes them.
     pub fn options<'a>(self, globals: &Globals, root: &'a Root, start: Start) -> Result<Options<'a>> {
         let listening = listening_descriptors();
-        let environment = match listening {
+        let notify = std::env::var_os("NOTIFY_SOCKET").map(|_| root.place(&self.id).join("notify"));
+        let mut environment = match listening {
             0 => Vec::new(),
             count => {
                 // sd_listen_fds(3): in the container, the program is pid 1.
@@ -58,6 +59,7 @@ impl Common {
                 [format!("LISTEN_FDS={count}"), "LISTEN_PID=1".to_owned()].into_iter().chain(names).collect()
             }
         };
+        environment.extend(notify.iter().map(|_| NOTIFY_VARIABLE.to_owned()));
         Ok(Options {
             root,
             request: Request {
@@ -67,6 +69,7 @@ impl Common {
                 no_new_keyring: self.no_new_keyring,
                 preserved_descriptors: self.preserve_fds.saturating_add(listening),
                 environment,
+                notify,
                 cgroup_manager: globals.cgroup_manager(),
                 strict: globals.strict(),
                 try_limits: globals.limits == super::global::Limits::Try,

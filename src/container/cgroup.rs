@@ -4,7 +4,8 @@ use crate::cgroup::{systemd, tree};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::plan::{Bus, Cgroup, Place, Plan};
-use crate::sys::{bpf, process, signal};
+use crate::sys::bpf;
+use crate::sys::process::{self, Process};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -79,15 +80,11 @@ pub struct Making<'a> {
 /// A process that does nothing, in a cgroup of its own beside the container's: systemd removes a scope as soon as it is
 /// empty, and with it what it could tell of the container's end.
 #[derive(Debug)]
-pub struct Keeper {
-    pid: i32,
-    pidfd: OwnedFd,
-}
+pub struct Keeper(Process);
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        let _ = process::send_signal(self.pidfd.as_fd(), signal::SIGKILL);
-        let _ = process::wait(self.pid, true);
+        self.0.end();
     }
 }
 
@@ -138,9 +135,8 @@ impl<'a> Making<'a> {
         if self.is_kept {
             let place = tree::open(&tree::make(&scope, &scope.join("keeper"), false)?)?;
             // Whoever takes is a helper of the container's maker, and so this one is the maker's child.
-            let (pid, pidfd) = process::start_idle(0, true, Some(place.as_fd()))
-                .map_err(|error| Error::from_call("the scope's keeper", error))?;
-            self.keeper = Some(Keeper { pid, pidfd });
+            let keeper = process::start_idle(0, true, Some(place.as_fd()));
+            self.keeper = Some(Keeper(keeper.map_err(|error| Error::from_call("the scope's keeper", error))?));
         }
         let record = self.record.insert(Record::new(scope, path)?);
         tree::open(&record.path)

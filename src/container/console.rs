@@ -2,9 +2,8 @@
 
 use super::run;
 use crate::error::{Error, Result};
-use crate::init::Init;
 use crate::plan::Plan;
-use crate::sys::process::{Ended, wait_readable};
+use crate::sys::process::{Ended, Process, wait_readable};
 use crate::sys::tty::{self, Raw};
 use crate::sys::{Errno, fd, signal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -54,7 +53,7 @@ impl Relay {
     }
 
     /// Relays until the first process has ended.
-    pub fn attend(mut self, init: &Init) -> Result<Ended> {
+    pub fn attend(mut self, process: &Process) -> Result<Ended> {
         loop {
             let typing = self.master.is_some().then(tty::standard_input);
             let sources = [Some(self.signals.as_fd()), self.master.as_ref().map(AsFd::as_fd), typing];
@@ -67,7 +66,7 @@ impl Relay {
             while let Some(number) = signaled.then(|| signal::take(&self.signals)).flatten() {
                 if number == signal::SIGWINCH {
                     self.resize();
-                } else if let Some(ended) = run::handle(number, init.pid, init.pidfd.as_fd()) {
+                } else if let Some(ended) = run::handle(number, process) {
                     self.print_rest();
                     drop(self.raw);
                     return Ok(ended);

@@ -5,14 +5,15 @@ use super::follow::{Follow, Followed};
 use super::identity::Identity;
 use super::root::{Reservation, Root};
 use super::state::{Container, State};
-use super::{cgroup, console, hooks, publish};
+use super::{cgroup, console, hooks, notify, publish};
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::init::{Beginning, Birthplace, Equipment, Init, prepare, seal, spawn};
+use crate::init::{Beginning, Birthplace, Equipment, prepare, seal, spawn};
 use crate::log::Log;
 use crate::plan::{Entry, Phase, Plan, Step, print};
 use crate::property::{Request, compile, heed};
 use crate::spec::{self, Spec};
+use crate::sys::process::Process;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -49,9 +50,11 @@ pub struct Created {
     /// Its state.
     pub container: Container,
     /// Its first process.
-    pub init: Init,
+    pub process: Process,
     /// Its terminal, if there is one and no console socket took it.
     pub terminal: Option<OwnedFd>,
+    /// What its program says to systemd, if it has started and the caller wants to know.
+    pub notify: Option<notify::Relay>,
     reservation: Reservation,
     keeper: Option<Keeper>,
 }
@@ -72,6 +75,7 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     let mut undo = Undo::default();
     undo.reservation = Some(options.root.reserve(&options.request.id)?);
     let start = undo.listen(options.start)?;
+    let notify = undo.notify(options)?;
     let cgroup = undo.cgroup.insert(Making::begin(&plan, options.start == Start::Now)?);
     let (directory, is_scope) = (cgroup.open()?, cgroup.is_scope());
     let mut take = |pid| cgroup.take(&options.request.id, pid);
@@ -88,30 +92,31 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
         ..Equipment::default()
     };
     let output = equipment.slots.hook_output.as_ref().and_then(|output| output.try_clone().ok());
-    let init = undo.init.insert(spawn(&plan, equipment)?);
+    let init = spawn(&plan, equipment)?;
+    undo.process = Some(init.process.duplicate().map_err(|error| Error::from_call("container", error))?);
     let reservation = undo.reservation.as_ref().ok_or_else(lost)?;
-    let state = State { cgroup: cgroup.record.clone(), ..describe(&spec, &host, options, &plan, init) };
+    let state = State { cgroup: cgroup.record.clone(), ..describe(&spec, &host, options, &plan, &init.process) };
     let container = undo.container.insert(Container::new(reservation.directory.clone(), state));
     container.save(&text)?;
     cgroup.complete()?;
     init.run_born_steps(&plan)?;
     let begins = options.start == Start::Now;
-    let follow = Follow { init, plan: &plan, container, status: "creating", begins, output };
+    let follow = Follow { init: &init, plan: &plan, container, status: "creating", begins, output };
     let Followed { terminal, tolerated } = follow.to_the_end()?;
     container.complete(tolerated, log)?;
     if options.start == Start::Later {
         init.go()?;
     }
     if let Some(socket) = &options.pidfd_socket {
-        publish::send_pidfd(socket, init)?;
+        publish::send_pidfd(socket, &init.process)?;
     }
     if let Some(path) = &options.pid_file {
-        publish::write_pid_file(path, init.pid)?;
+        publish::write_pid_file(path, init.process.pid)?;
     }
-    undo.disarm(terminal)
+    Ok(Created { notify, ..undo.disarm(terminal)? })
 }
 
-fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, init: &Init) -> State {
+fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, process: &Process) -> State {
     let bundle = &options.request.bundle;
     let rootfs = spec.root.as_ref().map_or(bundle.clone(), |root| bundle.join(&root.path));
     let last =
@@ -119,8 +124,8 @@ fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, init: &Ini
     State {
         oci_version: spec.oci_version.clone(),
         id: options.request.id.clone(),
-        pid: init.pid,
-        identity: Identity::of(init.pid, init.pidfd.as_fd()),
+        pid: process.pid,
+        identity: Identity::of(process.pid, process.pidfd.as_fd()),
         bundle: bundle.clone(),
         rootfs,
         created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
@@ -167,7 +172,7 @@ fn lost() -> Error {
 struct Undo<'a> {
     reservation: Option<Reservation>,
     cgroup: Option<Making<'a>>,
-    init: Option<Init>,
+    process: Option<Process>,
     container: Option<Container>,
 }
 
@@ -179,19 +184,26 @@ impl Undo<'_> {
         }
     }
 
+    /// Makes the place for the program's notifications, and listens there if it starts at once.
+    fn notify(&self, options: &Options) -> Result<Option<notify::Relay>> {
+        let (Some(place), Some(reservation)) = (&options.request.notify, &self.reservation) else { return Ok(None) };
+        notify::make_place(place)?;
+        if options.start == Start::Now { notify::Relay::open(&reservation.directory) } else { Ok(None) }
+    }
+
     fn disarm(mut self, terminal: Option<OwnedFd>) -> Result<Created> {
-        let (reservation, init, container) = (self.reservation.take(), self.init.take(), self.container.take());
-        let (reservation, init, container) =
-            (reservation.ok_or_else(lost)?, init.ok_or_else(lost)?, container.ok_or_else(lost)?);
+        let (reservation, process, container) = (self.reservation.take(), self.process.take(), self.container.take());
+        let (reservation, process, container) =
+            (reservation.ok_or_else(lost)?, process.ok_or_else(lost)?, container.ok_or_else(lost)?);
         let keeper = self.cgroup.take().and_then(Making::into_keeper);
-        Ok(Created { container, init, terminal, reservation, keeper })
+        Ok(Created { container, process, terminal, notify: None, reservation, keeper })
     }
 }
 
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
-        if let Some(init) = &self.init {
-            init.kill();
+        if let Some(process) = &self.process {
+            process.end();
         }
         let Some(reservation) = self.reservation.take() else { return };
         if let Some(making) = &self.cgroup {
@@ -203,6 +215,7 @@ impl Drop for Undo<'_> {
                 let _ = container.forget();
             }
             None => {
+                notify::remove_place(&reservation.directory);
                 let _ = std::fs::remove_file(reservation.directory.join("start.sock"));
                 let _ = std::fs::remove_dir(&reservation.directory);
             }
@@ -233,7 +246,7 @@ impl Created {
 
     /// Ends the process and removes all traces, after a failure.
     pub fn destroy(self) {
-        self.init.kill();
+        self.process.end();
         let _ = self.forget();
     }
 }

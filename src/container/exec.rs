@@ -118,19 +118,22 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     let publish = |Followed { terminal, tolerated }| {
         tolerated.iter().for_each(|decision| log.debug(&decision.to_string()));
         if let Some(socket) = &options.pidfd_socket {
-            publish::send_pidfd(socket, &init)?;
+            publish::send_pidfd(socket, &init.process)?;
         }
         if let Some(path) = &options.pid_file {
-            publish::write_pid_file(path, init.pid)?;
+            publish::write_pid_file(path, init.process.pid)?;
         }
         Ok(terminal)
     };
-    let terminal =
-        init.run_born_steps(&plan).and_then(|()| follow.to_the_end()).and_then(publish).inspect_err(|_| init.kill())?;
+    let terminal = init
+        .run_born_steps(&plan)
+        .and_then(|()| follow.to_the_end())
+        .and_then(publish)
+        .inspect_err(|_| init.process.end())?;
     if options.detach {
         return Ok(0);
     }
-    run::attend(&init, terminal).map(process::Ended::code)
+    run::attend(&init.process, terminal).map(process::Ended::code)
 }
 
 /// The container's cgroup and its record, or a cgroup below it.

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::init::{Init, environment};
 use crate::plan::{Join, Plan, Step};
 use crate::sys::namespace::CLONE_NEWUSER;
-use crate::sys::process::{Ended, Identity, kill_group, start_beside, wait, wait_readable};
+use crate::sys::process::{Ended, Identity, Process, kill_group, start_beside, wait, wait_readable};
 use crate::sys::{self, fd, signal};
 use std::ffi::CString;
 use std::io::Read;
@@ -19,8 +19,7 @@ pub const PATIENCE_MILLISECONDS: i32 = 60_000;
 pub struct Serving {
     property: String,
     name: String,
-    pid: i32,
-    pidfd: OwnedFd,
+    process: Process,
     output: OwnedFd,
 }
 
@@ -39,17 +38,17 @@ pub fn serve(init: &Init, plan: &Plan, step: u32, device: Option<OwnedFd>) -> Re
         Join::File { kind: CLONE_NEWUSER, path, .. } => Some(path.clone()),
         _ => None,
     });
-    let path = joined.unwrap_or_else(|| CString::new(format!("/proc/{}/ns/user", init.pid)).unwrap_or_default());
+    let path =
+        joined.unwrap_or_else(|| CString::new(format!("/proc/{}/ns/user", init.process.pid)).unwrap_or_default());
     let user_namespace = fd::open(&path, fd::O_RDONLY, 0).map_err(blame)?;
     let (uid, gid) = server.ids;
     let identity = Identity { user_namespace: user_namespace.as_fd(), uid, gid, drops_groups: server.drops_groups };
     let output = fd::memory_file(c"fuse").map_err(blame)?;
     let environment = environment();
-    let (pid, pidfd) =
-        start_beside(&server.path, &server.arguments, &environment, output.as_fd(), device.as_fd(), identity)
-            .map_err(blame)?;
+    let process = start_beside(&server.path, &server.arguments, &environment, output.as_fd(), device.as_fd(), identity)
+        .map_err(blame)?;
     let property = format!("{origin} ({})", mount.target.to_string_lossy());
-    Ok(Serving { property, name: server.path.to_string_lossy().into_owned(), pid, pidfd, output })
+    Ok(Serving { property, name: server.path.to_string_lossy().into_owned(), process, output })
 }
 
 /// Waits for the child's next word, but not for ever: a server may hold its file system without answering.
@@ -70,7 +69,7 @@ pub fn wait_for_word(init: &Init, servers: &[Serving]) -> Result<()> {
 /// Ends servers that were started for a container that was not created. Those in the background end with the mount.
 pub fn end(servers: &[Serving]) {
     for server in servers {
-        let _ = kill_group(server.pid, signal::SIGKILL);
+        let _ = kill_group(server.process.pid, signal::SIGKILL);
     }
 }
 
@@ -81,10 +80,10 @@ pub fn with_output(error: Error, failed: Option<&Step>, servers: &[Serving]) -> 
     }
     let said = servers.iter().filter(|server| error.property == server.property).filter_map(|server| {
         // Whoever has let go of /dev/fuse is about to end.
-        if !wait_readable(server.pidfd.as_fd(), 1000).unwrap_or(false) {
+        if !wait_readable(server.process.pidfd.as_fd(), 1000).unwrap_or(false) {
             return None;
         }
-        let end = match wait(server.pid, true) {
+        let end = match wait(server.process.pid, true) {
             Ok(Some(Ended::Exited(status))) => format!("with status {status}"),
             Ok(Some(Ended::Signaled(signal))) => format!("by signal {signal}"),
             _ => return None,

@@ -12,6 +12,7 @@ pub mod hooks;
 pub mod identity;
 pub mod kill;
 pub mod listener;
+pub mod notify;
 pub mod passwd;
 pub mod pause;
 pub mod processes;

@@ -1,7 +1,7 @@
 //! What callers get besides the state: the pid file, the pidfd, the sockets.
 
 use crate::error::{Error, Result};
-use crate::init::Init;
+use crate::sys::process::Process;
 use crate::sys::{fd, socket};
 use std::ffi::CString;
 use std::io::Write;
@@ -52,9 +52,9 @@ pub fn listen(directory: &OwnedFd) -> Result<OwnedFd> {
 }
 
 /// Sends the pidfd of the first process; the text is the pid.
-pub fn send_pidfd(path: &Path, init: &Init) -> Result<()> {
+pub fn send_pidfd(path: &Path, process: &Process) -> Result<()> {
     let socket = connect(path)?;
-    socket::send(socket.as_fd(), init.pid.to_string().as_bytes(), Some(init.pidfd.as_fd()))
+    socket::send(socket.as_fd(), process.pid.to_string().as_bytes(), Some(process.pidfd.as_fd()))
         .map_err(|error| Error::from_call(path.display(), error))
 }
 

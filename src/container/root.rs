@@ -148,6 +148,11 @@ impl Root {
         Ok(ids.iter().filter_map(|id| self.look_up(shelf.as_fd(), id).ok().flatten()).collect())
     }
 
+    /// Where the state of that container is.
+    pub fn place(&self, id: &str) -> PathBuf {
+        self.path.join(id)
+    }
+
     /// Takes an id for a new container: its directory, and the lock on it.
     pub fn reserve(&self, id: &str) -> Result<Reservation> {
         check_id(id)?;

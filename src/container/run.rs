@@ -4,9 +4,8 @@ use super::console::Relay;
 use super::create::{Options, Start, create};
 use super::{hooks, start};
 use crate::error::{Error, Result};
-use crate::init::Init;
 use crate::log::Log;
-use crate::sys::process::{self, Ended};
+use crate::sys::process::{self, Ended, Process};
 use crate::sys::{creds, signal};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -22,7 +21,10 @@ pub fn run(options: &Options, keep: bool, subreaper: bool, log: &Log) -> Result<
         created.destroy();
         return Err(error);
     }
-    let ended = attend(&created.init, created.terminal.take())?;
+    if let Some(notify) = created.notify.take() {
+        notify.run_beside();
+    }
+    let ended = attend(&created.process, created.terminal.take())?;
     if ended.code() != 0 && created.ran_out_of_memory() {
         log.error(
             &Error::new("the container ran out of memory, and the kernel ended a process of it")
@@ -50,11 +52,11 @@ pub fn run_detached(options: &Options, log: &Log) -> Result<()> {
 }
 
 /// Passes signals on, and bytes if there is a terminal, until the first process has ended.
-pub fn attend(init: &Init, terminal: Option<OwnedFd>) -> Result<Ended> {
+pub fn attend(process: &Process, terminal: Option<OwnedFd>) -> Result<Ended> {
     match terminal {
-        Some(master) => Relay::new(master)?.attend(init),
+        Some(master) => Relay::new(master)?.attend(process),
         None => loop {
-            if let Some(ended) = handle(signal::next(), init.pid, init.pidfd.as_fd()) {
+            if let Some(ended) = handle(signal::next(), process) {
                 return Ok(ended);
             }
         },
@@ -62,16 +64,16 @@ pub fn attend(init: &Init, terminal: Option<OwnedFd>) -> Result<Ended> {
 }
 
 /// Does what a signal to `run` means: the end of a child is looked at, everything else is passed on.
-pub fn handle(signal: i32, pid: i32, pidfd: std::os::fd::BorrowedFd) -> Option<Ended> {
+pub fn handle(signal: i32, process: &Process) -> Option<Ended> {
     match signal {
         // As a subreaper, `run` reaps what the container's hooks have left, too.
         signal::SIGCHLD => {
-            std::iter::from_fn(process::reap_any).find(|(reaped, _)| *reaped == pid).map(|(_, ended)| ended)
+            std::iter::from_fn(process::reap_any).find(|(reaped, _)| *reaped == process.pid).map(|(_, ended)| ended)
         }
         signal::SIGURG => None,
         signal => {
             // The process may have ended since.
-            let _ = process::send_signal(pidfd, signal);
+            let _ = process::send_signal(process.pidfd.as_fd(), signal);
             None
         }
     }

@@ -1,5 +1,6 @@
 //! `start`: lets a created container become its program.
 
+use super::notify::Relay;
 use super::state::{Container, Status};
 use super::{hooks, listener};
 use crate::error::{Error, Result};
@@ -30,6 +31,7 @@ pub fn start(container: &Container) -> Result<()> {
         }
     }
     let state = container.state()?;
+    let notify = Relay::open(&container.directory)?;
     let system = |error| Error::from_call("start.sock", error);
     let directory = sys::fd::open(&path(&container.directory)?, sys::fd::O_PATH, 0).map_err(system)?;
     let address = CString::new(format!("/proc/self/fd/{}/start.sock", directory.as_raw_fd())).unwrap_or_default();
@@ -49,7 +51,8 @@ pub fn start(container: &Container) -> Result<()> {
             _ => break,
         }
     }
-    hooks::run_poststart(container)
+    hooks::run_poststart(container)?;
+    notify.map_or(Ok(()), |notify| notify.wait_until_ready(container))
 }
 
 fn path(path: &std::path::Path) -> Result<CString> {

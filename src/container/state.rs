@@ -2,6 +2,7 @@
 
 use super::cgroup::Record;
 use super::identity::{self, Identity};
+use super::notify;
 use crate::cgroup::tree;
 use crate::error::{Error, Result};
 use crate::log::Log;
@@ -268,7 +269,9 @@ impl Container {
     fn forget_files(&self) -> Result<()> {
         [".state.json", ".config.json", "config.json", "state.json", "start.sock"]
             .into_iter()
-            .try_for_each(|name| self.remove(name))
+            .try_for_each(|name| self.remove(name))?;
+        notify::remove_place(&self.directory);
+        Ok(())
     }
 
     fn remove(&self, name: &str) -> Result<()> {

@@ -11,7 +11,7 @@ use super::spawn::Birthplace;
 use crate::error::Error;
 use crate::plan::{Join, Phase};
 use crate::sys::namespace::{self, CLONE_NEWCGROUP, CLONE_NEWTIME};
-use crate::sys::process::{self, Cloned, clone, run_apart};
+use crate::sys::process::{self, Cloned, Process, clone, run_apart};
 use crate::sys::{self, Call, Errno, creds, fd};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -28,7 +28,7 @@ pub enum Made {
     /// The clone failed.
     Childless(sys::Error),
     /// The process is made.
-    Born(i32, OwnedFd),
+    Born(Process),
 }
 
 /// What only the process itself can join: a time namespace wants memory of its own, and who is in another cgroup
@@ -77,7 +77,7 @@ fn help(child: &mut Child, socket: &mut Option<OwnedFd>, place: &mut Birthplace)
             drop(socket.take());
             child.live()
         }
-        Ok(Cloned::Parent { pid, pidfd }) => Made::Born(pid, pidfd),
+        Ok(Cloned::Parent(process)) => Made::Born(process),
         Err(error) => Made::Childless(error),
     }
 }

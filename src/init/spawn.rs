@@ -5,7 +5,7 @@ use super::handshake::Message;
 use super::helper::{self, Made};
 use crate::error::{Error, Result};
 use crate::plan::{Join, Phase, Place, Plan, Slots, hint, print};
-use crate::sys::process::{Cloned, Ended};
+use crate::sys::process::{Cloned, Ended, Process};
 use crate::sys::{self, Errno, fd, process, signal, socket};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 
@@ -53,10 +53,8 @@ pub struct Equipment<'a> {
 /// The container's process, as its parent sees it.
 #[derive(Debug)]
 pub struct Init {
-    /// In the parent's pid namespace.
-    pub pid: i32,
-    /// Safe from reuse of the pid.
-    pub pidfd: OwnedFd,
+    /// Who it is.
+    pub process: Process,
     /// The handshake.
     pub socket: OwnedFd,
     /// Whether it waits when it is born.
@@ -93,18 +91,18 @@ pub fn spawn(plan: &Plan, equipment: Equipment) -> Result<Init> {
         // No clone3 here (Docker's seccomp profile): it is moved when it is there.
         child.is_outside = true;
         made = make(&mut child, &mut socket, &mut Birthplace::Same);
-        if let Made::Born(pid, pidfd) = &made {
-            let name = fd::Name::of_number(*pid);
+        if let Made::Born(process) = &made {
+            let name = fd::Name::of_number(process.pid);
             if let Err(error) = fd::write_file(directory.as_fd(), c"cgroup.procs", name.as_cstr().to_bytes()) {
-                let _ = process::send_signal(pidfd.as_fd(), signal::SIGKILL);
+                process.end();
                 return Err(Error::from_call("the container's cgroup", error));
             }
         }
     }
     match (made, socket) {
         // The parent's copy of the child's end goes with `child`: it would hide the child's death.
-        (Made::Born(pid, pidfd), Some(socket)) => {
-            Ok(Init { pid, pidfd, socket, waits: plan.waits_when_born() || child.is_outside })
+        (Made::Born(process), Some(socket)) => {
+            Ok(Init { process, socket, waits: plan.waits_when_born() || child.is_outside })
         }
         (made, _) => Err(explain_unmade(plan, made)),
     }
@@ -122,7 +120,7 @@ fn make(child: &mut Child, socket: &mut Option<OwnedFd>, place: &mut Birthplace)
             drop(socket.take());
             child.live()
         }
-        Ok(Cloned::Parent { pid, pidfd }) => Made::Born(pid, pidfd),
+        Ok(Cloned::Parent(process)) => Made::Born(process),
         Err(error) => Made::Childless(error),
     }
 }
@@ -153,7 +151,7 @@ fn explain_unmade(plan: &Plan, made: Made) -> Error {
             _ => hint::explain_entry(error),
         },
         Made::Childless(error) => explain(plan, error.errno),
-        Made::Lost | Made::Born(..) => Error::new("the helper that makes the process ended without a word"),
+        Made::Lost | Made::Born(_) => Error::new("the helper that makes the process ended without a word"),
     }
 }
 
@@ -169,7 +167,7 @@ impl Init {
 
     /// Runs steps of the parent that are about the child.
     pub fn run_steps(&self, plan: &Plan, phase: Phase) -> Result<()> {
-        run_steps(plan, phase, &mut Slots { pid: self.pid, ..Slots::default() })
+        run_steps(plan, phase, &mut Slots { pid: self.process.pid, ..Slots::default() })
     }
 
     /// Lets the waiting child go on.
@@ -184,7 +182,7 @@ impl Init {
 
     /// How the child ended, where it should have lived.
     pub fn death(&self) -> Error {
-        match process::wait(self.pid, true) {
+        match process::wait(self.process.pid, true) {
             Ok(Some(Ended::Signaled(signal::SIGSYS))) => Error::in_config(
                 "linux.seccomp",
                 "the container's process was ended by SIGSYS while it was created",
@@ -203,11 +201,5 @@ impl Init {
             }
             _ => Error::new("the container's process ended while it was created"),
         }
-    }
-
-    /// Ends the process and waits until it is gone.
-    pub fn kill(&self) {
-        let _ = process::send_signal(self.pidfd.as_fd(), signal::SIGKILL);
-        let _ = process::wait(self.pid, true);
     }
 }

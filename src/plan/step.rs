@@ -221,6 +221,8 @@ pub enum Step {
     SetMemoryPolicy { mode: u32, nodes: Box<[u64]> },
     /// Writes the label that a security module gives at execve; `path` is relative to /proc/self/fd.
     SetLabel { path: CString, value: CString },
+    /// Opens /dev/null again, in the container, for standard streams that are the host's.
+    ReopenNull,
     /// A session of its own, with the pty as its terminal if there is one.
     StartSession,
     /// PR_SET_NO_NEW_PRIVS.
@@ -393,6 +395,7 @@ impl Step {
                 let file = mount::open_own_proc(slots.descriptors()?, path, fd::O_WRONLY)?;
                 fd::write(file.as_fd(), value.to_bytes()).map(drop)
             }
+            Step::ReopenNull => mounting::reopen_null(slots.root()?),
             Step::StartSession => {
                 process::start_session()?;
                 let Some(terminal) = &slots.terminal else { return Ok(()) };

@@ -35,6 +35,7 @@ mod mounts;
 mod namespaces;
 mod net_devices;
 mod no_new_privileges;
+mod notify_socket;
 mod number_list;
 mod oom_score_adj;
 mod overlay;
@@ -52,6 +53,8 @@ mod sysctl;
 mod terminal;
 mod time_offsets;
 mod user;
+
+pub use notify_socket::VARIABLE as NOTIFY_VARIABLE;
 
 /// Whose business a property is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +98,7 @@ pub const ORDER: &[Property] = &[
     root::PROPERTY,
     selinux::MOUNT_LABEL,
     mounts::PROPERTY,
+    notify_socket::PROPERTY,
     devices::PROPERTY,
     namespaces::LOOPBACK,
     terminal::PROPERTY,
@@ -182,6 +186,8 @@ pub struct Request {
     pub preserved_descriptors: u32,
     /// Additions to process.env, such as LISTEN_FDS.
     pub environment: Vec<String>,
+    /// The directory with the socket of sd_notify(3), if the caller has one to pass its words on to.
+    pub notify: Option<PathBuf>,
     /// `--systemd-cgroup` and `--cgroup-manager`.
     pub cgroup_manager: CgroupManager,
     /// `--strict`: every decision is an error, and so is whatever would be ignored.

@@ -199,7 +199,8 @@ fn keep_access_times(planner: &mut Planner, options: &mut Options) -> Result<()>
     planner.decide("access time options are left out", "a user namespace may not change them on the host's mounts")
 }
 
-fn attributes(planner: &mut Planner, target: CString, options: &Options) {
+/// What a bind cannot say in the same call.
+pub fn attributes(planner: &mut Planner, target: CString, options: &Options) {
     if options.set | options.clear != 0 {
         let (set, clear, itself) = (options.set, options.clear, options.means_symlinks());
         planner.step(Step::SetMountAttributes {

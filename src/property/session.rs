@@ -1,4 +1,4 @@
-//! A session for the container, as runc makes it: its program is the leader, and a caller's terminal is out of reach
+//! Standard streams and a session for the container, as runc makes them: its program is the leader, and a caller's terminal is out of reach
 //! (TIOCSTI, CVE-2017-5226).
 
 use super::{Planner, Property, Scope};
@@ -9,6 +9,9 @@ pub const PROPERTY: Property =
     Property { paths: &["process.terminal"], phase: Phase::Jailed, scope: Scope::Both, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
+    if !planner.spec.process().terminal {
+        planner.step(Step::ReopenNull);
+    }
     planner.step(Step::StartSession);
     Ok(())
 }

@@ -6,7 +6,7 @@ use core::cell::Cell;
 use core::ffi::{CStr, c_char};
 use core::ptr;
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// Both sides of a clone.
 #[derive(Debug)]
@@ -14,12 +14,34 @@ pub enum Cloned {
     /// The new process. It shares no memory with its parent, and no lock of the allocator may be taken in it.
     Child,
     /// The old process.
-    Parent {
-        /// The new process, as the old one's pid namespace numbers it.
-        pid: i32,
-        /// The new process, safe from pid reuse.
-        pidfd: OwnedFd,
-    },
+    Parent(Process),
+}
+
+/// Another process.
+#[derive(Debug)]
+pub struct Process {
+    /// In the caller's pid namespace.
+    pub pid: i32,
+    /// Safe from reuse of the pid.
+    pub pidfd: OwnedFd,
+}
+
+impl Process {
+    /// A process by its pid, which must not have been reaped.
+    pub fn open(pid: i32) -> Result<Process> {
+        Ok(Process { pid, pidfd: open_pidfd(pid)? })
+    }
+
+    /// Another handle on it.
+    pub fn duplicate(&self) -> Result<Process> {
+        Ok(Process { pid: self.pid, pidfd: super::fd::duplicate_above(self.pidfd.as_fd(), 0)? })
+    }
+
+    /// Ends a child and waits until it is gone.
+    pub fn end(&self) {
+        let _ = send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        let _ = wait(self.pid, true);
+    }
 }
 
 /// linux/sched.h; libc has it in a type that is too small.
@@ -49,7 +71,7 @@ pub fn clone(namespaces: i32, sibling: bool, cgroup: Option<BorrowedFd>) -> Resu
         }
         other => other,
     }?;
-    Ok(if pid == 0 { Cloned::Child } else { Cloned::Parent { pid: pid as i32, pidfd: own(pidfd.into()) } })
+    Ok(if pid == 0 { Cloned::Child } else { Cloned::Parent(Process { pid: pid as i32, pidfd: own(pidfd.into()) }) })
 }
 
 fn clone_without_clone3(flags: i32, exit_signal: u64, pidfd: &mut RawFd) -> Result<i64> {
@@ -269,7 +291,7 @@ pub fn own_pid() -> i32 {
 }
 
 /// A process that does nothing until it is killed, and ends with its parent; arguments as of [`clone`].
-pub fn start_idle(namespaces: i32, sibling: bool, cgroup: Option<BorrowedFd>) -> Result<(i32, OwnedFd)> {
+pub fn start_idle(namespaces: i32, sibling: bool, cgroup: Option<BorrowedFd>) -> Result<Process> {
     match clone(namespaces, sibling, cgroup)? {
         Cloned::Child => {
             let _ = super::creds::die_with_parent(true);
@@ -280,22 +302,20 @@ pub fn start_idle(namespaces: i32, sibling: bool, cgroup: Option<BorrowedFd>) ->
                 unsafe { libc::pause() };
             }
         }
-        Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
+        Cloned::Parent(process) => Ok(process),
     }
 }
 
 /// A user namespace with these maps, held by nothing but the descriptor. The caller needs the privilege to map them.
 pub fn make_user_namespace(uid_map: &[u8], gid_map: &[u8]) -> Result<OwnedFd> {
-    let (pid, pidfd) = start_idle(libc::CLONE_NEWUSER, false, None)?;
-    let namespace = map_and_open(pid, uid_map, gid_map);
-    let ended = send_signal(std::os::fd::AsFd::as_fd(&pidfd), libc::SIGKILL);
-    wait(pid, true)?;
-    namespace.and_then(|namespace| ended.map(|()| namespace))
+    let holder = start_idle(libc::CLONE_NEWUSER, false, None)?;
+    let namespace = map_and_open(holder.pid, uid_map, gid_map);
+    holder.end();
+    namespace
 }
 
 fn map_and_open(pid: i32, uid_map: &[u8], gid_map: &[u8]) -> Result<OwnedFd> {
     use super::fd::{self, O_DIRECTORY, O_PATH, O_RDONLY};
-    use std::os::fd::AsFd;
     let proc = fd::open(c"/proc", O_PATH | O_DIRECTORY, 0)?;
     let name = fd::Name::of_number(pid);
     let directory = fd::open_at(proc.as_fd(), name.as_cstr(), O_PATH | O_DIRECTORY, 0)?;
@@ -317,7 +337,7 @@ pub struct Identity<'a> {
 }
 
 /// Starts a program beside the caller: with its files and processes, but in another user namespace. Its descriptors are
-/// the null device, `output` twice, and `handed` as 3. Its pid, and a pidfd.
+/// the null device, `output` twice, and `handed` as 3.
 pub fn start_beside(
     path: &CStr,
     arguments: &Strings,
@@ -325,9 +345,9 @@ pub fn start_beside(
     output: BorrowedFd,
     handed: BorrowedFd,
     identity: Identity,
-) -> Result<(i32, OwnedFd)> {
+) -> Result<Process> {
     match clone(0, false, None)? {
-        Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
+        Cloned::Parent(process) => Ok(process),
         Cloned::Child => {
             let _ = become_beside(output, handed, identity).map(|()| execute(path, arguments, environment, None));
             exit_now(126)
@@ -337,7 +357,6 @@ pub fn start_beside(
 
 fn become_beside(output: BorrowedFd, handed: BorrowedFd, identity: Identity) -> Result<()> {
     use super::{creds, fd};
-    use std::os::fd::AsFd;
     // CVE-2016-9962: those who are there already must not trace who comes; execve lifts it.
     creds::set_dumpable(false)?;
     super::namespace::join(identity.user_namespace, libc::CLONE_NEWUSER)?;
@@ -375,7 +394,7 @@ pub fn run_to_end(
             // The errno is the exit status that the shell would give.
             exit_now(if error.errno == Errno::ENOENT { 127 } else { 126 })
         }
-        Cloned::Parent { pid, pidfd } => {
+        Cloned::Parent(Process { pid, pidfd }) => {
             if !wait_readable(std::os::fd::AsFd::as_fd(&pidfd), milliseconds)? {
                 kill_group(pid, libc::SIGKILL)?;
                 wait(pid, true)?;

@@ -1,0 +1,121 @@
+//! systemd's notifications (sd_notify(3)). Who manages a unit believes only the unit's own processes, so the program gets
+//! a socket of rootlet's, and what it says there is passed on in rootlet's name.
+
+use super::state::Container;
+use crate::error::{Error, Result};
+use crate::sys::process::wait_readable;
+use crate::sys::{fd, socket, tty};
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
+
+/// What of the program's words is passed on. Its pid means nothing outside, and descriptors stay where they are.
+const PASSED_ON: [&str; 8] =
+    ["READY", "STATUS", "RELOADING", "STOPPING", "ERRNO", "WATCHDOG", "EXTEND_TIMEOUT_USEC", "MONOTONIC_USEC"];
+
+/// How long systemd may take to look who has spoken, as in sd_notify_barrier(3).
+const BARRIER_MILLISECONDS: i32 = 30_000;
+
+/// The program's socket, and the manager's.
+#[derive(Debug)]
+pub struct Relay {
+    program: UnixDatagram,
+    manager: UnixDatagram,
+}
+
+/// Makes the directory that the container gets to see.
+pub fn make_place(place: &Path) -> Result<()> {
+    std::fs::create_dir(place).map_err(|error| Error::from_io(format!("cannot make {}", place.display()), &error))
+}
+
+/// Removes it.
+pub fn remove_place(directory: &Path) {
+    let place = directory.join("notify");
+    let _ = std::fs::remove_file(place.join("notify.sock"));
+    let _ = std::fs::remove_dir(place);
+}
+
+impl Relay {
+    /// Listens where the program will speak; `None` if nobody wants to hear it.
+    pub fn open(container: &Path) -> Result<Option<Relay>> {
+        let place = container.join("notify");
+        let Some(address) = std::env::var_os("NOTIFY_SOCKET").filter(|_| place.exists()) else { return Ok(None) };
+        let failed = |what: &str| {
+            let what = format!("NOTIFY_SOCKET: cannot {what}");
+            move |error: std::io::Error| Error::from_io(what, &error)
+        };
+        let manager = UnixDatagram::unbound().map_err(failed("make a socket"))?;
+        let to = match address.as_bytes() {
+            [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+            _ => SocketAddr::from_pathname(&address),
+        };
+        to.and_then(|to| manager.connect_addr(&to)).map_err(failed("connect"))?;
+        // An address has room for 107 bytes, and a directory's path may be longer.
+        let path = CString::new(place.as_os_str().as_bytes()).unwrap_or_default();
+        let handle = fd::open(&path, fd::O_PATH, 0).map_err(|error| Error::from_call(place.display(), error))?;
+        let name = format!("/proc/self/fd/{}/notify.sock", handle.as_raw_fd());
+        let _ = std::fs::remove_file(&name);
+        let program = UnixDatagram::bind(&name).map_err(failed("listen"))?;
+        // Whoever the program is in the container may write to it.
+        std::fs::set_permissions(&name, std::fs::Permissions::from_mode(0o777)).map_err(failed("share the socket"))?;
+        Ok(Some(Relay { program, manager }))
+    }
+
+    /// Passes everything on, beside the caller and to its end.
+    pub fn run_beside(self) {
+        std::thread::spawn(move || while self.pass_on(None).is_ok() {});
+    }
+
+    /// Waits until the program is ready, and makes it the unit's main process.
+    pub fn wait_until_ready(&self, container: &Container) -> Result<()> {
+        let system = |error| Error::from_call("NOTIFY_SOCKET", error);
+        let ended = || {
+            Error::new("the container's program has ended without saying that it is ready")
+                .because("NOTIFY_SOCKET is set, and so `start` waits for READY=1 at /run/notify/notify.sock")
+                .remedy("unset NOTIFY_SOCKET for a program that does not know sd_notify(3)")
+        };
+        let pidfd = container.pidfd()?.ok_or_else(ended)?;
+        let pid = container.state()?.pid;
+        loop {
+            let [spoken, has_ended] =
+                tty::wait_for_any([Some(self.program.as_fd()), Some(pidfd.as_fd())]).map_err(system)?;
+            if spoken && self.pass_on(Some(pid))? {
+                return self.wait_until_heard();
+            }
+            if has_ended && !spoken {
+                return Err(ended());
+            }
+        }
+    }
+
+    /// Passes one message on; true if the program is ready now.
+    fn pass_on(&self, main: Option<i32>) -> Result<bool> {
+        let failed = |error: std::io::Error| Error::from_io("NOTIFY_SOCKET: cannot pass a message on", &error);
+        let mut buffer = [0; 4096];
+        let length = self.program.recv(&mut buffer).map_err(failed)?;
+        let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
+        let is_known = |line: &&str| line.split_once('=').is_some_and(|(name, _)| PASSED_ON.contains(&name));
+        let mut lines: Vec<_> = text.lines().filter(is_known).map(str::to_owned).collect();
+        let is_ready = lines.iter().any(|line| line == "READY=1");
+        if let Some(pid) = main.filter(|_| is_ready) {
+            lines.insert(0, format!("MAINPID={pid}"));
+        }
+        if !lines.is_empty() {
+            self.manager.send(lines.join("\n").as_bytes()).map_err(failed)?;
+        }
+        Ok(is_ready)
+    }
+
+    /// The manager must look who has spoken before this process is gone (sd_notify_barrier(3)).
+    fn wait_until_heard(&self) -> Result<()> {
+        let system = |error| Error::from_call("NOTIFY_SOCKET", error);
+        let (end, barrier) = std::io::pipe().map_err(|error| Error::from_io("NOTIFY_SOCKET: pipe", &error))?;
+        socket::send(self.manager.as_fd(), b"BARRIER=1", Some(barrier.as_fd())).map_err(system)?;
+        drop(barrier);
+        wait_readable(end.as_fd(), BARRIER_MILLISECONDS).map(drop).map_err(system)
+    }
+}

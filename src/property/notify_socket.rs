@@ -1,0 +1,27 @@
+//! NOTIFY_SOCKET of the caller: where the program says that it is ready (sd_notify(3)), at the place that runc gives it.
+
+use super::mounts::attributes;
+use super::{Planner, Property, Scope, mount_options};
+use crate::error::Result;
+use crate::plan::{Phase, Step};
+
+pub const PROPERTY: Property = Property { paths: &["mounts"], phase: Phase::Inside, scope: Scope::Create, plan };
+
+/// The program's variable.
+pub const VARIABLE: &str = "NOTIFY_SOCKET=/run/notify/notify.sock";
+
+fn plan(planner: &mut Planner) -> Result<()> {
+    let Some(place) = &planner.request.notify else { return Ok(()) };
+    let source = planner.c_string(&place.to_string_lossy())?;
+    let target = planner.c_string("/run/notify")?;
+    planner.step(Step::Bind {
+        source,
+        target: target.clone(),
+        recursive: false,
+        over_proc: false,
+        itself: (false, false),
+    });
+    let options = ["ro", "nosuid", "nodev", "noexec"].map(str::to_owned).to_vec();
+    attributes(planner, target, &mount_options::parse(&options));
+    Ok(())
+}
