@@ -104,6 +104,7 @@ pub mod capability;
 pub mod cgroup;
 pub mod command;
 pub mod container;
+pub mod criu;
 pub mod error;
 pub mod host;
 pub mod init;

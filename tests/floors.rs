@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 8] = [
     &["sys"],
     &["capability", "error", "host", "log"],
     &["seccomp", "spec", "plan"],
-    &["cgroup"],
+    &["cgroup", "criu"],
     &["property"],
     &["init"],
     &["container"],

@@ -4,6 +4,7 @@
 //! start. Clients of runc write flags twice, with one dash, and as `--flag=true`; `definition` makes clap take that.
 
 mod check;
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -15,6 +16,7 @@ mod list;
 mod pause;
 mod plan;
 mod ps;
+mod restore;
 mod run;
 mod spec;
 mod start;
@@ -72,6 +74,8 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     subcommand::<pause::Resume>("resume"),
     subcommand::<update::Update>("update"),
     subcommand::<events::Events>("events"),
+    subcommand::<checkpoint::Checkpoint>("checkpoint"),
+    subcommand::<restore::Restore>("restore"),
     subcommand::<plan::Plan>("plan"),
     subcommand::<check::Check>("check"),
     subcommand::<features::Features>("features"),

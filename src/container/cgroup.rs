@@ -4,8 +4,8 @@ use crate::cgroup::{systemd, tree};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::plan::{Bus, Cgroup, Place, Plan};
-use crate::sys::bpf;
 use crate::sys::process::{self, Process};
+use crate::sys::{bpf, fd};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -140,6 +140,15 @@ impl<'a> Making<'a> {
         }
         let record = self.record.insert(Record::new(scope, path)?);
         tree::open(&record.path)
+    }
+
+    /// Takes a process there that exists already.
+    pub fn adopt(&mut self, id: &str, pid: i32) -> Result<()> {
+        let place = if self.is_scope() { Some(self.take(id, pid)?) } else { self.open()? };
+        let Some(place) = place else { return Ok(()) };
+        let name = fd::Name::of_number(pid);
+        fd::write_file(place.as_fd(), c"cgroup.procs", name.as_cstr().to_bytes())
+            .map_err(|error| Error::from_call("the container's cgroup", error))
     }
 
     /// Sets what could not be set before the process was there.

@@ -15,7 +15,7 @@ use crate::property::{Request, compile, heed};
 use crate::spec::{self, Spec};
 use crate::sys::process::Process;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// When the program is to begin.
@@ -116,9 +116,8 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     Ok(Created { notify, ..undo.disarm(terminal)? })
 }
 
-fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, process: &Process) -> State {
+pub(super) fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, process: &Process) -> State {
     let bundle = &options.request.bundle;
-    let rootfs = spec.root.as_ref().map_or(bundle.clone(), |root| bundle.join(&root.path));
     let last =
         (0..).zip(&plan.entries).filter(|(_, entry)| entry.phase == Phase::Last && options.start == Start::Later);
     State {
@@ -127,7 +126,7 @@ fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, process: &
         pid: process.pid,
         identity: Identity::of(process.pid, process.pidfd.as_fd()),
         bundle: bundle.clone(),
-        rootfs,
+        rootfs: rootfs_of(spec, bundle),
         created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
         annotations: spec.annotations.clone(),
         owner: host.uid,
@@ -144,6 +143,11 @@ fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, process: &
         is_suspended: false,
         last_steps: last.map(|(index, entry)| (index, name_of(entry))).collect(),
     }
+}
+
+/// Where the root file system is.
+pub(super) fn rootfs_of(spec: &Spec, bundle: &Path) -> PathBuf {
+    spec.root.as_ref().map_or(bundle.to_owned(), |root| bundle.join(&root.path))
 }
 
 /// What `start` calls a step: its property, and the program for the last one.
@@ -163,17 +167,17 @@ pub fn tell(log: &Log, plan: &Plan) {
     plan.decisions.iter().for_each(|decision| log.debug(&decision.to_string()));
 }
 
-fn lost() -> Error {
+pub(super) fn lost() -> Error {
     Error::new("the reservation is gone")
 }
 
 /// What creation has made so far. Dropped before [`Undo::disarm`], it takes everything back, in reverse.
 #[derive(Default)]
-struct Undo<'a> {
-    reservation: Option<Reservation>,
-    cgroup: Option<Making<'a>>,
-    process: Option<Process>,
-    container: Option<Container>,
+pub(super) struct Undo<'a> {
+    pub(super) reservation: Option<Reservation>,
+    pub(super) cgroup: Option<Making<'a>>,
+    pub(super) process: Option<Process>,
+    pub(super) container: Option<Container>,
 }
 
 impl Undo<'_> {
@@ -191,7 +195,7 @@ impl Undo<'_> {
         if options.start == Start::Now { notify::Relay::open(&reservation.directory) } else { Ok(None) }
     }
 
-    fn disarm(mut self, terminal: Option<OwnedFd>) -> Result<Created> {
+    pub(super) fn disarm(mut self, terminal: Option<OwnedFd>) -> Result<Created> {
         let (reservation, process, container) = (self.reservation.take(), self.process.take(), self.container.take());
         let (reservation, process, container) =
             (reservation.ok_or_else(lost)?, process.ok_or_else(lost)?, container.ok_or_else(lost)?);

@@ -1,6 +1,7 @@
 //! Containers: their life and their state on disk.
 
 pub mod cgroup;
+pub mod checkpoint;
 pub mod console;
 pub mod create;
 pub mod delete;
@@ -10,6 +11,7 @@ pub mod follow;
 pub mod fuse;
 pub mod hooks;
 pub mod identity;
+pub mod images;
 pub mod kill;
 pub mod listener;
 pub mod notify;
@@ -17,18 +19,21 @@ pub mod passwd;
 pub mod pause;
 pub mod processes;
 pub mod publish;
+pub mod restore;
 pub mod root;
 pub mod run;
 pub mod start;
 pub mod state;
 pub mod update;
 
+pub use checkpoint::checkpoint;
 pub use create::{Options, Start, create};
 pub use delete::delete;
 pub use exec::exec;
 pub use kill::{kill, kill_all};
 pub use pause::{pause, resume};
 pub use processes::processes;
+pub use restore::restore;
 pub use root::Root;
 pub use run::run;
 pub use start::start;

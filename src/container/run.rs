@@ -1,7 +1,8 @@
 //! `run`: create, start, and in the foreground stay until the end.
 
 use super::console::Relay;
-use super::create::{Options, Start, create};
+use super::create::{Created, Options, Start, create};
+use super::restore::Wanted;
 use super::{hooks, start};
 use crate::error::{Error, Result};
 use crate::log::Log;
@@ -16,11 +17,26 @@ pub fn run(options: &Options, keep: bool, subreaper: bool, log: &Log) -> Result<
     if subreaper {
         creds::become_subreaper().map_err(system)?;
     }
-    let mut created = create(options, log)?;
+    let created = create(options, log)?;
     if let Err(error) = hooks::run_poststart(&created.container) {
         created.destroy();
         return Err(error);
     }
+    stay(created, keep, log)
+}
+
+/// Makes a container again from images, and stays with it in the foreground; its exit code.
+pub fn restore(options: &Options, wanted: &Wanted, subreaper: bool, log: &Log) -> Result<i32> {
+    let system = |error| Error::from_call("restore", error);
+    signal::block_all().map_err(system)?;
+    if subreaper {
+        creds::become_subreaper().map_err(system)?;
+    }
+    stay(super::restore::restore(options, wanted, log)?, false, log)
+}
+
+/// Stays with a container in the foreground, and deletes it at its end.
+pub fn stay(mut created: Created, keep: bool, log: &Log) -> Result<i32> {
     if let Some(notify) = created.notify.take() {
         notify.run_beside();
     }

@@ -1,0 +1,157 @@
+//! `checkpoint`: a container is written to files, by CRIU.
+
+use super::delete::delete;
+use super::images::{self, Images};
+use super::kill::not_running;
+use super::root::wait_for_lock;
+use super::state::{Container, Status};
+use crate::cgroup::tree;
+use crate::criu::{Request, Task, Worker};
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::log::Log;
+use crate::property::{self, CgroupManager, compile};
+use crate::sys::process;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The names of the standard streams, in the images' directory; runc's, too.
+pub const DESCRIPTORS: &str = "descriptors.json";
+
+const LOG: &str = "dump.log";
+
+/// How a container is to be written.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Where, and what of it.
+    pub images: Images,
+    /// The images of an earlier pre-dump, relative to these.
+    pub parent: Option<PathBuf>,
+    /// Only the memory, while it runs on.
+    pub pre_dump: bool,
+    /// Let it run after that.
+    pub leave_running: bool,
+    /// Pass over connections that are being made.
+    pub tcp_skip_in_flight: bool,
+    /// Link deleted files back for the time being.
+    pub link_remap: bool,
+    /// Told when the page server is ready.
+    pub status: Option<i32>,
+    /// Where pages are sent: address and port.
+    pub page_server: Option<(String, i32)>,
+}
+
+/// Writes a container to files, and deletes it unless it is to run on.
+pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result<()> {
+    match container.status() {
+        Status::Running | Status::Paused => {}
+        status => {
+            return Err(Error::new(format!("container cannot be checkpointed in {status} state"))
+                .remedy("see `rootlet list`: its program must have begun"));
+        }
+    }
+    let state = container.state()?;
+    let host = Host::new();
+    let unprivileged = images::check_privileges(&host)?;
+    let spec = container.config()?;
+    let asked = property::Request {
+        id: container.id.clone(),
+        bundle: state.bundle.clone(),
+        cgroup_manager: CgroupManager::Disabled,
+        try_limits: true,
+        ..property::Request::default()
+    };
+    let plan = compile(&spec, &asked, &host)?;
+    images::check(&plan)?;
+    check_parent(options)?;
+    // Nobody deletes it meanwhile; a foreground run has the lock to its end.
+    let lock = match state.is_attached {
+        true => None,
+        false => Some(wait_for_lock(&container.directory)?.ok_or_else(not_running)?),
+    };
+    let opened = options.images.open(LOG, true)?;
+    let mut external = Vec::new();
+    if !options.pre_dump {
+        external.extend(images::external_mounts(&plan, state.pid)?);
+        external.extend(write_descriptors(&options.images.path, state.pid)?);
+        for (short, name, _) in images::outer_namespaces(&spec) {
+            let path = format!("/proc/{}/ns/{short}", state.pid);
+            let inode = std::fs::metadata(&path).map_err(|error| Error::from_io(path, &error))?.ino();
+            external.push(format!("{short}[{inode}]:{name}"));
+        }
+    }
+    let cgroup = state.cgroup.as_ref().and_then(|cgroup| cgroup.path()).filter(|_| !options.pre_dump);
+    let request = Request {
+        pid: Some(state.pid),
+        root: state.rootfs.to_string_lossy().into_owned(),
+        parent: options.parent.as_ref().map(|parent| parent.to_string_lossy().into_owned()),
+        tracks_memory: options.pre_dump || options.parent.is_some(),
+        leave_running: options.leave_running,
+        tcp_skip_in_flight: options.tcp_skip_in_flight,
+        link_remap: options.link_remap,
+        status: options.status,
+        page_server: options.page_server.clone(),
+        freezer: cgroup.map(|path| path.to_string_lossy().into_owned()),
+        external,
+        config: spec.annotations.as_ref().and_then(|all| all.get("org.criu.config")).cloned(),
+        unprivileged,
+        ..options.images.request(&opened, LOG)
+    };
+    let was_paused = container.is_paused();
+    let mut worker = Worker::start(true)?;
+    let task = if options.pre_dump { Task::PreDump } else { Task::Dump };
+    let done = worker.run(task, &request, &mut |_| Ok(()));
+    worker.dismiss();
+    if let (Some(path), true) = (cgroup, done.is_err() && !was_paused) {
+        // Where it fails half-way, CRIU may leave it frozen.
+        let _ = tree::freeze(path, false);
+    }
+    done.map_err(|error| opened.explain(error))?;
+    if options.pre_dump || options.leave_running {
+        return Ok(());
+    }
+    if let Some(pidfd) = container.pidfd()? {
+        // CRIU has killed it.
+        let _ = process::wait_readable(pidfd.as_fd(), 10_000);
+    }
+    drop(lock);
+    delete(container, false, log)
+}
+
+fn check_parent(options: &Options) -> Result<()> {
+    let Some(parent) = &options.parent else { return Ok(()) };
+    if parent.is_absolute() {
+        return Err(Error::new("--parent-path must be relative to the images' directory")
+            .because("images are moved together")
+            .remedy("write ../NAME for a directory beside --image-path"));
+    }
+    match options.images.path.join(parent).is_dir() {
+        true => Ok(()),
+        false => Err(Error::new(format!("--parent-path {} is no directory", parent.display()))
+            .because(format!("it counts from {}", options.images.path.display()))
+            .remedy("name the --image-path of an earlier --pre-dump, as seen from this one")),
+    }
+}
+
+/// Keeps the names of the standard streams, by which `restore` puts others in their place; those that are files of the
+/// host are not the container's.
+fn write_descriptors(images: &Path, pid: i32) -> Result<Vec<String>> {
+    let own = images::mount_ids(pid);
+    let mut names = Vec::new();
+    for number in 0..3 {
+        let path = format!("/proc/{pid}/fd/{number}");
+        let link = std::fs::read_link(&path).unwrap_or_default();
+        let file = std::fs::metadata(&path).ok().filter(|file| file.is_file());
+        let outer = images::mount_id(pid, number).filter(|id| !own.contains(id));
+        names.push(match (file, outer) {
+            (Some(file), Some(id)) => format!("file[{id:x}:{:x}]", file.ino()),
+            _ => link.to_string_lossy().into_owned(),
+        });
+    }
+    let text = serde_json::to_vec(&names).unwrap_or_default();
+    let place = images.join(DESCRIPTORS);
+    std::fs::write(&place, text)
+        .map_err(|error| Error::from_io(format!("cannot write {}", place.display()), &error))?;
+    Ok(names.into_iter().filter(|name| name.starts_with("file[")).collect())
+}
