@@ -13,8 +13,8 @@ use crate::log::Log;
 use crate::property::{self, CgroupManager, compile};
 use crate::sys::process;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::PathBuf;
 
 /// The names of the standard streams, in the images' directory; runc's, too.
 pub const DESCRIPTORS: &str = "descriptors.json";
@@ -64,17 +64,17 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
     };
     let plan = compile(&spec, &asked, &host)?;
     images::check(&plan)?;
-    check_parent(options)?;
     // Nobody deletes it meanwhile; a foreground run has the lock to its end.
     let lock = match state.is_attached {
         true => None,
         false => Some(wait_for_lock(&container.directory)?.ok_or_else(not_running)?),
     };
     let opened = options.images.open(LOG, true)?;
+    check_parent(options)?;
     let mut external = Vec::new();
     if !options.pre_dump {
         external.extend(images::external_mounts(&plan, state.pid)?);
-        external.extend(write_descriptors(&options.images.path, state.pid)?);
+        external.extend(write_descriptors(&options.images, state.pid)?);
         for (short, name, _) in images::outer_namespaces(&spec) {
             let path = format!("/proc/{}/ns/{short}", state.pid);
             let inode = std::fs::metadata(&path).map_err(|error| Error::from_io(path, &error))?.ino();
@@ -119,6 +119,11 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
     delete(container, false, log)
 }
 
+/// True for what another descriptor takes the place of: pipes, and files and terminals of the host.
+pub fn is_replaced(name: &str) -> bool {
+    ["pipe:", "file[", "tty["].iter().any(|kind| name.starts_with(kind))
+}
+
 fn check_parent(options: &Options) -> Result<()> {
     let Some(parent) = &options.parent else { return Ok(()) };
     if parent.is_absolute() {
@@ -136,22 +141,32 @@ fn check_parent(options: &Options) -> Result<()> {
 
 /// Keeps the names of the standard streams, by which `restore` puts others in their place; those that are files of the
 /// host are not the container's.
-fn write_descriptors(images: &Path, pid: i32) -> Result<Vec<String>> {
+fn write_descriptors(images: &Images, pid: i32) -> Result<Vec<String>> {
     let own = images::mount_ids(pid);
     let mut names = Vec::new();
     for number in 0..3 {
         let path = format!("/proc/{pid}/fd/{number}");
         let link = std::fs::read_link(&path).unwrap_or_default();
-        let file = std::fs::metadata(&path).ok().filter(|file| file.is_file());
         let outer = images::mount_id(pid, number).filter(|id| !own.contains(id));
-        names.push(match (file, outer) {
-            (Some(file), Some(id)) => format!("file[{id:x}:{:x}]", file.ino()),
+        names.push(match (std::fs::metadata(&path), outer) {
+            (Ok(file), Some(id)) if file.is_file() => format!("file[{id:x}:{:x}]", file.ino()),
+            (Ok(file), Some(_)) if file.file_type().is_char_device() => {
+                if !images.shell_job {
+                    return Err(Error::new(format!(
+                        "descriptor {number} of the container is {}, the caller's",
+                        link.display()
+                    ))
+                    .because("a terminal that is not the container's cannot be in the images")
+                    .remedy("give --shell-job here and to `restore`, which puts its own in the place"));
+                }
+                format!("tty[{:x}:{:x}]", file.rdev(), file.dev())
+            }
             _ => link.to_string_lossy().into_owned(),
         });
     }
     let text = serde_json::to_vec(&names).unwrap_or_default();
-    let place = images.join(DESCRIPTORS);
+    let place = images.path.join(DESCRIPTORS);
     std::fs::write(&place, text)
         .map_err(|error| Error::from_io(format!("cannot write {}", place.display()), &error))?;
-    Ok(names.into_iter().filter(|name| name.starts_with("file[")).collect())
+    Ok(names.into_iter().filter(|name| is_replaced(name) && !name.starts_with("pipe:")).collect())
 }

@@ -7,7 +7,7 @@
 use crate::criu::{self, CgroupMode, Request};
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::plan::{Plan, Step};
+use crate::plan::{Plan, Slots, Step};
 use crate::spec::Spec;
 use crate::sys::{fd, namespace, resolve};
 use std::collections::BTreeMap;
@@ -88,6 +88,29 @@ impl Images {
 }
 
 impl Opened {
+    /// Whoever is root in a new user namespace reads the images, too: where that is another than the caller, they are seen
+    /// through a mount of mapped ids. (A file system that has no such mounts is left as it is.)
+    pub fn give_to_root_of(&mut self, plan: &Plan) {
+        let maps = plan.entries.iter().find_map(|entry| match &entry.step {
+            Step::MapIds { uid_map, gid_map, .. } => Some((uid_map, gid_map)),
+            _ => None,
+        });
+        let Some((uid_map, gid_map)) = maps else { return };
+        let step = Step::OpenMapped {
+            tree: 0,
+            source: CString::new(format!("/proc/self/fd/{}", self.images.as_raw_fd())).unwrap_or_default(),
+            recursive: false,
+            map_recursively: false,
+            uid_map: uid_map.clone(),
+            gid_map: gid_map.clone(),
+        };
+        let mut slots = Slots::default();
+        let (Ok(()), Some((_, mapped))) = (step.run(&mut slots), slots.opened.take()) else { return };
+        // What CRIU writes stays the caller's.
+        let plain = std::mem::replace(&mut self.images, mapped);
+        self.work.get_or_insert(plain);
+    }
+
     /// An error of CRIU's, with what its log says.
     pub fn explain(&self, error: Error) -> Error {
         let said = criu::errors_in(&self.log);

@@ -3,13 +3,13 @@
 //! The processes come from CRIU, already in their namespaces and in their cgroup; all else is as in `create`.
 
 use super::cgroup::Making;
-use super::checkpoint::DESCRIPTORS;
+use super::checkpoint::{DESCRIPTORS, is_replaced};
 use super::create::{Created, Options, Start, Undo, describe, lost, rootfs_of, tell};
 use super::images::{self, Images};
 use super::{console, hooks, publish};
 use crate::criu::{Notice, Request, Task, Worker};
 use crate::error::{Error, Result};
-use crate::host::Host;
+use crate::host::{Host, hierarchy_root};
 use crate::log::Log;
 use crate::plan::{Plan, Step};
 use crate::property::compile;
@@ -58,7 +58,8 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
     let root = open(&c_path(&rootfs))
         .map_err(|error| Error { property: "root.path".to_owned(), ..Error::from_call(rootfs.display(), error) })?;
     make_places(&plan, &root)?;
-    let opened = wanted.images.open(LOG, false)?;
+    let mut opened = wanted.images.open(LOG, false)?;
+    opened.give_to_root_of(&plan);
     let replaced = images::replaced_mounts(&plan, plan.namespaces & namespace::CLONE_NEWUSER != 0);
     stage.cover().map_err(system)?;
     let root = stage.bind("root", &root, true).map_err(system)?;
@@ -75,9 +76,14 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
     for (_, name, path) in images::outer_namespaces(&spec) {
         outer.push((name.to_owned(), inherit(path)?));
     }
-    let mut inherited: Vec<_> = outer.iter().map(|(name, file)| (name.clone(), file.as_raw_fd())).collect();
-    inherited.extend(standard_streams(&wanted.images.path)?);
+    outer.extend(standard_streams(&wanted.images.path)?);
+    let inherited = outer.iter().map(|(name, file)| (name.clone(), file.as_raw_fd())).collect();
+    let mut worker = Worker::start(false)?;
+    drop(stage);
+    // Whoever makes the processes is where they are to be.
+    cgroup.adopt(&options.request.id, worker.pid())?;
     let request = Request {
+        cgroup_root: cgroup_root(cgroup),
         root: root.to_string_lossy().into_owned(),
         external,
         inherited,
@@ -89,10 +95,6 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
         unprivileged,
         ..wanted.images.request(&opened, LOG)
     };
-    let mut worker = Worker::start(false)?;
-    drop(stage);
-    // Whoever makes the processes is where they are to be.
-    cgroup.adopt(&options.request.id, worker.pid())?;
     let record = cgroup.record.clone();
     let (process, container) = (&mut undo.process, &mut undo.container);
     let mut terminal = None;
@@ -135,6 +137,12 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
     undo.disarm(terminal)
 }
 
+/// The container's cgroup, as CRIU names it.
+fn cgroup_root(cgroup: &Making) -> Option<String> {
+    let below = cgroup.record.as_ref()?.path.strip_prefix(hierarchy_root()?).ok()?;
+    Some(format!("/{}", below.display()))
+}
+
 /// Opens a file for CRIU, which inherits it.
 fn inherit(path: &str) -> Result<OwnedFd> {
     let name = CString::new(path).unwrap_or_default();
@@ -146,7 +154,7 @@ fn inherit(path: &str) -> Result<OwnedFd> {
 }
 
 /// The caller's standard streams take the place of those that were not the container's.
-fn standard_streams(images: &Path) -> Result<Vec<(String, i32)>> {
+fn standard_streams(images: &Path) -> Result<Vec<(String, OwnedFd)>> {
     let path = images.join(DESCRIPTORS);
     let failed = |message: String| {
         Error::new(format!("{}: {message}", path.display()))
@@ -158,8 +166,21 @@ fn standard_streams(images: &Path) -> Result<Vec<(String, i32)>> {
         ..failed("cannot be read".to_owned())
     })?;
     let names: Vec<String> = serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
-    let is_outer = |name: &String| name.starts_with("pipe:") || name.starts_with("file[");
-    Ok((0..).zip(names).filter(|(_, name)| is_outer(name)).map(|(number, name)| (name, number)).collect())
+    let mut streams = Vec::new();
+    for (number, name) in (0..).zip(names) {
+        if name.starts_with("file[") && !fd::status(fd::borrow(number)).is_ok_and(|status| status.is_regular()) {
+            return Err(Error::new(format!("descriptor {number} of the container was a file, and here it is none"))
+                .because("CRIU sets the position in it")
+                .remedy(format!("redirect it to a file, as in `rootlet restore ... {number}>FILE`")));
+        }
+        if is_replaced(&name) {
+            // CRIU takes what it is given away from its place, and wants its own standard input as well.
+            let copy = fd::duplicate_above(fd::borrow(number), 3);
+            let copy = copy.and_then(|copy| fd::dup_to(copy.as_fd(), copy.as_raw_fd()).map(|()| copy));
+            streams.push((name, copy.map_err(|error| Error::from_call(format!("descriptor {number}"), error))?));
+        }
+    }
+    Ok(streams)
 }
 
 /// A mount namespace for CRIU alone, in which the container's root is a mount, as CRIU asks for. Nothing is left of it when

@@ -83,6 +83,8 @@ pub struct Request {
     pub empty_namespaces: i32,
     /// How cgroups are treated.
     pub cgroups: Option<CgroupMode>,
+    /// The cgroup that a restore puts what it makes into, as its file system is mounted: "/" is its root.
+    pub cgroup_root: Option<String>,
     /// The cgroup that is frozen for a dump.
     pub freezer: Option<String>,
     /// What is not the container's: `mnt[MOUNTPOINT]:COOKIE` and the like.
@@ -154,6 +156,11 @@ impl Request {
             inherited.text(1, key);
             inherited.number(2, i64::from(*descriptor));
             options.message(27, &inherited);
+        }
+        if let Some(path) = &self.cgroup_root {
+            let mut root = Message::default();
+            root.text(2, path);
+            options.message(25, &root);
         }
         self.cgroups.iter().for_each(|mode| options.number(34, *mode as i64));
         self.external.iter().for_each(|external| options.text(37, external));

@@ -5,7 +5,9 @@
 mod bad_input;
 mod cgroups;
 mod check;
+mod checkpoints;
 mod container;
+mod engines;
 mod exec;
 mod faults;
 mod hooks;
