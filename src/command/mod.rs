@@ -155,6 +155,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     })
 }
 
+/// The definition with every subcommand, for man pages and completions.
+pub fn definition_of_all() -> Command {
+    Globals::command()
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommands(SUBCOMMANDS.iter().map(|subcommand| (subcommand.define)().name(subcommand.name)))
+}
+
 fn help(rest: &[OsString], log: &Log) -> ExitCode {
     let Some(name) = rest.first() else { return global::print_help(&Globals::default(), log) };
     match SUBCOMMANDS.iter().find(|subcommand| name == subcommand.name) {

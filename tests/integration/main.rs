@@ -24,3 +24,4 @@ mod security;
 mod spec;
 mod spec_flags;
 mod terminal;
+mod units;
