@@ -24,7 +24,7 @@ fn daemon() {
             "ipam": {"type": "host-local", "subnet": "10.99.0.0/16"}}]}"#;
         fs::write("/etc/cni/net.d/10-pods.conflist", network).unwrap();
         Caller::Root.shell("systemctl restart containerd").ok();
-        let image = "podman import -q --change ENTRYPOINT=/bin/sleep --change CMD=100000 {archive} pause && podman save -q -o /tmp/pause.tar pause
+        let image = "podman import -q --change 'ENTRYPOINT [\"/bin/sleep\", \"100000\"]' {archive} pause && podman save -q -o /tmp/pause.tar pause
             podman import -q {archive} box && podman save -q -o /tmp/box.tar box";
         Caller::Root.shell(&image.replace("{archive}", archive())).ok();
         for name in ["pause", "box"] {
@@ -128,8 +128,17 @@ fn fields(mut bytes: &[u8]) -> Vec<(u64, u64, Vec<u8>)> {
     found
 }
 
-/// One call of gRPC: a message of HTTP/2, by curl(1).
+/// One call of gRPC that succeeds; the answer.
+#[track_caller]
 fn call(method: &str, request: &Message) -> Vec<u8> {
+    try_call(method, request).unwrap_or_else(|done| {
+        let journal = Caller::Root.shell("journalctl -u containerd -n 5 --no-pager").out;
+        panic!("{method}: {done:?}\n{journal}")
+    })
+}
+
+/// One call of gRPC: a message of HTTP/2, by curl(1).
+fn try_call(method: &str, request: &Message) -> Result<Vec<u8>, Done> {
     static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let (sent, got) = (format!("/tmp/cri-{number}.request"), format!("/tmp/cri-{number}.answer"));
@@ -139,8 +148,10 @@ fn call(method: &str, request: &Message) -> Vec<u8> {
         "curl -s -S -m 50 --http2-prior-knowledge --unix-socket /run/containerd/containerd.sock -D - -o {got} -H 'content-type: application/grpc' \
          -H 'te: trailers' --data-binary @{sent} http://cri/runtime.v1.RuntimeService/{method}"
     ));
-    assert!(done.out.contains("grpc-status: 0"), "{method}: {done:?}");
-    fs::read(&got).unwrap().get(5..).unwrap_or_default().to_vec()
+    match done.out.contains("grpc-status: 0") {
+        true => Ok(fs::read(&got).unwrap().get(5..).unwrap_or_default().to_vec()),
+        false => Err(done),
+    }
 }
 
 /// The first field of an answer.
@@ -160,9 +171,12 @@ fn a_pod_of_kubernetes_runs() {
     daemon();
     let what = "pod sandbox and container by a RuntimeClass' handler; exec, update, stop, log, exit code";
     let _row = Row::new("containerd", "rootful, CRI", what);
+    eventually("the plugin is ready", || try_call("Status", &Message::default()).is_ok());
     fs::create_dir_all("/tmp/pod-logs").unwrap();
     let metadata = Message::default().text(1, "pod").text(2, "uid").text(3, "default");
     let pod = Message::default().message(1, metadata).text(2, "podname").text(3, "/tmp/pod-logs");
+    // As the kubelet's with systemd: linux.cgroup_parent.
+    let pod = pod.message(8, Message::default().text(1, "/kubepods.slice"));
     let sandbox = first(&call("RunPodSandbox", &Message::default().message(1, pod.clone()).text(2, "rootlet")));
     let resources = |memory: u64| Message::default().number(4, memory);
     let mut container = Message::default()
