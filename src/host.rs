@@ -253,6 +253,19 @@ pub fn own_cgroup(root: &Path, text: &str) -> Option<PathBuf> {
     is_seen.then(|| if own == "/" { root.to_owned() } else { root.join(own.trim_start_matches('/')) })
 }
 
+/// The profile of AppArmor that confines the caller.
+pub fn apparmor_profile() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/self/attr/current").ok()?;
+    let (profile, mode) = text.trim_end_matches(['\n', '\0']).rsplit_once(' ')?;
+    (mode == "(enforce)").then(|| profile.to_owned())
+}
+
+/// True if a system call filter is in force already (proc_pid_status(5), Seccomp).
+pub fn is_filtered() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2"))
+}
+
 /// What covers parts of the caller's /proc, which makes a fresh one EPERM in a user namespace ("mount too revealing").
 pub fn masks_of_proc() -> Vec<String> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();

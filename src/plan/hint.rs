@@ -37,8 +37,33 @@ pub fn explain(entry: &Entry, error: sys::Error, is_filtered: bool) -> Error {
     if let Some((because, remedy)) = advise(&entry.step, error) {
         message = message.because(because).remedy(remedy);
     }
-    let message = with_facts(message, entry, error);
+    let message = with_surroundings(with_facts(message, entry, error), error);
     with_filter(message, error, is_filtered)
+}
+
+/// What an outer container forbids, where nothing else is known to be the cause.
+fn with_surroundings(message: Error, error: sys::Error) -> Error {
+    match error.errno {
+        Errno::EACCES if message.because.is_none() => match host::apparmor_profile() {
+            Some(profile) => message
+                .because(format!(
+                    "AppArmor's profile {profile:?} is in force around rootlet, and forbids {}",
+                    error.call.name()
+                ))
+                .remedy(
+                    "start the outer container with `--security-opt apparmor=unconfined` (Docker, podman) or \
+                     `appArmorProfile: {type: Unconfined}` (Kubernetes)",
+                ),
+            None => message,
+        },
+        Errno::EPERM | Errno::ENOSYS if message.because.is_none() && host::is_filtered() => message
+            .because(format!("a system call filter is in force around rootlet, and may forbid {}", error.call.name()))
+            .remedy(
+                "start the outer container with `--security-opt seccomp=unconfined` (Docker, podman), with \
+                 `seccompProfile: {type: Unconfined}` (Kubernetes), or with a profile that allows the call",
+            ),
+        _ => message,
+    }
 }
 
 /// Adds that a filter may be the cause, if one is in force already.

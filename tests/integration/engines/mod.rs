@@ -5,9 +5,10 @@ mod buildah;
 mod conmon;
 mod containerd;
 mod docker;
+mod nested;
 mod podman;
 
-use crate::sandbox::{Done, binary, finish, is_root, skip};
+use crate::sandbox::{Done, finish, is_root, skip};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -19,13 +20,13 @@ const INSTALLED: &str = "/usr/local/bin/rootlet";
 
 /// True where the engines are installed and may be used; elsewhere the reason is noted.
 pub fn have_engines() -> bool {
-    let has = std::env::var_os("ROOTLET_ENGINES").is_some() && is_root();
-    if !has {
+    // The static binary, as it is installed.
+    let Some(built) = std::env::var_os("ROOTLET_ENGINES").filter(|_| is_root()) else {
         skip("needs engines: scripts/test --engines");
         return false;
-    }
+    };
     static READY: OnceLock<()> = OnceLock::new();
-    READY.get_or_init(|| assert!(fs::copy(binary(), INSTALLED).is_ok()));
+    READY.get_or_init(|| assert!(fs::copy(built, INSTALLED).is_ok()));
     true
 }
 
