@@ -16,7 +16,8 @@
 //! container    lifecycle and state on disk; create.rs is the story
 //! init         the process that becomes the container: spawn, helper, handshake, child
 //! property     one file per OCI property: spec -> steps; the ORDER table and compile()
-//! cgroup       which cgroup, and why; limits -> files, device rules -> a program; directories, systemd, statistics
+//! cgroup, criu which cgroup, and why; limits -> files, device rules -> a program; directories, systemd, statistics; and
+//!              what CRIU is asked and answers
 //! plan, spec, seccomp
 //!              steps, their text, their advice; config.json: its types, loading, the configs that are written; and from
 //!              a profile to the program that filters system calls
@@ -32,6 +33,7 @@
 //! - In which order? [`property::ORDER`]. To add a property: one file in `property/`, one row there.
 //! - What does a step do? [`plan::Step::run`].
 //! - What does `exec` share with `create`? Each row of ORDER has a scope; [`container::exec()`] compiles the other one.
+//! - What can be written by `checkpoint`, and where does `restore` find the rest? `container/images.rs`.
 //! - Which cgroup does a container get? [`cgroup::placement`]. What is written to it? [`cgroup::settings`].
 //! - What may stand in config.json? [`spec::schema::KEYS`]: each key is claimed by a row of ORDER (a test), and what a row
 //!   only refuses is in [`property::REFUSED`], with its reason. `rootlet features` is made from the same tables.
@@ -51,6 +53,7 @@
 //!   takes its child with it, until the child is recorded and ready.
 //! - **Words that engines look for stand only for their cause** ([`error::Error`]).
 //! - Deliberately absent: a second process between caller and container, async, a closure in a plan, a helper program.
+//!   (CRIU is one, for `checkpoint` and `restore` alone.)
 //!
 //! # Decisions
 //!
@@ -99,6 +102,14 @@
 //!     sealed copy 0.13 ms of 4.6.
 //! 18. **A process is known by its pidfd's inode** (Linux 6.9), elsewhere by its start time: reading /proc/PID/stat was a third
 //!     of what `list` does.
+//! 19. **What is the host's follows from the plan, also for CRIU** (`container/images.rs`): `checkpoint` compiles the config
+//!     again and asks of each mount which step has made it. A mount is named in the images by its destination, which
+//!     `restore` finds in its own plan. Guessing from mountinfo alone took a covered tmpfs of ours for the host's.
+//! 20. **CRIU works in a mount namespace of its own**: it wants a root that is a mount, and in a user namespace it cannot bind
+//!     alone what has mounts below it (EINVAL: they are locked). Elsewhere it gets the host's own paths: it copies the
+//!     propagation from the mount that a source lies on, and a bind of a single file is too narrow for that (EINVAL).
+//! 21. **The program's notifications are passed on by rootlet** (`container/notify.rs`): systemd believes a process of the unit
+//!     alone, and its pid in the container means nothing outside.
 
 pub mod capability;
 pub mod cgroup;

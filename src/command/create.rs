@@ -1,7 +1,7 @@
 //! `rootlet create`, and the arguments that it shares with `run`.
 
 use super::Globals;
-use crate::container::{self, Options, Root, Start};
+use crate::container::{self, Options, Root, Start, notify};
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::property::{NOTIFY_VARIABLE, Request};
@@ -50,7 +50,7 @@ impl Common {
     /// The arguments as the lifecycle takes them.
     pub fn options<'a>(self, globals: &Globals, root: &'a Root, start: Start) -> Result<Options<'a>> {
         let listening = listening_descriptors();
-        let notify = std::env::var_os("NOTIFY_SOCKET").map(|_| root.place(&self.id).join("notify"));
+        let notify = notify::manager().map(|_| root.place(&self.id).join("notify"));
         let mut environment = match listening {
             0 => Vec::new(),
             count => {

@@ -148,7 +148,12 @@ impl<'a> Making<'a> {
         let Some(place) = place else { return Ok(()) };
         let name = fd::Name::of_number(pid);
         fd::write_file(place.as_fd(), c"cgroup.procs", name.as_cstr().to_bytes())
-            .map_err(|error| Error::from_call("the container's cgroup", error))
+            .map_err(|error| Error::from_call("the container's cgroup", error))?;
+        // A limit holds before there is somebody to be limited; but with pids.max of 0 nobody could be made.
+        match self.cgroup {
+            Some(cgroup) if !cgroup.is_set_late => self.complete(),
+            _ => Ok(()),
+        }
     }
 
     /// Sets what could not be set before the process was there.

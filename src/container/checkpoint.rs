@@ -6,7 +6,7 @@ use super::kill::not_running;
 use super::root::wait_for_lock;
 use super::state::{Container, Status};
 use crate::cgroup::tree;
-use crate::criu::{Request, Task, Worker};
+use crate::criu::{Request, Streams, Task, Worker};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::log::Log;
@@ -60,6 +60,7 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
         bundle: state.bundle.clone(),
         cgroup_manager: CgroupManager::Disabled,
         try_limits: true,
+        notify: Some(container.directory.join("notify")).filter(|place| place.exists()),
         ..property::Request::default()
     };
     let plan = compile(&spec, &asked, &host)?;
@@ -75,6 +76,10 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
     if !options.pre_dump {
         external.extend(images::external_mounts(&plan, state.pid)?);
         external.extend(write_descriptors(&options.images, state.pid)?);
+        let mark = options.images.path.join(images::ATTACHED);
+        let _ = std::fs::remove_file(&mark);
+        let marked = if state.is_attached { std::fs::write(&mark, "") } else { Ok(()) };
+        marked.map_err(|error| Error::from_io(format!("cannot write {}", mark.display()), &error))?;
         for (short, name, _) in images::outer_namespaces(&spec) {
             let path = format!("/proc/{}/ns/{short}", state.pid);
             let inode = std::fs::metadata(&path).map_err(|error| Error::from_io(path, &error))?.ino();
@@ -99,10 +104,10 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
         ..options.images.request(&opened, LOG)
     };
     let was_paused = container.is_paused();
-    let mut worker = Worker::start(true)?;
+    let mut worker = Worker::start(Streams::None)?;
     let task = if options.pre_dump { Task::PreDump } else { Task::Dump };
     let done = worker.run(task, &request, &mut |_| Ok(()));
-    worker.dismiss();
+    drop(worker);
     if let (Some(path), true) = (cgroup, done.is_err() && !was_paused) {
         // Where it fails half-way, CRIU may leave it frozen.
         let _ = tree::freeze(path, false);

@@ -4,7 +4,7 @@ use super::cgroup::{Keeper, Making};
 use super::follow::{Follow, Followed};
 use super::identity::Identity;
 use super::root::{Reservation, Root};
-use super::state::{Container, State};
+use super::state::{Container, State, remove_places};
 use super::{cgroup, console, hooks, notify, publish};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -189,7 +189,7 @@ impl Undo<'_> {
     }
 
     /// Makes the place for the program's notifications, and listens there if it starts at once.
-    fn notify(&self, options: &Options) -> Result<Option<notify::Relay>> {
+    pub(super) fn notify(&self, options: &Options) -> Result<Option<notify::Relay>> {
         let (Some(place), Some(reservation)) = (&options.request.notify, &self.reservation) else { return Ok(None) };
         notify::make_place(place)?;
         if options.start == Start::Now { notify::Relay::open(&reservation.directory) } else { Ok(None) }
@@ -219,7 +219,7 @@ impl Drop for Undo<'_> {
                 let _ = container.forget();
             }
             None => {
-                notify::remove_place(&reservation.directory);
+                remove_places(&reservation.directory);
                 let _ = std::fs::remove_file(reservation.directory.join("start.sock"));
                 let _ = std::fs::remove_dir(&reservation.directory);
             }

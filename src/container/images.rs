@@ -42,6 +42,10 @@ pub struct Images {
     pub lazy_pages: bool,
 }
 
+/// Marks images of a container that was run in the foreground: it ends with its maker (PR_SET_PDEATHSIG), and CRIU
+/// makes that again.
+pub const ATTACHED: &str = "attached";
+
 /// The directories, opened.
 pub struct Opened {
     images: OwnedFd,
@@ -65,7 +69,10 @@ impl Images {
         };
         let images = open(&self.path, make)?;
         let work = self.work.as_deref().map(|path| open(path, true)).transpose()?;
-        Ok(Opened { images, work, log: self.work.as_ref().unwrap_or(&self.path).join(log) })
+        let log = self.work.as_ref().unwrap_or(&self.path).join(log);
+        // An older one would be taken for this one's.
+        let _ = std::fs::remove_file(&log);
+        Ok(Opened { images, work, log })
     }
 
     /// The request that both commands begin with.
@@ -229,12 +236,22 @@ pub fn external_mounts(plan: &Plan, pid: i32) -> Result<Vec<String>> {
             mount = find(this.parent).filter(|below| below.point == this.point);
         }
     }
+    let own = self::mounts(&std::fs::read_to_string("/proc/self/mountinfo").map_err(failed)?);
+    let is_there = |source: &Source, below: &str| {
+        let Source::Host(source) = source else { return false };
+        let path = Path::new(&*source.to_string_lossy()).canonicalize().unwrap_or_default();
+        own.iter().any(|mount| mount.point == format!("{}{below}", path.display()))
+    };
     let name = |mount: &Mount| {
         let mut above = mount;
         loop {
             match made.get(&above.id) {
-                Some((target, Source::Host(_) | Source::Null)) => {
+                Some((target, source @ (Source::Host(_) | Source::Null))) => {
                     let below = mount.point.strip_prefix(&above.point)?;
+                    if !below.is_empty() && !is_there(source, below) {
+                        // Mounted since then, in the container: it is for CRIU to write.
+                        return None;
+                    }
                     return Some(format!("mnt[{}]:{}{below}", mount.point, target.to_string_lossy()));
                 }
                 Some((_, Source::Own)) => return None,
@@ -246,8 +263,9 @@ pub fn external_mounts(plan: &Plan, pid: i32) -> Result<Vec<String>> {
 }
 
 /// What is not the container's, for a restore: its name, where it is, and for what has mounts below it (`open_trees`) a
-/// handle: in a user namespace these are locked to it, so that it could not be bound without them.
-pub fn replaced_mounts(plan: &Plan, open_trees: bool) -> Vec<(String, PathBuf, Option<OwnedFd>)> {
+/// handle: in a user namespace these are locked to it, so that it could not be bound without them. So has what lies in
+/// `covered`, which will not be seen.
+pub fn replaced_mounts(plan: &Plan, open_trees: bool, covered: &Path) -> Vec<(String, PathBuf, Option<OwnedFd>)> {
     let own = mounts(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
     let mut found = Vec::new();
     for (target, source) in sources(plan) {
@@ -262,7 +280,8 @@ pub fn replaced_mounts(plan: &Plan, open_trees: bool) -> Vec<(String, PathBuf, O
         let below = own.iter().filter_map(|mount| Some((mount, Path::new(&mount.point).strip_prefix(&path).ok()?)));
         let below: Vec<_> = below.filter(|(_, rest)| !rest.as_os_str().is_empty()).collect();
         let target = target.to_string_lossy();
-        let tree = if open_trees && !below.is_empty() { fd::open(source, fd::O_PATH, 0).ok() } else { None };
+        let needs_handle = open_trees && !below.is_empty() || path.starts_with(covered);
+        let tree = if needs_handle { fd::open(source, fd::O_PATH, 0).ok() } else { None };
         for (mount, rest) in below {
             let place = PathBuf::from(&mount.point);
             let has_more =

@@ -5,7 +5,7 @@ use super::state::Container;
 use crate::error::{Error, Result};
 use crate::sys::process::wait_readable;
 use crate::sys::{fd, socket, tty};
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -29,21 +29,28 @@ pub struct Relay {
 
 /// Makes the directory that the container gets to see.
 pub fn make_place(place: &Path) -> Result<()> {
-    std::fs::create_dir(place).map_err(|error| Error::from_io(format!("cannot make {}", place.display()), &error))
+    // Whoever the program is must get there; only the state's own directory is nobody else's.
+    std::fs::create_dir(place)
+        .and_then(|()| std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o755)))
+        .map_err(|error| Error::from_io(format!("cannot make {}", place.display()), &error))
+}
+
+/// Where the caller's manager listens.
+pub fn manager() -> Option<OsString> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty())
 }
 
 /// Removes it.
 pub fn remove_place(directory: &Path) {
-    let place = directory.join("notify");
-    let _ = std::fs::remove_file(place.join("notify.sock"));
-    let _ = std::fs::remove_dir(place);
+    // Privileged containers can write there.
+    let _ = std::fs::remove_dir_all(directory.join("notify"));
 }
 
 impl Relay {
     /// Listens where the program will speak; `None` if nobody wants to hear it.
     pub fn open(container: &Path) -> Result<Option<Relay>> {
         let place = container.join("notify");
-        let Some(address) = std::env::var_os("NOTIFY_SOCKET").filter(|_| place.exists()) else { return Ok(None) };
+        let Some(address) = manager().filter(|_| place.exists()) else { return Ok(None) };
         let failed = |what: &str| {
             let what = format!("NOTIFY_SOCKET: cannot {what}");
             move |error: std::io::Error| Error::from_io(what, &error)
@@ -70,15 +77,11 @@ impl Relay {
         std::thread::spawn(move || while self.pass_on(None).is_ok() {});
     }
 
-    /// Waits until the program is ready, and makes it the unit's main process.
+    /// Waits until the program is ready, or has ended, and makes it the unit's main process.
     pub fn wait_until_ready(&self, container: &Container) -> Result<()> {
         let system = |error| Error::from_call("NOTIFY_SOCKET", error);
-        let ended = || {
-            Error::new("the container's program has ended without saying that it is ready")
-                .because("NOTIFY_SOCKET is set, and so `start` waits for READY=1 at /run/notify/notify.sock")
-                .remedy("unset NOTIFY_SOCKET for a program that does not know sd_notify(3)")
-        };
-        let pidfd = container.pidfd()?.ok_or_else(ended)?;
+        // As runc: its end is the manager's to judge.
+        let Some(pidfd) = container.pidfd()? else { return Ok(()) };
         let pid = container.state()?.pid;
         loop {
             let [spoken, has_ended] =
@@ -87,7 +90,7 @@ impl Relay {
                 return self.wait_until_heard();
             }
             if has_ended && !spoken {
-                return Err(ended());
+                return Ok(());
             }
         }
     }

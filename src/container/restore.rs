@@ -6,10 +6,11 @@ use super::cgroup::Making;
 use super::checkpoint::{DESCRIPTORS, is_replaced};
 use super::create::{Created, Options, Start, Undo, describe, lost, rootfs_of, tell};
 use super::images::{self, Images};
+use super::state::STAGE;
 use super::{console, hooks, publish};
-use crate::criu::{Notice, Request, Task, Worker};
+use crate::criu::{Notice, Request, Streams, Task, Worker};
 use crate::error::{Error, Result};
-use crate::host::{Host, hierarchy_root};
+use crate::host::{Cgroups, Host, hierarchy_root};
 use crate::log::Log;
 use crate::plan::{Plan, Step};
 use crate::property::compile;
@@ -46,21 +47,36 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
     images::check(&plan)?;
     console::check(&plan, options.console_socket.as_deref(), options.start == Start::Now)?;
     tell(log, &plan);
+    if options.start == Start::Later && wanted.images.path.join(images::ATTACHED).exists() {
+        return Err(Error::new("a container that was run in the foreground cannot be restored in the background")
+            .because("it ends with whoever makes it, and its images say so")
+            .remedy("leave --detach out; or run it with --detach before the checkpoint"));
+    }
     let unprivileged = images::check_privileges(&host)?;
 
     let mut undo = Undo::default();
     undo.reservation = Some(options.root.reserve(&options.request.id)?);
     let directory = undo.reservation.as_ref().ok_or_else(lost)?.directory.clone();
+    let notify = undo.notify(options)?;
     let cgroup = undo.cgroup.insert(Making::begin(&plan, options.start == Start::Now)?);
     let system = |error| Error::from_call("criu", error);
-    let stage = Stage::enter(options.root.place("")).map_err(system)?;
+    // Whoever is root in a user namespace must get there; where that is the caller, nothing else need be hidden.
+    let is_other = plan.entries.iter().any(|entry| matches!(entry.step, Step::MapIds { .. }));
+    let place = if is_other { options.root.place("") } else { directory.join(STAGE) };
+    let _ = std::fs::create_dir(directory.join(STAGE));
+    let stage = Stage::enter(place).map_err(system)?;
     let rootfs = rootfs_of(&spec, &options.request.bundle);
     let root = open(&c_path(&rootfs))
         .map_err(|error| Error { property: "root.path".to_owned(), ..Error::from_call(rootfs.display(), error) })?;
     make_places(&plan, &root)?;
     let mut opened = wanted.images.open(LOG, false)?;
     opened.give_to_root_of(&plan);
-    let replaced = images::replaced_mounts(&plan, plan.namespaces & namespace::CLONE_NEWUSER != 0);
+    let mut outer = Vec::new();
+    for (_, name, path) in images::outer_namespaces(&spec) {
+        outer.push((name.to_owned(), inherit(path)?));
+    }
+    let is_mapped = plan.namespaces & namespace::CLONE_NEWUSER != 0;
+    let replaced = images::replaced_mounts(&plan, is_mapped, &stage.place);
     stage.cover().map_err(system)?;
     let root = stage.bind("root", &root, true).map_err(system)?;
     let mut external = Vec::new();
@@ -72,18 +88,14 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
         external.push(format!("mnt[{name}]:{}", place.display()));
     }
     fd::chdir(open(c"/").map_err(system)?.as_fd()).map_err(system)?;
-    let mut outer = Vec::new();
-    for (_, name, path) in images::outer_namespaces(&spec) {
-        outer.push((name.to_owned(), inherit(path)?));
-    }
     outer.extend(standard_streams(&wanted.images.path)?);
     let inherited = outer.iter().map(|(name, file)| (name.clone(), file.as_raw_fd())).collect();
-    let mut worker = Worker::start(false)?;
+    let mut worker = Worker::start(Streams::Callers)?;
     drop(stage);
     // Whoever makes the processes is where they are to be.
     cgroup.adopt(&options.request.id, worker.pid())?;
     let request = Request {
-        cgroup_root: cgroup_root(cgroup),
+        cgroup_root: cgroup_root(cgroup).filter(|_| host.cgroups() == Cgroups::Unified),
         root: root.to_string_lossy().into_owned(),
         external,
         inherited,
@@ -98,13 +110,15 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
     let record = cgroup.record.clone();
     let (process, container) = (&mut undo.process, &mut undo.container);
     let mut terminal = None;
-    let mut heed = |notice: Notice| {
+    let mut heed = |notice: Notice| -> Result<()> {
         match notice.event.as_str() {
             "orphan-pts-master" => terminal = notice.attached,
             "setup-namespaces" => {
                 let made = Process::open(notice.pid).map_err(|error| Error::from_call("container", error))?;
                 let state = describe(&spec, &host, options, &plan, &made);
-                hooks::run_before_start(&super::Container::new(directory.clone(), state))?;
+                let container = container.insert(super::Container::new(directory.clone(), state));
+                container.save(&text)?;
+                hooks::run_before_start(container)?;
             }
             "post-restore" => {
                 let made = Process::open(notice.pid).map_err(|error| Error::from_call("container", error))?;
@@ -117,9 +131,12 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
         }
         Ok(())
     };
+    let mut own = None;
+    let mut heed = |notice| heed(notice).inspect_err(|error| own = Some(error.clone()));
     let done = worker.run(Task::Restore, &request, &mut heed);
-    worker.dismiss();
-    done.map_err(|error| opened.explain(error))?;
+    drop(worker);
+    let _ = std::fs::remove_dir(directory.join(STAGE));
+    done.map_err(|error| own.unwrap_or_else(|| opened.explain(error)))?;
     cgroup.complete()?;
     let made = undo.process.as_ref().ok_or_else(lost)?;
     if let (Some(socket), Some(master)) = (&options.console_socket, &terminal) {
@@ -134,7 +151,9 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
     if let Some(path) = &options.pid_file {
         publish::write_pid_file(path, made.pid)?;
     }
-    undo.disarm(terminal)
+    let mut created = undo.disarm(terminal)?;
+    created.notify = notify;
+    Ok(created)
 }
 
 /// The container's cgroup, as CRIU names it.
@@ -167,7 +186,7 @@ fn standard_streams(images: &Path) -> Result<Vec<(String, OwnedFd)>> {
     })?;
     let names: Vec<String> = serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
     let mut streams = Vec::new();
-    for (number, name) in (0..).zip(names) {
+    for (number, name) in (0..3).zip(names) {
         if name.starts_with("file[") && !fd::status(fd::borrow(number)).is_ok_and(|status| status.is_regular()) {
             return Err(Error::new(format!("descriptor {number} of the container was a file, and here it is none"))
                 .because("CRIU sets the position in it")

@@ -270,7 +270,7 @@ impl Container {
         [".state.json", ".config.json", "config.json", "state.json", "start.sock"]
             .into_iter()
             .try_for_each(|name| self.remove(name))?;
-        notify::remove_place(&self.directory);
+        remove_places(&self.directory);
         Ok(())
     }
 
@@ -314,6 +314,15 @@ impl Container {
         }
     }
 }
+
+/// Removes what is in a state's directory only for some containers, or for a while.
+pub fn remove_places(directory: &Path) {
+    notify::remove_place(directory);
+    let _ = std::fs::remove_dir(directory.join(STAGE));
+}
+
+/// Where `restore` shows CRIU what it is to mount.
+pub const STAGE: &str = "stage";
 
 /// runc's `state`, with its keys in its order.
 #[derive(Clone, Debug, Serialize)]

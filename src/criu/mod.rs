@@ -6,6 +6,7 @@ mod protobuf;
 use crate::error::{Error, Result, quote};
 use crate::sys::{fd, socket};
 use protobuf::{Message, fields};
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -195,12 +196,31 @@ pub struct Notice {
 #[derive(Debug)]
 pub struct Worker {
     child: Child,
-    socket: OwnedFd,
+    socket: Option<OwnedFd>,
+}
+
+/// Its standard streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Streams {
+    /// The caller's, which a restored process may get.
+    Callers,
+    /// None; there is a log.
+    None,
+    /// What it says is kept, as long as that is short.
+    Kept,
+}
+
+impl Drop for Worker {
+    /// Lets it go, and waits until it has gone.
+    fn drop(&mut self) {
+        self.socket = None;
+        let _ = self.child.wait();
+    }
 }
 
 impl Worker {
-    /// Starts one, with the caller's standard streams or without.
-    pub fn start(quiet: bool) -> Result<Worker> {
+    /// Starts one.
+    pub fn start(streams: Streams) -> Result<Worker> {
         let system = |error| Error::from_call("criu", error);
         let (socket, theirs) = socket::pair().map_err(system)?;
         // Its end must be inherited, by the number that it is told.
@@ -211,12 +231,14 @@ impl Worker {
         };
         let mut command = Command::new(program().ok_or_else(missing)?);
         command.args(["swrk", &handed.to_string()]);
-        if quiet {
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        }
+        match streams {
+            Streams::Callers => &mut command,
+            Streams::None => command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()),
+            Streams::Kept => command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()),
+        };
         fd::dup_to(theirs.as_fd(), handed).map_err(system)?;
         let child = command.spawn().map_err(|error| Error::from_io("cannot start criu", &error))?;
-        Ok(Worker { child, socket })
+        Ok(Worker { child, socket: Some(socket) })
     }
 
     /// Its pid.
@@ -232,10 +254,11 @@ impl Worker {
         heed: &mut dyn FnMut(Notice) -> Result<()>,
     ) -> Result<Vec<u8>> {
         let system = |error| Error::from_call("criu", error);
-        socket::send(self.socket.as_fd(), request.message(task).bytes(), None).map_err(system)?;
+        let Some(socket) = &self.socket else { return Err(Error::new("criu has gone")) };
+        socket::send(socket.as_fd(), request.message(task).bytes(), None).map_err(system)?;
         let mut buffer = [0; 16384];
         loop {
-            let (length, attached) = socket::receive(self.socket.as_fd(), &mut buffer).map_err(system)?;
+            let (length, attached) = socket::receive(socket.as_fd(), &mut buffer).map_err(system)?;
             let answer = buffer.get(..length).unwrap_or_default();
             if answer.is_empty() {
                 return Err(Error::new("criu has ended without an answer"));
@@ -263,23 +286,17 @@ impl Worker {
             let mut reply = Message::default();
             reply.number(1, NOTIFY);
             reply.number(3, i64::from(heeded.is_ok()));
-            socket::send(self.socket.as_fd(), reply.bytes(), None).map_err(system)?;
+            socket::send(socket.as_fd(), reply.bytes(), None).map_err(system)?;
             heeded?;
         }
     }
 
-    /// Lets it go, and waits until it has gone.
-    pub fn dismiss(self) {
-        let Worker { mut child, socket } = self;
-        drop(socket);
-        let _ = child.wait();
-    }
-
-    /// What it said before it ended, if it was started quietly.
-    fn last_words(self) -> String {
-        drop(self.socket);
-        let said = self.child.wait_with_output().map(|output| [output.stdout, output.stderr].concat());
-        String::from_utf8_lossy(&said.unwrap_or_default()).into_owned()
+    /// What it said before it ended, if that was kept.
+    fn last_words(mut self) -> String {
+        self.socket = None;
+        let mut said = Vec::new();
+        let _ = self.child.stderr.take().map(|mut stderr| stderr.read_to_end(&mut said));
+        String::from_utf8_lossy(&said).into_owned()
     }
 }
 
@@ -292,7 +309,7 @@ fn program() -> Option<PathBuf> {
 
 /// The version of the CRIU that is installed, as major * 10000 + minor * 100 + sublevel.
 pub fn version() -> Result<i64> {
-    let mut worker = Worker::start(true)?;
+    let mut worker = Worker::start(Streams::Kept)?;
     let answer = match worker.run(Task::Version, &Request { images: -1, ..Request::default() }, &mut |_| Ok(())) {
         Ok(answer) => answer,
         Err(error) => {
@@ -306,7 +323,7 @@ pub fn version() -> Result<i64> {
             ));
         }
     };
-    worker.dismiss();
+    drop(worker);
     let mut version = [0; 3];
     for (field, value) in
         fields(&answer).iter().filter(|(field, _)| *field == 10).flat_map(|(_, value)| fields(value.bytes()))

@@ -47,7 +47,7 @@ fn with_surroundings(message: Error, error: sys::Error) -> Error {
         Errno::EACCES if message.because.is_none() => match host::apparmor_profile() {
             Some(profile) => message
                 .because(format!(
-                    "AppArmor's profile {profile:?} is in force around rootlet, and forbids {}",
+                    "AppArmor's profile {profile:?} is in force around rootlet, and may forbid {}",
                     error.call.name()
                 ))
                 .remedy(

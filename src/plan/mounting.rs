@@ -228,15 +228,14 @@ fn open_null(root: BorrowedFd) -> Result<OwnedFd> {
 
 /// Replaces the caller's null device by the container's own, so that nothing of the host stays open. (CRIU cannot
 /// dump what it does not find in the container.) Where the container has none, the caller's stays.
-pub fn reopen_null(root: BorrowedFd) -> Result<()> {
+pub fn reopen_null(root: BorrowedFd, descriptors: BorrowedFd) -> Result<()> {
     for number in 0..3 {
         if !fd::is_open(number) || !fd::status(fd::borrow(number))?.is_char_device(1, 3) {
             continue;
         }
-        let Ok(null) = resolve::open_in_root_no_symlinks(root, c"/dev/null", fd::O_RDWR) else { return Ok(()) };
-        if fd::status(null.as_fd())?.is_char_device(1, 3) {
-            fd::dup_to(null.as_fd(), number)?;
-        }
+        let Ok(null) = open_null(root) else { return Ok(()) };
+        let null = fd::open_at(descriptors, fd::Name::of(&null).as_cstr(), fd::O_RDWR, 0)?;
+        fd::dup_to(null.as_fd(), number)?;
     }
     Ok(())
 }

@@ -395,7 +395,7 @@ impl Step {
                 let file = mount::open_own_proc(slots.descriptors()?, path, fd::O_WRONLY)?;
                 fd::write(file.as_fd(), value.to_bytes()).map(drop)
             }
-            Step::ReopenNull => mounting::reopen_null(slots.root()?),
+            Step::ReopenNull => mounting::reopen_null(slots.root()?, slots.descriptors()?),
             Step::StartSession => {
                 process::start_session()?;
                 let Some(terminal) = &slots.terminal else { return Ok(()) };

@@ -312,6 +312,7 @@ fn the_callers_terminal_and_files_are_replaced() {
     counter.checkpoint(&[]).fails(&["descriptor 0", "--shell-job"]);
     counter.checkpoint(&["--shell-job"]).ok();
     crate::sandbox::wait(&mut script);
+    counter.restore(&["--shell-job"]).fails(&["in the foreground", "--detach"]);
     let restore = format!("{binary} restore --shell-job -b {} --image-path {} box", bundle.display(), images.display());
     let mut script = under_script(restore);
     script.stdin.as_mut().unwrap().write_all(b"two\n").unwrap();
@@ -325,7 +326,7 @@ fn the_callers_terminal_and_files_are_replaced() {
     // A log of the host's goes on in another one.
     sandbox.sh("while :; do echo line; sleep 0.05; done");
     let started = |log: &str, what: &str| {
-        let command = format!("{binary} {what} -d -b {} box >{log} 2>/dev/null </dev/null", bundle.display());
+        let command = format!("{binary} {what} -d -b {} box >>{log} 2>/dev/null </dev/null", bundle.display());
         finish(sandbox.program("/bin/sh".as_ref(), &["-c", &command]))
     };
     let log = sandbox.write("log", "");
@@ -395,4 +396,37 @@ fn what_cannot_be_is_said() {
     user.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
     user.rootlet(&["checkpoint", "box"]).fails(&["CRIU 3.17", "CAP_CHECKPOINT_RESTORE", "CRIU 3.18"]);
     assert_eq!(user.status("box"), "running");
+}
+
+#[test]
+fn what_came_later_and_what_rootlet_added_are_told_apart() {
+    let Some(counter) = Counter::new() else { return };
+    let sandbox = &counter.0;
+    let volume = sandbox.mkdir("volume", 0o755);
+    sandbox.mkdir("volume/below", 0o755);
+    sandbox.add_mount(json!({"destination": "/volume", "type": "bind", "source": volume, "options": ["rbind"]}));
+    sandbox.edit(|config| {
+        for set in ["bounding", "permitted", "effective"] {
+            config["process"]["capabilities"][set] = json!(["CAP_SYS_ADMIN", "CAP_KILL"]);
+        }
+    });
+    let manager = sandbox.path().join("manager");
+    let socket = std::os::unix::net::UnixDatagram::bind(&manager).unwrap();
+    let bundle = sandbox.bundle();
+    let mut command = sandbox.command(&["create", "-b", bundle.to_str().unwrap(), "box"]);
+    command.env("NOTIFY_SOCKET", &manager).stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(command.status().unwrap().success());
+    sandbox.rootlet(&["start", "box"]).ok();
+    counter.goes_on();
+    let mounted = "mount -t tmpfs own /volume/below && echo kept >/volume/below/file";
+    sandbox.rootlet(&["exec", "box", "sh", "-c", mounted]).ok();
+    counter.checkpoint(&[]).ok();
+    let (images, flags) = (counter.images(), ["-d", "-b", bundle.to_str().unwrap(), "--image-path"]);
+    let mut command = sandbox.command(&[&["restore"], &flags[..], &[images.to_str().unwrap(), "box"]].concat());
+    command.env("NOTIFY_SOCKET", &manager);
+    finish(command).ok();
+    counter.goes_on();
+    let kept = sandbox.rootlet(&["exec", "box", "sh", "-c", "cat /volume/below/file; ls -d /run/notify"]).ok().out;
+    assert_eq!(kept, "kept\n/run/notify\n");
+    drop(socket);
 }

@@ -13,6 +13,7 @@ mod faults;
 mod hooks;
 mod lifecycle;
 mod mounts;
+mod package;
 mod plan;
 mod policies;
 mod process;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub const ORDINARY: u32 = 41_234;
 
 /// Longer than any command takes, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A place for one test, and who runs rootlet in it.
 pub struct Sandbox {

@@ -39,7 +39,7 @@ fn ctr_drives_it() {
         return;
     }
     daemon();
-    let _row = Row::new("containerd", "rootful, ctr", "run, task exec, pause, metrics, ps, kill, checkpoint, delete");
+    let _row = Row::new("containerd", "rootful, ctr", "run, task exec, pause, metrics, ps, kill, delete");
     Caller::Root.shell(&format!("mkdir -p /tmp/ctr && tar -C /tmp/ctr -xf {}", archive())).ok();
     let run = |flags: &str| format!("run {flags} --runc-binary {INSTALLED} --rootfs /tmp/ctr");
     assert_eq!(ctr(&format!("{} one echo hi", run("--rm"))).ok().out, "hi\n");

@@ -112,30 +112,33 @@ fn options_are_followed() {
 
 #[test]
 fn networks_and_users_are_joined() {
-    Podman::each("--network none, host, bridge, slirp4netns; --uidmap, --userns=keep-id, nomap", |podman| {
-        let links = |network: &str| podman.says(&format!("run --rm --network={network} box ip -o link"));
-        assert_eq!(links("none").lines().count(), 1);
-        let inside = podman.says("run --rm --network=host box readlink /proc/self/ns/net");
-        assert_eq!(inside, podman.0.shell("readlink /proc/self/ns/net").out);
-        match podman.0 {
-            Caller::Root => {
-                assert!(links("bridge").contains("eth0"));
-                let map = podman.says("run --rm --uidmap 0:200000:1000 box cat /proc/self/uid_map");
-                assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "200000", "1000"]);
+    Podman::each(
+        "--network none, host, bridge (rootful), slirp4netns (rootless); --uidmap; --userns=keep-id, nomap (rootless)",
+        |podman| {
+            let links = |network: &str| podman.says(&format!("run --rm --network={network} box ip -o link"));
+            assert_eq!(links("none").lines().count(), 1);
+            let inside = podman.says("run --rm --network=host box readlink /proc/self/ns/net");
+            assert_eq!(inside, podman.0.shell("readlink /proc/self/ns/net").out);
+            match podman.0 {
+                Caller::Root => {
+                    assert!(links("bridge").contains("eth0"));
+                    let map = podman.says("run --rm --uidmap 0:200000:1000 box cat /proc/self/uid_map");
+                    assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "200000", "1000"]);
+                }
+                Caller::User => {
+                    assert!(links("slirp4netns").contains("tap0"));
+                    assert_eq!(podman.says("run --rm --userns=keep-id box id -u"), "1000\n");
+                    assert_eq!(podman.says("run --rm --userns=nomap box id -u"), "0\n");
+                    assert_eq!(podman.says("run --rm --uidmap 0:1:2000 box id -u"), "0\n");
+                }
             }
-            Caller::User => {
-                assert!(links("slirp4netns").contains("tap0"));
-                assert_eq!(podman.says("run --rm --userns=keep-id box id -u"), "1000\n");
-                assert_eq!(podman.says("run --rm --userns=nomap box id -u"), "0\n");
-                assert_eq!(podman.says("run --rm --uidmap 0:1:2000 box id -u"), "0\n");
-            }
-        }
-    });
+        },
+    );
 }
 
 #[test]
 fn limits_are_enforced() {
-    Podman::each("--memory, --pids-limit, --cpus, update, stats, OOM, --cgroups=disabled", |podman| {
+    Podman::each("--memory, --pids-limit, --cpus, update, stats", |podman| {
         let files = "/sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max /sys/fs/cgroup/cpu.max";
         let shown = podman.says(&format!("run --rm --memory 64m --pids-limit 20 --cpus 0.5 box cat {files}"));
         assert_eq!(shown, "67108864\n20\n50000 100000\n");
@@ -148,9 +151,7 @@ fn limits_are_enforced() {
         let stats = podman.says("stats --no-stream --format '{{.MemUsage}}' limited");
         assert!(stats.contains("kB / "), "{stats}");
         podman.says("rm -f -t 0 limited");
-        podman.run("run --name oom --memory 16m --memory-swap 16m box tail /dev/zero");
-        assert_eq!(podman.says("inspect -f '{{.State.OOMKilled}}' oom"), "true\n");
-        podman.says("rm oom");
+        assert_eq!(podman.run("run --rm --memory 16m --memory-swap 16m box tail /dev/zero").code, 137);
     });
 }
 
