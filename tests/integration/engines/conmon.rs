@@ -24,6 +24,8 @@ fn it_watches_a_container() {
         );
         finish(sandbox.program("/bin/sh".as_ref(), &["-c", &create])).ok();
         eventually("it is created", || sandbox.rootlet(&["state", "box"]).out.contains("created\""));
+        // The pid file comes last.
+        eventually("its pid is known", || sandbox.path().join("pid").exists());
         let pid = fs::read_to_string(sandbox.path().join("pid")).unwrap();
         assert!(fs::exists(format!("/proc/{pid}")).unwrap(), "{pid}");
         sandbox.rootlet(&["start", "box"]).ok();
