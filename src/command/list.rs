@@ -30,36 +30,38 @@ enum Format {
 
 impl super::Run for List {
     fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
-        let containers = globals.root()?.all()?;
-        if self.quiet {
-            super::say(&containers.iter().map(|container| format!("{}\n", container.id)).collect::<String>())?;
-            return Ok(ExitCode::SUCCESS);
-        }
+        let root = globals.root()?;
+        let containers = root.all()?;
         let mut owners = Owners::default();
-        let statuses: Vec<_> = containers.iter().map(|container| container.status().to_string()).collect();
-        let views: Vec<_> = containers
-            .iter()
-            .zip(&statuses)
-            .map(|(container, status)| View { owner: owners.name_of(container), ..container.view(status) })
-            .collect();
-        match self.format {
-            Format::Table => super::say(&table(&views))?,
-            Format::Json if views.is_empty() => super::say("null\n")?,
-            Format::Json => super::say(&format!("{}\n", serde_json::to_string(&views)?))?,
-        }
+        let text = match self.format {
+            _ if self.quiet => containers.map(|container| format!("{}\n", container.id)).collect(),
+            Format::Table => table(containers.map(|container| row(&owners.view(&container)))),
+            Format::Json => {
+                let views: Result<Vec<_>, _> =
+                    containers.map(|container| serde_json::to_string(&owners.view(&container))).collect();
+                match views?.join(",") {
+                    none if none.is_empty() => "null\n".to_owned(),
+                    views => format!("[{views}]\n"),
+                }
+            }
+        };
+        super::say(&text)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
+type Row = [String; 6];
+
+fn row(view: &View) -> Row {
+    let bundle = view.bundle.display().to_string();
+    let (id, created) = (view.id.to_owned(), view.created.to_owned());
+    [id, view.pid.to_string(), view.status.clone(), bundle, created, view.owner.clone()]
+}
+
 /// runc's table: columns at least 12 wide, three spaces between.
-fn table(views: &[View]) -> String {
+fn table(rows: impl Iterator<Item = Row>) -> String {
     let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
-    let rows = views.iter().map(|view| {
-        let bundle = view.bundle.display().to_string();
-        let (id, created) = (view.id.to_owned(), view.created.to_owned());
-        [id, view.pid.to_string(), view.status.clone(), bundle, created, view.owner.clone()]
-    });
-    let rows: Vec<[String; 6]> = std::iter::once(header).chain(rows).collect();
+    let rows: Vec<Row> = std::iter::once(header).chain(rows).collect();
     let widths: Vec<usize> = (0..6)
         .map(|column| {
             rows.iter()
@@ -70,7 +72,7 @@ fn table(views: &[View]) -> String {
                 .max(12)
         })
         .collect();
-    let line = |row: &[String; 6]| {
+    let line = |row: &Row| {
         let cells: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         format!("{}\n", cells.trim_end())
     };
@@ -84,6 +86,10 @@ struct Owners {
 }
 
 impl Owners {
+    fn view<'a>(&mut self, container: &'a Container) -> View<'a> {
+        View { owner: self.name_of(container), ..container.view(&container.status().to_string()) }
+    }
+
     fn name_of(&mut self, container: &Container) -> String {
         let uid = container.state.as_ref().map_or(0, |state| state.owner);
         self.known.entry(uid).or_insert_with(|| find_name(&uid.to_string())).clone()

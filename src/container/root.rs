@@ -130,10 +130,12 @@ impl Root {
         }
     }
 
-    /// All containers, by id. A missing default directory has none.
-    pub fn all(&self) -> Result<Vec<Container>> {
+    /// All containers, by id, each read when it is asked for. A missing default directory has none.
+    pub fn all(&self) -> Result<Box<dyn Iterator<Item = Container> + '_>> {
         let entries = match std::fs::read_dir(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.explicit => return Ok(Vec::new()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.explicit => {
+                return Ok(Box::new(std::iter::empty()));
+            }
             other => other.map_err(|error| {
                 Error::from_io(format!("cannot read {}", self.path.display()), &error).remedy("correct --root")
             })?,
@@ -145,7 +147,7 @@ impl Root {
             .collect();
         ids.sort();
         let shelf = open(&self.path).map_err(|error| Error::from_call(self.path.display(), error))?;
-        Ok(ids.iter().filter_map(|id| self.look_up(shelf.as_fd(), id).ok().flatten()).collect())
+        Ok(Box::new(ids.into_iter().filter_map(move |id| self.look_up(shelf.as_fd(), &id).ok().flatten())))
     }
 
     /// Where the state of that container is.
