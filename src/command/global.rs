@@ -1,11 +1,11 @@
 //! Flags before the subcommand, `--help` and `--version`.
 
-use super::{SUBCOMMANDS, definition, print, tolerant, with_two_dashes};
+use super::{SUBCOMMANDS, definition, mend_dashes, print, tolerant};
 use crate::container::Root;
 use crate::error::Result;
 use crate::log::{self, Log};
 use crate::property::CgroupManager;
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -117,26 +117,14 @@ impl Globals {
 }
 
 /// Parses the flags before the subcommand; the rest begins with its name.
-pub fn split(arguments: Vec<OsString>) -> std::result::Result<(Globals, Vec<OsString>), clap::Error> {
+pub fn split(mut arguments: Vec<OsString>) -> std::result::Result<(Globals, Vec<OsString>), clap::Error> {
     // The usual call has none, and then clap is not asked.
     if arguments.first().is_none_or(|first| !first.to_string_lossy().starts_with('-')) {
         return Ok((Globals::default(), arguments));
     }
     let mut definition = tolerant(Globals::command());
-    let arguments = with_two_dashes(&definition, &arguments);
-    let takes_value = |argument: &OsString| {
-        let name = argument.to_str().and_then(|text| text.strip_prefix("--")).unwrap_or_default();
-        definition.get_arguments().any(|known| {
-            known.get_long() == Some(name)
-                && !known.is_require_equals_set()
-                && matches!(known.get_action(), ArgAction::Set)
-        })
-    };
-    let mut end = 0;
-    while let Some(argument) = arguments.get(end).filter(|argument| argument.to_string_lossy().starts_with('-')) {
-        end += if takes_value(argument) { 2 } else { 1 };
-    }
-    let (before, rest) = arguments.split_at(end.min(arguments.len()));
+    let end = mend_dashes(&definition, &mut arguments, true);
+    let (before, rest) = arguments.split_at(end);
     let matches = definition.try_get_matches_from_mut([OsString::from("rootlet")].iter().chain(before))?;
     let globals = Globals::from_arg_matches(&matches)?;
     if let Some(value) = globals.rootless.as_deref().filter(|value| !matches!(*value, "true" | "false" | "auto")) {

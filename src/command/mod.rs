@@ -142,7 +142,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         return unknown(&name, &log);
     };
     let mut definition = definition(subcommand);
-    let rest = with_two_dashes(&definition, rest);
+    let mut rest = rest.to_vec();
+    let runs_a_program = definition.get_positionals().any(clap::Arg::is_trailing_var_arg_set);
+    mend_dashes(&definition, &mut rest, runs_a_program);
     let result = match definition
         .try_get_matches_from_mut([OsString::from(format!("rootlet {name}"))].into_iter().chain(rest))
     {
@@ -200,21 +202,30 @@ fn tolerant(command: Command) -> Command {
     })
 }
 
-/// Go's flags may have one dash: `-no-subreaper` is `--no-subreaper`.
-fn with_two_dashes(command: &Command, arguments: &[OsString]) -> Vec<OsString> {
-    let longs: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
-    let mut ended = false;
-    let mend = |argument: &OsString| {
-        ended |= argument == "--";
-        let text = argument.to_str().unwrap_or_default();
-        let name = text.strip_prefix('-').and_then(|text| text.split('=').next()).unwrap_or_default();
-        if !ended && name.len() > 1 && longs.contains(&name) {
-            OsString::from(format!("-{text}"))
-        } else {
-            argument.clone()
+/// Go's flags may have one dash: `-no-subreaper` becomes `--no-subreaper`, up to what is no flag if `stops_there`, as where
+/// a program's own flags follow. The index of what comes behind.
+fn mend_dashes(command: &Command, arguments: &mut [OsString], stops_there: bool) -> usize {
+    let mut index = 0;
+    while let Some(argument) = arguments.get_mut(index) {
+        let text = argument.to_string_lossy().into_owned();
+        if text == "--" || stops_there && !text.starts_with('-') {
+            break;
         }
-    };
-    arguments.iter().map(mend).collect()
+        let name = text.trim_start_matches('-').split('=').next().unwrap_or_default();
+        let is_named = |known: &&clap::Arg| {
+            let short = known.get_short().map(String::from);
+            known.get_long() == Some(name) || short.as_deref() == Some(name)
+        };
+        let known = command.get_arguments().filter(|_| text.starts_with('-')).find(is_named);
+        if name.len() > 1 && known.is_some() && !text.starts_with("--") {
+            *argument = OsString::from(format!("-{text}"));
+        }
+        let has_value = known.is_some_and(|known| {
+            matches!(known.get_action(), ArgAction::Set | ArgAction::Append) && !known.is_require_equals_set()
+        });
+        index += if has_value && !text.contains('=') { 2 } else { 1 };
+    }
+    index.min(arguments.len())
 }
 
 fn is_global(argument: &str) -> bool {
