@@ -164,7 +164,7 @@ impl Host {
     pub fn bus(&self) -> Option<PathBuf> {
         let find = || {
             let exists = |path: &PathBuf| path.exists();
-            if self.uid == 0 && self.in_initial_user_namespace() {
+            if self.has_system_manager() {
                 return Some(PathBuf::from("/run/dbus/system_bus_socket")).filter(exists);
             }
             let address = std::env::var("DBUS_SESSION_BUS_ADDRESS").unwrap_or_default();
@@ -175,13 +175,23 @@ impl Host {
         self.bus.get_or_init(find).clone()
     }
 
+    /// True if the caller's systemd is that of the system. In rootless podman's user namespace, the uid is 0 all the same.
+    pub fn has_system_manager(&self) -> bool {
+        self.uid == 0 && self.in_initial_user_namespace()
+    }
+
     /// The cgroup of the caller's systemd.
     pub fn manager_cgroup(&self) -> PathBuf {
-        let root = self.hierarchy().map(|hierarchy| hierarchy.root.clone()).unwrap_or_default();
-        match self.uid {
-            0 => root,
-            uid => root.join(format!("user.slice/user-{uid}.slice/user@{uid}.service")),
+        let Some(Hierarchy { root, own }) = self.hierarchy() else { return PathBuf::new() };
+        if self.has_system_manager() {
+            return root.clone();
         }
+        let user_of = |path: &Path| {
+            let name = path.file_name()?.to_str()?;
+            name.strip_prefix("user-")?.strip_suffix(".slice")?.parse::<u32>().ok()
+        };
+        let uid = own.ancestors().find_map(user_of).unwrap_or(self.uid);
+        root.join(format!("user.slice/user-{uid}.slice/user@{uid}.service"))
     }
 
     /// True if AppArmor confines programs.

@@ -1,7 +1,7 @@
 //! Which cgroup a container gets: chosen by what is writable, not by who the caller is.
 
 use crate::error::{Error, Result};
-use crate::host::{Hierarchy, Host};
+use crate::host::{Cgroups, Hierarchy, Host};
 use crate::plan::{Bus, Place};
 use std::path::{Component, Path, PathBuf};
 
@@ -69,6 +69,22 @@ pub fn choose(wish: &Wish, host: &Host) -> Result<Choice> {
         None => Ok(none(format!("{not_yours}, and no systemd of yours answers at $XDG_RUNTIME_DIR/bus"))),
     }
 }
+
+/// Why these controllers cannot be had, and what mends it.
+pub fn explain_missing(host: &Host, controllers: &str) -> (String, &'static str) {
+    match host.cgroups() {
+        Cgroups::Legacy => (
+            format!("this host has its controllers ({controllers}) in cgroup v1, which rootlet does not drive"),
+            "boot with systemd.unified_cgroup_hierarchy=1, or cgroup_no_v1=all",
+        ),
+        Cgroups::Unified => (format!("nobody has passed these controllers on to you: {controllers}"), DELEGATION),
+    }
+}
+
+/// How a user gets controllers.
+const DELEGATION: &str = "as root: mkdir -p /etc/systemd/system/user@.service.d && \
+    printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' >/etc/systemd/system/user@.service.d/delegate.conf && \
+    systemctl daemon-reload; then log in again";
 
 fn none(reason: String) -> Choice {
     Choice { place: Place::None, reason, available: Vec::new() }
@@ -138,15 +154,17 @@ fn scope(wish: &Wish, host: &Host, reason: String) -> Result<Choice> {
             .remedy("write \"user.slice:rootlet:NAME\", or leave it out"))
     };
     let wants_systemd = wish.manager == CgroupManager::Systemd;
-    let is_user = !host.in_initial_user_namespace() || host.uid != 0;
+    let is_user = !host.has_system_manager();
     let is_proposal = wish.path.is_none_or(|path| path.split(':').count() != 3);
+    // As systemd.unit(5) escapes it; all else of an id may stand in a unit's name.
+    let id = wish.id.replace('+', "\\x2b");
     let (slice, prefix, name) = match wish.path.map(|path| path.split(':').collect::<Vec<_>>()).as_deref() {
-        None | Some([""]) => ("", "rootlet", wish.id),
+        None | Some([""]) => ("", "rootlet", id.as_str()),
         Some([slice, prefix, name]) => (*slice, *prefix, *name),
         Some(_) if wants_systemd => {
             return wrong(format!("{:?} is not slice:prefix:name", wish.path.unwrap_or_default()));
         }
-        Some(_) => ("", "rootlet", wish.id),
+        Some(_) => ("", "rootlet", id.as_str()),
     };
     let default = if is_user { "user.slice" } else { "system.slice" };
     let slice = if slice.is_empty() { default } else { slice };

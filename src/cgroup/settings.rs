@@ -36,7 +36,7 @@ pub fn translate(resources: &Resources) -> Result<Vec<Setting>> {
         translate_cpu(cpu, &mut settings);
     }
     if let Some(limit) = resources.pids.as_ref().and_then(|pids| pids.limit) {
-        settings.push(Setting::new("linux.resources.pids.limit", "pids.max", number(limit)));
+        settings.push(limited("linux.resources.pids.limit", "pids.max", limit));
     }
     if let Some(block_io) = &resources.block_io {
         translate_block_io(block_io, &mut settings);
@@ -55,15 +55,18 @@ pub fn translate(resources: &Resources) -> Result<Vec<Setting>> {
         settings.push(Setting::new("linux.resources.rdma", "rdma.max", format!("{device}{handles}{objects}")));
     }
     for (file, value) in resources.unified.iter().flatten() {
-        let lines = value.lines().map(|line| Setting::new("linux.resources.unified", file, line.to_owned()));
-        settings.extend(lines);
+        settings.extend(value.lines().map(|line| {
+            let setting = Setting::new("linux.resources.unified", file, line.to_owned());
+            Setting { is_optional: line == "max", ..setting }
+        }));
     }
     Ok(settings)
 }
 
-/// -1 is no limit.
-fn number(limit: i64) -> String {
-    if limit < 0 { "max".to_owned() } else { limit.to_string() }
+/// -1 is no limit, and nothing is lost where it cannot be lifted.
+fn limited(property: &'static str, file: &str, limit: i64) -> Setting {
+    let value = if limit < 0 { "max".to_owned() } else { limit.to_string() };
+    Setting { is_optional: limit < 0, ..Setting::new(property, file, value) }
 }
 
 fn translate_memory(memory: &Memory, settings: &mut Vec<Setting>) -> Result<()> {
@@ -77,10 +80,10 @@ fn translate_memory(memory: &Memory, settings: &mut Vec<Setting>) -> Result<()> 
         settings.push(Setting { is_optional, ..setting });
     }
     if let Some(limit) = limit {
-        settings.push(Setting::new("linux.resources.memory.limit", "memory.max", number(limit)));
+        settings.push(limited("linux.resources.memory.limit", "memory.max", limit));
     }
     if let Some(reservation) = given(memory.reservation) {
-        settings.push(Setting::new("linux.resources.memory.reservation", "memory.low", number(reservation)));
+        settings.push(limited("linux.resources.memory.reservation", "memory.low", reservation));
     }
     Ok(())
 }
@@ -108,21 +111,26 @@ fn swap_alone(limit: Option<i64>, swap: Option<i64>) -> Result<Option<String>> {
 
 fn translate_cpu(cpu: &Cpu, settings: &mut Vec<Setting>) {
     if let Some(idle) = cpu.idle {
-        settings.push(Setting::new("linux.resources.cpu.idle", "cpu.idle", idle.to_string()));
+        let setting = Setting::new("linux.resources.cpu.idle", "cpu.idle", idle.to_string());
+        settings.push(Setting { is_optional: idle == 0, ..setting });
     }
     // Who is idle has no weight, and the kernel takes none.
     if let Some(shares) = cpu.shares.filter(|shares| *shares != 0 && cpu.idle != Some(1)) {
         settings.push(Setting::new("linux.resources.cpu.shares", "cpu.weight", weight_of(shares).to_string()));
     }
     let (quota, period) = (cpu.quota.filter(|quota| *quota != 0), cpu.period.filter(|period| *period != 0));
-    let burst = cpu.burst.map(|burst| Setting::new("linux.resources.cpu.burst", "cpu.max.burst", burst.to_string()));
+    let burst = cpu.burst.map(|burst| {
+        let setting = Setting::new("linux.resources.cpu.burst", "cpu.max.burst", burst.to_string());
+        Setting { is_optional: burst == 0, ..setting }
+    });
     if quota.is_some() || period.is_some() {
         // The kernel wants the burst below the quota at every moment.
         let lowered = burst.as_ref().map(|burst| Setting { value: "0".to_owned(), ..burst.clone() });
         settings.extend(lowered);
         let property = if quota.is_some() { "linux.resources.cpu.quota" } else { "linux.resources.cpu.period" };
-        let period = period.map(|period| format!(" {period}")).unwrap_or_default();
-        settings.push(Setting::new(property, "cpu.max", number(quota.unwrap_or(-1)) + &period));
+        let mut setting = limited(property, "cpu.max", quota.unwrap_or(-1));
+        setting.value.extend(period.map(|period| format!(" {period}")));
+        settings.push(setting);
     }
     settings.extend(burst);
     for (property, file, list) in

@@ -4,12 +4,14 @@ use super::tree::{value, words};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-/// What is known of a container's use of the machine.
-pub fn of(path: &Path) -> Value {
+/// What is known of a container's use of the machine. `resident` are the bytes of its processes, for where memory has no
+/// controller, as beside cgroup v1.
+pub fn of(path: &Path, resident: impl FnOnce() -> u64) -> Value {
+    let counts_memory = path.join("memory.current").exists();
     json!({
         "cpu": cpu(path),
         "cpuset": cpuset(path),
-        "memory": memory(path),
+        "memory": if counts_memory { memory(path) } else { memory_of_processes(resident()) },
         "pids": pids(path),
         "blkio": block_io(path),
         "hugetlb": hugetlb(path),
@@ -23,17 +25,21 @@ pub fn of_processes(user: u64, kernel: u64, memory: u64, count: u64) -> Value {
     json!({
         "cpu": { "usage": { "total": user + kernel, "kernel": kernel, "user": user }, "throttling": {} },
         "cpuset": {},
-        "memory": {
-            "usage": { "limit": u64::MAX, "usage": memory, "failcnt": 0 },
-            "swap": { "limit": 0, "failcnt": 0 },
-            "kernel": { "limit": 0, "failcnt": 0 },
-            "kernelTCP": { "limit": 0, "failcnt": 0 },
-        },
+        "memory": memory_of_processes(memory),
         "pids": { "current": count },
         "blkio": {},
         "hugetlb": {},
         "intel_rdt": {},
         "network_interfaces": Value::Null,
+    })
+}
+
+fn memory_of_processes(bytes: u64) -> Value {
+    json!({
+        "usage": { "limit": u64::MAX, "usage": bytes, "failcnt": 0 },
+        "swap": { "limit": 0, "failcnt": 0 },
+        "kernel": { "limit": 0, "failcnt": 0 },
+        "kernelTCP": { "limit": 0, "failcnt": 0 },
     })
 }
 
@@ -157,10 +163,8 @@ fn block_io(path: &Path) -> Value {
             match key {
                 "rbytes" => bytes.push(entry("Read")),
                 "wbytes" => bytes.push(entry("Write")),
-                "dbytes" => bytes.push(entry("Discard")),
                 "rios" => operations.push(entry("Read")),
                 "wios" => operations.push(entry("Write")),
-                "dios" => operations.push(entry("Discard")),
                 _ => {}
             }
         }
@@ -205,7 +209,7 @@ mod tests {
         write("pids.current", "2\n");
         write("pids.max", "max\n");
         write("io.stat", "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0\n");
-        let stats = of(directory.path());
+        let stats = of(directory.path(), || 0);
         assert_eq!(stats["cpu"]["usage"], json!({"total": 30000, "kernel": 20000, "user": 10000}));
         assert_eq!(stats["cpu"]["throttling"], json!({"periods": 5, "throttledPeriods": 2, "throttledTime": 7000}));
         assert_eq!(stats["cpu"]["psi"]["some"]["avg10"], 1.5);

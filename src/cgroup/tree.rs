@@ -3,7 +3,8 @@
 use crate::error::{Error, Result};
 use crate::host::{hierarchy_root, own_cgroup};
 use crate::plan::Setting;
-use crate::sys::{Errno, fd};
+use crate::sys::{Errno, fd, process, signal};
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs;
 use std::io;
@@ -28,31 +29,65 @@ pub fn open(path: &Path) -> Result<OwnedFd> {
     fd::open(&name, fd::O_RDONLY | fd::O_DIRECTORY, 0).map_err(|error| Error::from_call(path.display(), error))
 }
 
-/// Makes the cgroup, below `base` which exists; its place. A proposal that exists already is another container's, and
-/// another name is taken; a place that was asked for must be empty.
-pub fn make(base: &Path, path: &Path, is_proposal: bool) -> Result<PathBuf> {
-    if is_proposal && path.exists() {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        return make(base, &path.with_file_name(format!("{name}.{}", std::process::id())), false);
+/// Makes the cgroup, below `base` which exists: its place, and a handle with a lock on it, which keeps others away while
+/// no process is in it. A proposal that exists already is another container's, and another name is taken; a place that
+/// was asked for must be empty.
+pub fn make(base: &Path, path: &Path, is_proposal: bool) -> Result<(PathBuf, OwnedFd)> {
+    let parents = path.strip_prefix(base).unwrap_or(path).parent().into_iter().flatten();
+    let mut parent = base.to_owned();
+    for part in parents {
+        parent.push(part);
+        make_directory(&parent)?;
     }
-    // One that is there and empty has the settings of whoever had it before.
-    let _ = fs::remove_dir(path);
-    let mut made = base.to_owned();
-    for part in path.strip_prefix(base).unwrap_or(path) {
-        made.push(part);
-        match fs::create_dir(&made) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(failed(&made, "mkdir", &error).remedy("name another place in linux.cgroupsPath"));
+    loop {
+        if !make_directory(path)? {
+            if is_proposal {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                return make(base, &path.with_file_name(format!("{name}.{}", std::process::id())), false);
             }
-            _ => {}
+            match take(path)? {
+                // It has the settings of whoever had it before.
+                Some(lock) if !is_populated(path)? && fs::remove_dir(path).is_ok() => {
+                    drop(lock);
+                    continue;
+                }
+                // It has children.
+                Some(lock) if !is_populated(path)? => return Ok((path.to_owned(), lock)),
+                _ if !path.exists() => continue,
+                _ => {
+                    return Err(Error::new(format!("cgroup {} is another's", path.display()))
+                        .because("there are processes in it, or a container is being made there")
+                        .remedy("name another in linux.cgroupsPath, or end those processes"));
+                }
+            }
         }
+        if let Some(lock) = take(path)? {
+            return Ok((path.to_owned(), lock));
+        }
+        // Somebody took it for a leftover.
     }
-    if !is_populated(path)? {
-        return Ok(path.to_owned());
+}
+
+/// Makes a directory; false if it is there already.
+fn make_directory(path: &Path) -> Result<bool> {
+    match fs::create_dir(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(failed(path, "mkdir", &error).remedy("name another place in linux.cgroupsPath")),
     }
-    Err(Error::new(format!("cgroup {} has processes in it", path.display()))
-        .because("a cgroup belongs to one container")
-        .remedy("name another in linux.cgroupsPath, or end those processes"))
+}
+
+/// Locks a cgroup; `None` if somebody else has, or if it was removed meanwhile.
+fn take(path: &Path) -> Result<Option<OwnedFd>> {
+    let system = |error| Error::from_call(path.display(), error);
+    let name = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+    let handle = match fd::open(&name, fd::O_RDONLY | fd::O_DIRECTORY, 0) {
+        Err(error) if error.errno == Errno::ENOENT => return Ok(None),
+        other => other.map_err(system)?,
+    };
+    let is_taken = fd::try_lock(handle.as_fd()).map_err(system)?;
+    let is_there = fd::status(handle.as_fd()).map_err(system)?.inode == inode(path).unwrap_or(0);
+    Ok((is_taken && is_there).then_some(handle))
 }
 
 /// The inode of a cgroup's directory.
@@ -88,23 +123,16 @@ pub fn enable(base: &Path, path: &Path, controllers: &[String], own: &Path) -> R
         fs::write(parent.join("cgroup.subtree_control"), &text).map_err(|error| {
             let message = failed(parent, &format!("write {text:?} to cgroup.subtree_control"), &error);
             match error.raw_os_error().map(Errno::from_raw) {
-                Some(Errno::ENOENT) => message
-                    .because(format!(
-                        "the controllers that it may pass on are: {}",
-                        words(parent, "cgroup.controllers")
-                    ))
-                    .remedy(DELEGATION),
+                Some(Errno::ENOENT) => message.because(format!(
+                    "the controllers that it may pass on are: {}",
+                    words(parent, "cgroup.controllers")
+                )),
                 _ => message,
             }
         })?;
     }
     Ok(())
 }
-
-/// How a user gets controllers.
-pub const DELEGATION: &str = "as root: mkdir -p /etc/systemd/system/user@.service.d && \
-    printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' >/etc/systemd/system/user@.service.d/delegate.conf && \
-    systemctl daemon-reload; then log in again";
 
 /// Moves all processes of a cgroup to a leaf below it.
 fn make_way(path: &Path) -> Result<()> {
@@ -191,6 +219,10 @@ pub fn values(path: &Path, settings: &[Setting]) -> Vec<Setting> {
                 let line = text.lines().find(|line| line.split(' ').next() == Some(key));
                 line.map_or(format!("{key} rbps=max wbps=max riops=max wiops=max"), str::to_owned)
             }
+            "io.weight" | "io.bfq.weight" => {
+                let line = text.lines().find(|line| line.split(' ').next() == Some(key));
+                line.map_or(format!("{key} default"), str::to_owned)
+            }
             _ if text.lines().count() > 1 => text.lines().find(|line| line.split(' ').next() == Some(key))?.to_owned(),
             // Nothing is written by no bytes.
             _ if text.trim().is_empty() => "\n".to_owned(),
@@ -223,24 +255,30 @@ pub fn is_populated(path: &Path) -> Result<bool> {
     Ok(value(&events, "populated") == Some(1))
 }
 
-/// True if its processes are frozen, all of them.
+/// True if its processes are to be frozen. (They are also if a cgroup above is; but that is not the container's business.)
 pub fn is_frozen(path: &Path) -> bool {
-    value(&words(path, "cgroup.events"), "frozen") == Some(1)
+    words(path, "cgroup.freeze") == "1"
 }
 
-/// Freezes its processes or lets them go on, and waits until that is done.
-pub fn freeze(path: &Path, frozen: bool) -> Result<()> {
-    fs::write(path.join("cgroup.freeze"), if frozen { "1" } else { "0" })
-        .map_err(|error| failed(path, "cgroup.freeze", &error))?;
-    match wait_for(path, "frozen", frozen.into())? {
-        true => Ok(()),
-        false => {
-            let _ = fs::write(path.join("cgroup.freeze"), "0");
-            Err(Error::new(format!("cgroup {}: its processes do not freeze", path.display()))
-                .because("one of them hangs in the kernel")
-                .remedy("see `dmesg`"))
-        }
+/// Freezes its processes, and waits until that is done.
+pub fn freeze(path: &Path) -> Result<()> {
+    set_frozen(path, "1")?;
+    if wait_for(path, "frozen", 1)? {
+        return Ok(());
     }
+    thaw(path)?;
+    Err(Error::new(format!("cgroup {}: its processes do not freeze", path.display()))
+        .because("one of them hangs in the kernel")
+        .remedy("see `dmesg`"))
+}
+
+/// Lets its processes go on, as far as no cgroup above is frozen.
+pub fn thaw(path: &Path) -> Result<()> {
+    set_frozen(path, "0")
+}
+
+fn set_frozen(path: &Path, value: &str) -> Result<()> {
+    fs::write(path.join("cgroup.freeze"), value).map_err(|error| failed(path, "cgroup.freeze", &error))
 }
 
 /// Waits until a key of cgroup.events has that value; false if it takes too long.
@@ -267,15 +305,26 @@ fn wait_for(path: &Path, key: &str, wanted: u64) -> Result<bool> {
 pub fn kill(path: &Path) -> Result<()> {
     match fs::write(path.join("cgroup.kill"), "1") {
         // Before Linux 5.14.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => {
-            for pid in processes(path)? {
-                if let Ok(pidfd) = crate::sys::process::open_pidfd(pid) {
-                    let _ = crate::sys::process::send_signal(pidfd.as_fd(), crate::sys::signal::SIGKILL);
-                }
-            }
-            Ok(())
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => kill_each(path),
         other => other.map_err(|error| failed(path, "cgroup.kill", &error)),
+    }
+}
+
+/// Sends SIGKILL to one process after the other, until there is none that has not got it: they may fork meanwhile.
+fn kill_each(path: &Path) -> Result<()> {
+    let mut killed = BTreeSet::new();
+    loop {
+        let new: Vec<_> = processes(path)?.into_iter().filter(|pid| killed.insert(*pid)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        for pid in new {
+            let Ok(pidfd) = process::open_pidfd(pid) else { continue };
+            // Looked at again behind the pidfd: the pid may have been reused.
+            if of_process(pid).is_ok_and(|place| place.starts_with(path)) {
+                let _ = process::send_signal(pidfd.as_fd(), signal::SIGKILL);
+            }
+        }
     }
 }
 

@@ -50,7 +50,7 @@ impl Common {
     /// The arguments as the lifecycle takes them.
     pub fn options<'a>(self, globals: &Globals, root: &'a Root, start: Start) -> Result<Options<'a>> {
         let listening = listening_descriptors();
-        let notify = notify::manager().map(|_| root.place(&self.id).join("notify"));
+        let notify = notify::manager().map(|_| root.place(&self.id).join(notify::PLACE));
         let mut environment = match listening {
             0 => Vec::new(),
             count => {

@@ -23,11 +23,12 @@ pub struct Delete {
 impl super::Run for Delete {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
         let root = globals.root()?;
-        match if self.force { root.find_even_damaged(&self.id) } else { root.find(&self.id) } {
-            Ok(container) => container::delete(&container, self.force, log)?,
+        match root.look_for(&self.id)? {
+            Some(container) if self.force => container::delete(&container, true, log)?,
+            Some(_) => container::delete(&root.find(&self.id)?, false, log)?,
             // As runc: forced, the wish is fulfilled already.
-            Err(error) if self.force && error.message.contains("does not exist") => {}
-            Err(error) => return Err(error.into()),
+            None if self.force => {}
+            None => return Err(root.missing(&self.id).into()),
         }
         Ok(ExitCode::SUCCESS)
     }

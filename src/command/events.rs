@@ -16,7 +16,7 @@ Examples:
   rootlet events --interval 1s box      until the container ends")]
 pub struct Events {
     /// Time between statistics, such as 500ms, 5s or 1m30s
-    #[arg(long, value_name = "TIME", default_value = "5s")]
+    #[arg(long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true)]
     interval: String,
     /// Print statistics once, and end
     #[arg(long)]

@@ -29,16 +29,21 @@ enum Format {
 }
 
 impl super::Run for List {
-    fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
+    fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
         let root = globals.root()?;
         let containers = root.all()?;
+        // A damaged one has nothing to show but its name.
+        let whole = |container: &Container| {
+            container.damage.iter().for_each(|damage| log.warn(damage));
+            container.damage.is_none()
+        };
         let mut owners = Owners::default();
         let text = match self.format {
             _ if self.quiet => containers.map(|container| format!("{}\n", container.id)).collect(),
-            Format::Table => table(containers.map(|container| row(&owners.view(&container)))),
+            Format::Table => table(containers.filter(whole).map(|container| row(&owners.view(&container)))),
             Format::Json => {
                 let views: Result<Vec<_>, _> =
-                    containers.map(|container| serde_json::to_string(&owners.view(&container))).collect();
+                    containers.filter(whole).map(|container| serde_json::to_string(&owners.view(&container))).collect();
                 match views?.join(",") {
                     none if none.is_empty() => "null\n".to_owned(),
                     views => format!("[{views}]\n"),

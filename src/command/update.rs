@@ -87,8 +87,10 @@ impl super::Run for Update {
             Some(file) => read(file)?,
             None => self.change(log)?,
         };
-        if change.is_empty() && self.resources.is_none() {
-            return Err(Error::new("nothing to update").remedy("give a limit; see `rootlet update --help`").into());
+        if change.is_empty() {
+            log.warn(
+                &Error::new("nothing is updated").because("no limit is given").remedy("see `rootlet update --help`"),
+            );
         }
         container::update(&container, &change).map_err(Error::of_command_line)?;
         Ok(ExitCode::SUCCESS)
@@ -164,18 +166,21 @@ fn parse_size(flag: &str, text: &str) -> Result<i64> {
         return Ok(-1);
     }
     let lower = text.to_ascii_lowercase();
-    let lower = lower.strip_suffix("ib").or(lower.strip_suffix('b')).unwrap_or(&lower);
-    let shift = match lower.chars().last().ok_or_else(wrong)? {
-        'k' => 10,
-        'm' => 20,
-        'g' => 30,
-        't' => 40,
-        'p' => 50,
-        _ => 0,
+    let end = lower.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(lower.len());
+    let (number, unit) = lower.split_at(end);
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let unit = unit.strip_prefix(' ').unwrap_or(unit);
+    let shift = match unit.strip_suffix("ib").or(unit.strip_suffix('b')).unwrap_or(unit) {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        "p" => 50,
+        _ => return Err(wrong()),
     };
-    let digits = if shift == 0 { lower } else { lower.get(..lower.len() - 1).unwrap_or_default() };
-    let number = if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse::<i64>().ok() } else { None };
-    number.and_then(|number| number.checked_mul(1 << shift)).ok_or_else(wrong)
+    let bytes = number * (1_u64 << shift) as f64;
+    if bytes < i64::MAX as f64 { Ok(bytes as i64) } else { Err(wrong()) }
 }
 
 #[cfg(test)]
@@ -192,10 +197,13 @@ mod tests {
             ("100M", 100 << 20),
             ("2GiB", 2 << 30),
             ("1gb", 1 << 30),
+            ("1.5G", 3 << 29),
+            ("512 MB", 512 << 20),
+            (".5k", 512),
         ] {
             assert_eq!(parse_size("--memory", text).unwrap(), bytes, "{text}");
         }
-        for text in ["", "M", "-2", "1.5G", "1x", "9999999999G", "0x10", " 1"] {
+        for text in ["", "M", "-2", "1.5.1G", "1x", "9999999999G", "0x10", " 1", "1  k", "."] {
             assert!(parse_size("--memory", text).is_err(), "{text}");
         }
     }

@@ -51,7 +51,7 @@ impl Record {
         if let (Some(unit), Some(path)) = (place.ancestors().find(is_unit), host.bus()) {
             let name = unit.file_name().unwrap_or_default().to_string_lossy();
             let below = place.strip_prefix(unit).unwrap_or(place);
-            let bus = Bus { path, is_user: host.uid != 0 };
+            let bus = Bus { path, is_user: !host.has_system_manager() };
             systemd::attach(&bus, &name, &format!("/{}", below.display()), pid)?;
         }
         tree::open(place)
@@ -72,6 +72,8 @@ pub struct Making<'a> {
     cgroup: Option<&'a Cgroup>,
     /// What was made.
     pub record: Option<Record>,
+    /// Keeps others away from it while no process is there.
+    lock: Option<OwnedFd>,
     /// Whether a scope is kept until it has been looked at.
     is_kept: bool,
     keeper: Option<Keeper>,
@@ -91,9 +93,10 @@ impl Drop for Keeper {
 impl<'a> Making<'a> {
     /// Makes a directory, with all that can be set before a process is in it. A scope is made later, around a process.
     pub fn begin(plan: &'a Plan, is_kept: bool) -> Result<Making<'a>> {
-        let mut making = Making { cgroup: plan.cgroup.as_ref(), record: None, is_kept, keeper: None };
+        let mut making = Making { cgroup: plan.cgroup.as_ref(), record: None, lock: None, is_kept, keeper: None };
         if let Some(cgroup @ Cgroup { place: Place::Directory { base, path, is_proposal }, .. }) = making.cgroup {
-            let path = tree::make(base, path, *is_proposal)?;
+            let (path, lock) = tree::make(base, path, *is_proposal)?;
+            making.lock = Some(lock);
             let record = making.record.insert(Record::new(base.clone(), path)?);
             let set = if cgroup.is_set_late { Ok(()) } else { set(cgroup, record) };
             set.inspect_err(|_| making.take_back())?;
@@ -119,11 +122,9 @@ impl<'a> Making<'a> {
         let start = |name: &str| systemd::start_scope(bus, slice, name, &format!("rootlet container {id}"), pid);
         let mut name = name.clone();
         if let Err(error) = start(&name) {
-            if !is_proposal {
-                return Err(error);
-            }
+            let Some(stem) = name.strip_suffix(".scope").filter(|_| *is_proposal) else { return Err(error) };
             // Another container has it, or had it and systemd has not forgotten it yet.
-            name = name.replace(".scope", &format!("-{pid}.scope"));
+            name = format!("{stem}-{pid}.scope");
             start(&name)?;
         }
         let scope = tree::of_process(pid)?;
@@ -131,9 +132,9 @@ impl<'a> Making<'a> {
             return Err(Error::new(format!("systemd makes no scope {name}: the process is in {}", scope.display())));
         }
         // The scope itself is systemd's to set; what is below it is ours.
-        let path = tree::make(&scope, &scope.join("container"), false)?;
+        let (path, _) = tree::make(&scope, &scope.join("container"), false)?;
         if self.is_kept {
-            let place = tree::open(&tree::make(&scope, &scope.join("keeper"), false)?)?;
+            let (_, place) = tree::make(&scope, &scope.join("keeper"), false)?;
             // Whoever takes is a helper of the container's maker, and so this one is the maker's child.
             let keeper = process::start_idle(0, true, Some(place.as_fd()));
             self.keeper = Some(Keeper(keeper.map_err(|error| Error::from_call("the scope's keeper", error))?));
@@ -157,7 +158,11 @@ impl<'a> Making<'a> {
     }
 
     /// Sets what could not be set before the process was there.
-    pub fn complete(&self) -> Result<()> {
+    pub fn complete(&mut self) -> Result<()> {
+        if let Some(lock) = self.lock.take() {
+            // The process has a copy of it.
+            fd::unlock(lock.as_fd()).map_err(|error| Error::from_call("the container's cgroup", error))?;
+        }
         match (self.cgroup, &self.record) {
             (Some(cgroup), Some(record)) if cgroup.is_set_late || self.is_scope() => set(cgroup, record),
             _ => Ok(()),
@@ -197,8 +202,26 @@ fn set(cgroup: &Cgroup, record: &Record) -> Result<()> {
     cgroup.settings.iter().try_for_each(|setting| tree::write(&record.path, setting))
 }
 
-/// True if the kernel has ended a process of the cgroup for want of memory.
-pub fn ran_out_of_memory(record: &Record) -> bool {
-    let events = record.path().map(|path| tree::words(path, "memory.events")).unwrap_or_default();
-    tree::value(&events, "oom_kill").is_some_and(|count| count > 0)
+/// What is said if the kernel has ended a process of the cgroup for want of memory: its own, or what is above it.
+pub fn explain_out_of_memory(record: &Record) -> Option<Error> {
+    let path = record.path()?;
+    let events = tree::words(path, "memory.events");
+    let count = |key| tree::value(&events, key).unwrap_or(0);
+    if count("oom_kill") == 0 {
+        return None;
+    }
+    if count("oom") == 0 {
+        return Some(
+            Error::new("the kernel has ended a process of the container, which ran out of memory")
+                .because(
+                    "the host has none left, or a cgroup above the container's (memory.events: oom_kill without oom)",
+                )
+                .remedy("see `dmesg`"),
+        );
+    }
+    Some(
+        Error::new("the container ran out of memory, and the kernel ended a process of it")
+            .because("its processes wanted more than linux.resources.memory allows (memory.events: oom, oom_kill)")
+            .remedy("raise linux.resources.memory.limit"),
+    )
 }

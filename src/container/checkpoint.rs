@@ -3,6 +3,7 @@
 use super::delete::delete;
 use super::images::{self, Images};
 use super::kill::not_running;
+use super::notify;
 use super::root::wait_for_lock;
 use super::state::{Container, Status};
 use crate::cgroup::tree;
@@ -60,7 +61,7 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
         bundle: state.bundle.clone(),
         cgroup_manager: CgroupManager::Disabled,
         try_limits: true,
-        notify: Some(container.directory.join("notify")).filter(|place| place.exists()),
+        notify: Some(container.directory.join(notify::PLACE)).filter(|place| place.exists()),
         ..property::Request::default()
     };
     let plan = compile(&spec, &asked, &host)?;
@@ -110,7 +111,7 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
     drop(worker);
     if let (Some(path), true) = (cgroup, done.is_err() && !was_paused) {
         // Where it fails half-way, CRIU may leave it frozen.
-        let _ = tree::freeze(path, false);
+        let _ = tree::thaw(path);
     }
     done.map_err(|error| opened.explain(error))?;
     if options.pre_dump || options.leave_running {

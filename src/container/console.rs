@@ -19,7 +19,7 @@ pub fn check(plan: &Plan, console_socket: Option<&Path>, in_foreground: bool) ->
             .because("a terminal is asked for, and in the foreground that is the caller's")
             .remedy("leave `-t` out, or set process.terminal to false; give --console-socket PATH; or call rootlet under a terminal (`script -qc 'rootlet ...'`)")),
         (false, Some(_), _) => Err(Error::in_config("process.terminal", "a console socket is given, but the config asks for no terminal")
-            .remedy("set process.terminal to true, or leave --console-socket out")),
+            .remedy("ask for one (process.terminal, or `exec -t`), or leave --console-socket out")),
         _ => Ok(()),
     }
 }

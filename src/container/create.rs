@@ -228,10 +228,9 @@ impl Drop for Undo<'_> {
 }
 
 impl Created {
-    /// True if the kernel has ended one of its processes for want of memory.
-    pub fn ran_out_of_memory(&self) -> bool {
-        let cgroup = self.container.state.as_ref().and_then(|state| state.cgroup.as_ref());
-        cgroup.is_some_and(cgroup::ran_out_of_memory)
+    /// What is said if the kernel has ended one of its processes for want of memory.
+    pub fn explain_out_of_memory(&self) -> Option<Error> {
+        cgroup::explain_out_of_memory(self.container.state.as_ref()?.cgroup.as_ref()?)
     }
 
     /// Ends the foreground run's hold on the container, and removes its state.

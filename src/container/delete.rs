@@ -7,38 +7,73 @@ use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::sys::{process, signal};
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 /// How long SIGKILL may take; longer, and the process hangs in the kernel.
-const PATIENCE_MILLISECONDS: i32 = 10_000;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the end of a process that was just killed may take: its namespaces are taken down first.
-const GRACE_MILLISECONDS: i32 = 1000;
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Deletes a container. One that runs is ended first if `force`, or if its program has not begun.
 pub fn delete(container: &Container, force: bool, log: &Log) -> Result<()> {
-    let status = container.status();
-    match status {
-        Status::Running | Status::Paused | Status::Creating if !force && !ends_by_itself(container)? => {
-            return Err(Error::new(format!("cannot delete container {} that is not stopped: {status}", container.id))
-                .remedy(format!("end it with `rootlet kill {} KILL`, or give --force", container.id)));
-        }
-        Status::Running | Status::Paused | Status::Creating if !force => {}
-        Status::Running | Status::Paused | Status::Creating | Status::Created => end(container)?,
-        Status::Stopped => {}
-    }
     if container.state.is_none() {
-        // Nobody knows its process: whoever still has the lock may be it, or its maker.
-        let _lock = lock(&container.directory)?.ok_or_else(|| {
-            Error::new(format!(
-                "cannot delete container {}: a process still holds it, and its state does not say which",
-                container.id
-            ))
-            .remedy(format!("end that process first (`fuser {}`)", container.directory.display()))
-        })?;
-        return container.forget();
+        return delete_stateless(container, force, log);
+    }
+    let status = container.status();
+    if status == Status::Created && !force {
+        // Its maker may be about to start it, as `run -d` does.
+        let Some(_lock) = wait_for_lock(&container.directory)? else { return Ok(()) };
+        let container = container.reload()?;
+        return match container.status() {
+            Status::Created => end(&container).and_then(|()| take_down(&container, log)),
+            Status::Stopped => take_down(&container, log),
+            status => Err(not_stopped(&container, status)),
+        };
+    }
+    match status {
+        Status::Stopped => {}
+        _ if force => end(container)?,
+        status if !ends_by_itself(container)? => return Err(not_stopped(container, status)),
+        _ => {}
     }
     // Whoever creates it, or runs it in the foreground, has it until then, and may delete it.
-    let Some(_lock) = wait_for_lock(&container.directory)? else { return Ok(()) };
+    match wait_for_lock(&container.directory)? {
+        Some(_lock) => take_down(container, log),
+        None => Ok(()),
+    }
+}
+
+fn not_stopped(container: &Container, status: Status) -> Error {
+    Error::new(format!("cannot delete container {} that is not stopped: {status}", container.id))
+        .remedy(format!("end it with `rootlet kill {} KILL`, or give --force", container.id))
+}
+
+/// Deletes what has no state, or a damaged one: nobody knows its process, and whoever has the lock may be it, or its maker.
+fn delete_stateless(container: &Container, force: bool, log: &Log) -> Result<()> {
+    let start = Instant::now();
+    let lock = loop {
+        match lock(&container.directory)? {
+            Some(lock) => break lock,
+            None if !container.directory.exists() => return Ok(()),
+            // A maker that is at it has a state before long.
+            None if force && start.elapsed() < GRACE => std::thread::sleep(Duration::from_millis(10)),
+            None => {
+                return Err(Error::new(format!("cannot delete container {}: it is being created", container.id))
+                    .because("a process has the lock of its directory, and there is no state yet that says which")
+                    .remedy(format!("wait, or end that process (`fuser {}`)", container.directory.display())));
+            }
+        }
+    };
+    let container = container.reload()?;
+    if container.state.is_some() {
+        drop(lock);
+        return delete(&container, force, log);
+    }
+    container.forget()
+}
+
+fn take_down(container: &Container, log: &Log) -> Result<()> {
     for error in hooks::run_poststop(container) {
         log.warn(&error);
     }
@@ -48,13 +83,14 @@ pub fn delete(container: &Container, force: bool, log: &Log) -> Result<()> {
 /// True if the container's process is about to end, as after `kill box KILL`.
 fn ends_by_itself(container: &Container) -> Result<bool> {
     let Some(pidfd) = container.pidfd()? else { return Ok(true) };
-    process::wait_readable(pidfd.as_fd(), GRACE_MILLISECONDS).map_err(|error| Error::from_call("container", error))
+    process::wait_readable(pidfd.as_fd(), GRACE.as_millis() as i32)
+        .map_err(|error| Error::from_call("container", error))
 }
 
 fn end(container: &Container) -> Result<()> {
     let Some(pidfd) = container.pidfd()? else { return Ok(()) };
     let _ = kill::kill(container, signal::SIGKILL);
-    match process::wait_readable(pidfd.as_fd(), PATIENCE_MILLISECONDS) {
+    match process::wait_readable(pidfd.as_fd(), PATIENCE.as_millis() as i32) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::new("the container's process does not end after SIGKILL")
             .because("it hangs in the kernel")

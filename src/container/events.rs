@@ -19,16 +19,21 @@ pub fn statistics(container: &Container) -> Result<Value> {
         return Err(not_running());
     }
     match &container.state()?.cgroup {
-        Some(cgroup) => Ok(stats::of(cgroup.require()?)),
+        Some(cgroup) => {
+            let resident = || processes(container).map_or(0, |pids| use_of_all(&pids).2);
+            Ok(stats::of(cgroup.require()?, resident))
+        }
         None => {
             let pids = processes(container)?;
-            let total = pids
-                .iter()
-                .filter_map(|pid| use_of(*pid))
-                .fold((0, 0, 0), |sum, (user, kernel, memory)| (sum.0 + user, sum.1 + kernel, sum.2 + memory));
-            Ok(stats::of_processes(total.0, total.1, total.2, pids.len() as u64))
+            let (user, kernel, memory) = use_of_all(&pids);
+            Ok(stats::of_processes(user, kernel, memory, pids.len() as u64))
         }
     }
+}
+
+fn use_of_all(pids: &[i32]) -> (u64, u64, u64) {
+    let uses = pids.iter().filter_map(|pid| use_of(*pid));
+    uses.fold((0, 0, 0), |sum, (user, kernel, memory)| (sum.0 + user, sum.1 + kernel, sum.2 + memory))
 }
 
 /// Nanoseconds in user and in kernel mode, and resident bytes, of a process (proc_pid_stat(5), fields 14, 15 and 24).

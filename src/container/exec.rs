@@ -4,7 +4,7 @@ use super::cgroup::Record;
 use super::console;
 use super::create::tell;
 use super::follow::{Follow, Followed};
-use super::state::Container;
+use super::state::{Container, Status};
 use super::{passwd, publish, run};
 use crate::cgroup::tree;
 use crate::error::{Error, Result};
@@ -38,8 +38,8 @@ pub struct Wanted {
     pub selinux_label: Option<String>,
     /// A profile of AppArmor.
     pub apparmor_profile: Option<String>,
-    /// PR_SET_NO_NEW_PRIVS, where the container has it not.
-    pub no_new_privileges: bool,
+    /// PR_SET_NO_NEW_PRIVS.
+    pub no_new_privileges: Option<bool>,
     /// Added capabilities.
     pub capabilities: Vec<String>,
 }
@@ -69,11 +69,18 @@ pub struct Options {
 pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i32> {
     let system = |error| Error::from_call("exec", error);
     let state = container.state()?;
+    // Before anything is opened here.
+    publish::check_descriptors(options.request.preserved_descriptors)?;
     let stopped = || Error::new("cannot exec in a stopped container").remedy("see `rootlet list`");
     let target = container.pidfd()?.ok_or_else(stopped)?;
     if state.is_creating {
         // Its first process may still be in the host's root.
         return Err(Error::new("cannot exec in a container that is being created").remedy("wait until it is created"));
+    }
+    if state.is_suspended && container.is_paused() {
+        return Err(Error::new("cannot exec in a paused container")
+            .because("it has no cgroup that could hold the new process back until it is resumed")
+            .remedy(format!("`rootlet resume {}` first", container.id)));
     }
     if container.is_paused() && !options.ignore_paused {
         return Err(Error::new("cannot exec in a paused container")
@@ -89,7 +96,12 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     let namespaces = print::namespace_flags(&state.namespaces);
     let mut plan = compile_exec(namespaces, &spec, &options.request, &host)?;
     heed(&mut plan, std::iter::empty(), &options.request)?;
-    publish::check_descriptors(options.request.preserved_descriptors)?;
+    if !options.wanted.additional_gids.is_empty() {
+        // What this very call asks for is not left out in silence.
+        let left_out = plan.decisions.iter().filter(|decision| decision.property == "process.user.additionalGids");
+        let warnings: Vec<_> = left_out.map(|decision| Error::new(decision.to_string())).collect();
+        plan.warnings.extend(warnings);
+    }
     console::check(&plan, options.console_socket.as_deref(), !options.detach)?;
     tell(log, &plan);
 
@@ -113,7 +125,11 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
         lock: None,
         slots: prepare(&plan, None)?,
     };
-    let init = spawn(&plan, equipment)?;
+    let init = spawn(&plan, equipment).map_err(|error| match container.status() {
+        // It has ended meanwhile.
+        Status::Stopped => stopped(),
+        _ => error,
+    })?;
     let follow = Follow { init: &init, plan: &plan, container, status: "running", begins: true, output: None };
     let publish = |Followed { terminal, tolerated }| {
         tolerated.iter().for_each(|decision| log.debug(&decision.to_string()));
@@ -172,13 +188,10 @@ fn wanted_process(spec: &Spec, init: i32, wanted: &Wanted) -> Result<Process> {
     if !wanted.args.is_empty() {
         process.args.0.clone_from(&wanted.args);
     }
-    // getenv(3) finds the first of two.
-    let name_of = |variable: &String| variable.split('=').next().unwrap_or_default().to_owned();
-    process.env.0.retain(|variable| !wanted.env.iter().any(|other| name_of(other) == name_of(variable)));
     process.env.0.extend_from_slice(&wanted.env);
     process.terminal |= wanted.terminal;
-    process.no_new_privileges |= wanted.no_new_privileges;
-    if let Some(cwd) = &wanted.cwd {
+    process.no_new_privileges = wanted.no_new_privileges.unwrap_or(process.no_new_privileges);
+    if let Some(cwd) = wanted.cwd.as_ref().filter(|cwd| !cwd.is_empty()) {
         process.cwd.clone_from(cwd);
     }
     if let Some(user) = &wanted.user {

@@ -80,7 +80,7 @@ fn run(name: &str, index: usize, hook: &Hook, container: &Container, status: &st
         return Ok(());
     }
     let text = drain.join().unwrap_or_default();
-    let error = failed(format!("{}: {status}", hook.path));
+    let error = failed(format!("{}: {status}", hook.path)).remedy("run it by hand, with `rootlet state` as its input");
     Err(if text.is_empty() { error } else { error.because(format!("it said: {text}")) })
 }
 

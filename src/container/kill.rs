@@ -7,21 +7,28 @@ use crate::error::{Error, Result};
 use crate::sys::{Errno, process, signal};
 use std::os::fd::AsFd;
 
-/// Sends a signal to the first process.
+/// Sends a signal to the first process. Where others do not end with it, SIGKILL is for all of its cgroup, as in runc.
 pub fn kill(container: &Container, signal: i32) -> Result<()> {
-    let pidfd = match container.status() {
+    let status = container.status();
+    let pidfd = match status {
         Status::Stopped => None,
         _ => container.pidfd()?,
     };
     let Some(pidfd) = pidfd else { return Err(not_running()) };
-    send(pidfd.as_fd(), signal)
-}
-
-fn send(pidfd: std::os::fd::BorrowedFd, signal: i32) -> Result<()> {
-    process::send_signal(pidfd, signal).map_err(|error| match error.errno {
+    let state = container.state()?;
+    if signal == signal::SIGCONT && status == Status::Paused && state.is_suspended {
+        return Err(Error::new("SIGCONT would end the pause of its first process")
+            .because("without a cgroup, a container is paused by SIGSTOP")
+            .remedy(format!("`rootlet resume {}`", container.id)));
+    }
+    process::send_signal(pidfd.as_fd(), signal).map_err(|error| match error.errno {
         Errno::ESRCH => not_running(),
         _ => Error::from_call("container", error),
-    })
+    })?;
+    match &state.cgroup {
+        Some(cgroup) if signal == signal::SIGKILL && !state.has_own_pids => cgroup.path().map_or(Ok(()), tree::kill),
+        _ => Ok(()),
+    }
 }
 
 /// What is said of a container whose first process has ended.
@@ -44,8 +51,8 @@ pub fn kill_all(container: &Container, signal: i32) -> Result<()> {
         let Ok(pidfd) = process::open_pidfd(pid) else { continue };
         // Looked at again behind the pidfd: the pid may have been reused.
         if is_one_of(container, pid) {
-            match send(pidfd.as_fd(), signal) {
-                Err(error) if error.message != not_running().message => return Err(error),
+            match process::send_signal(pidfd.as_fd(), signal) {
+                Err(error) if error.errno != Errno::ESRCH => return Err(Error::from_call("container", error)),
                 _ => {}
             }
         }

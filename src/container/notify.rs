@@ -13,6 +13,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 
+/// Where the program's notifications come, in the state's directory.
+pub const PLACE: &str = "notify";
+
 /// What of the program's words is passed on. Its pid means nothing outside, and descriptors stay where they are.
 const PASSED_ON: [&str; 8] =
     ["READY", "STATUS", "RELOADING", "STOPPING", "ERRNO", "WATCHDOG", "EXTEND_TIMEOUT_USEC", "MONOTONIC_USEC"];
@@ -43,13 +46,13 @@ pub fn manager() -> Option<OsString> {
 /// Removes it.
 pub fn remove_place(directory: &Path) {
     // Privileged containers can write there.
-    let _ = std::fs::remove_dir_all(directory.join("notify"));
+    let _ = std::fs::remove_dir_all(directory.join(PLACE));
 }
 
 impl Relay {
     /// Listens where the program will speak; `None` if nobody wants to hear it.
     pub fn open(container: &Path) -> Result<Option<Relay>> {
-        let place = container.join("notify");
+        let place = container.join(PLACE);
         let Some(address) = manager().filter(|_| place.exists()) else { return Ok(None) };
         let failed = |what: &str| {
             let what = format!("NOTIFY_SOCKET: cannot {what}");

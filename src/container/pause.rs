@@ -22,7 +22,7 @@ pub fn pause(container: &mut Container) -> Result<()> {
         Status::Stopped => return Err(not_running()),
     }
     match container.state()?.cgroup.clone() {
-        Some(cgroup) => tree::freeze(cgroup.require()?, true),
+        Some(cgroup) => tree::freeze(cgroup.require()?),
         None => suspend(container),
     }
 }
@@ -35,7 +35,7 @@ pub fn resume(container: &mut Container) -> Result<()> {
         _ => return Err(Error::new("container not paused").remedy("see `rootlet list`")),
     }
     match container.state()?.cgroup.clone() {
-        Some(cgroup) => tree::freeze(cgroup.require()?, false),
+        Some(cgroup) => tree::thaw(cgroup.require()?),
         None => {
             send_to_all(container, signal::SIGCONT)?;
             mark(container, false)
@@ -43,10 +43,19 @@ pub fn resume(container: &mut Container) -> Result<()> {
     }
 }
 
-/// Sends SIGSTOP to every process of the pid namespace until all are stopped: one that is about to fork would leave a
-/// running child.
+/// Stops every process of the pid namespace, or none.
 fn suspend(container: &mut Container) -> Result<()> {
+    // Before anything is changed: there may be no telling which they are.
+    processes(container)?;
     mark(container, true)?;
+    stop_all(container).inspect_err(|_| {
+        let _ = send_to_all(container, signal::SIGCONT);
+        let _ = mark(container, false);
+    })
+}
+
+/// Sends SIGSTOP until all are stopped: one that is about to fork would leave a running child.
+fn stop_all(container: &Container) -> Result<()> {
     for _ in 0..1000 {
         let pids = send_to_all(container, signal::SIGSTOP)?;
         let is_stopped = |pid: &i32| state_of(*pid).is_none_or(|(letter, _)| matches!(letter, 'T' | 't' | 'Z' | 'X'));
@@ -56,10 +65,8 @@ fn suspend(container: &mut Container) -> Result<()> {
         // No event tells when a process of somebody else's stops.
         std::thread::sleep(Duration::from_millis(1));
     }
-    send_to_all(container, signal::SIGCONT)?;
-    mark(container, false)?;
     Err(Error::new("the container's processes do not stop")
-        .because("one of them hangs in the kernel, or they fork faster than they can be stopped")
+        .because("one of them hangs in the kernel or is about to end, or they fork faster than they can be stopped")
         .remedy("start it with a cgroup of its own, which is frozen as a whole"))
 }
 
@@ -81,5 +88,6 @@ fn mark(container: &mut Container, is_suspended: bool) -> Result<()> {
         true => None,
         false => Some(wait_for_lock(&container.directory)?.ok_or_else(not_running)?),
     };
+    *container = container.reload()?;
     container.change(|state| state.is_suspended = is_suspended)
 }

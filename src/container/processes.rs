@@ -3,10 +3,11 @@
 use super::state::Container;
 use crate::cgroup::tree;
 use crate::error::{Error, Result};
-use std::path::PathBuf;
+use crate::sys::{fd, namespace};
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
 
-/// All processes of the container, as the caller numbers them. By the pid namespace, those of namespaces below it are
-/// not seen.
+/// All processes of the container, as the caller numbers them.
 pub fn processes(container: &Container) -> Result<Vec<i32>> {
     let state = container.state()?;
     if let Some(cgroup) = &state.cgroup {
@@ -17,10 +18,10 @@ pub fn processes(container: &Container) -> Result<Vec<i32>> {
             "the container has neither a cgroup nor a pid namespace of its own, so its other processes cannot be told from the caller's",
         ));
     }
-    let namespace = namespace_of(state.pid);
+    let Some(namespace) = namespace_of(state.pid) else { return Ok(Vec::new()) };
     let entries = std::fs::read_dir("/proc").map_err(|error| Error::from_io("cannot read /proc", &error))?;
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-    let mut pids: Vec<_> = pids.filter(|pid| namespace.is_some() && namespace_of(*pid) == namespace).collect();
+    let mut pids: Vec<_> = pids.filter(|pid| is_in(*pid, &namespace)).collect();
     pids.sort_unstable();
     Ok(pids)
 }
@@ -30,11 +31,18 @@ pub fn is_one_of(container: &Container, pid: i32) -> bool {
     let Some(state) = &container.state else { return false };
     match &state.cgroup {
         Some(cgroup) => tree::of_process(pid).is_ok_and(|path| path.starts_with(&cgroup.path)),
-        None => namespace_of(state.pid).is_some_and(|namespace| namespace_of(pid) == Some(namespace)),
+        None => namespace_of(state.pid).is_some_and(|namespace| is_in(pid, &namespace)),
     }
 }
 
-/// What the pid namespace of a process is called.
-fn namespace_of(pid: i32) -> Option<PathBuf> {
-    std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()
+/// The pid namespace of a process.
+fn namespace_of(pid: i32) -> Option<OwnedFd> {
+    File::open(format!("/proc/{pid}/ns/pid")).ok().map(OwnedFd::from)
+}
+
+/// True if a process is in that pid namespace, or in one below it.
+fn is_in(pid: i32, namespace: &OwnedFd) -> bool {
+    let inode = |namespace: &OwnedFd| fd::status(namespace.as_fd()).ok().map(|status| status.inode);
+    let above = |below: &OwnedFd| namespace::parent(below.as_fd()).ok();
+    std::iter::successors(namespace_of(pid), above).any(|other| inode(&other) == inode(namespace))
 }

@@ -1,6 +1,6 @@
 //! Where states are kept: one directory, and in it one of each container.
 
-use super::state::{Container, DAMAGED};
+use super::state::{Container, FILES, PLACES};
 use crate::error::{Error, Result};
 use crate::sys::{Errno, creds, fd, resolve};
 use std::ffi::CString;
@@ -8,6 +8,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Of a state's directory.
+const MODE: u32 = 0o700;
 
 /// The directory of all states.
 #[derive(Clone, Debug)]
@@ -81,23 +85,26 @@ impl Root {
 
     /// The container of that id.
     pub fn find(&self, id: &str) -> Result<Container> {
+        let container = self.look_for(id)?.ok_or_else(|| self.missing(id))?;
+        match container.damage {
+            Some(damage) => Err(damage),
+            None => Ok(container),
+        }
+    }
+
+    /// The container of that id, if there is one, and also if its state cannot be read.
+    pub fn look_for(&self, id: &str) -> Result<Option<Container>> {
         check_id(id)?;
-        let missing = || {
-            Error::new(format!("container does not exist: {id:?}"))
-                .because(format!("{} has no such state", self.path.display()))
-                .remedy("see `rootlet list`; give the --root that it was created with")
-        };
-        let shelf = open(&self.path).map_err(|_| missing())?;
-        let found = self.look_up(shelf.as_fd(), id)?.ok_or_else(missing)?;
+        let Ok(shelf) = open(&self.path) else { return Ok(None) };
+        let found = self.look_up(shelf.as_fd(), id)?;
         self.check().map(|()| found)
     }
 
-    /// The container of that id, also if its state cannot be read: then it is one without a state.
-    pub fn find_even_damaged(&self, id: &str) -> Result<Container> {
-        match self.find(id) {
-            Err(error) if error.message.contains(DAMAGED) => Container::load(id, self.path.join(id), None, false),
-            other => other,
-        }
+    /// What is said of a container that there is not.
+    pub fn missing(&self, id: &str) -> Error {
+        Error::new(format!("container does not exist: {id:?}"))
+            .because(format!("{} has no such state", self.path.display()))
+            .remedy("see `rootlet list`; give the --root that it was created with")
     }
 
     /// The container of that id in the opened directory of all states.
@@ -116,13 +123,17 @@ impl Root {
                         .remedy(format!("see who made it: `ls -li {}`", directory.display())));
                 }
                 let is_waiting = fd::exists_at(shelf, &name("/start.sock"));
-                Container::load(id, directory, Some(file), is_waiting).map(Some)
+                let container = Container::load(id, directory, Some(file), is_waiting)?;
+                Ok((container.damage.is_none() || is_place(&container.directory)).then_some(container))
             }
             // Its maker was killed, or is at it, or it is none.
             Err(_) => match fd::open_at(shelf, &name(""), fd::O_PATH | fd::O_DIRECTORY | fd::O_NOFOLLOW, 0) {
                 Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(None),
                 opened => {
                     let status = opened.and_then(|opened| fd::status(opened.as_fd())).map_err(system)?;
+                    if status.mode & 0o777 != MODE || !is_place(&directory) {
+                        return Ok(None);
+                    }
                     check_state(id, status.uid, status.mode)?;
                     Container::load(id, directory, None, false).map(Some)
                 }
@@ -161,28 +172,29 @@ impl Root {
         self.make()?;
         let directory = self.path.join(id);
         let failed = |error: &std::io::Error| Error::from_io(format!("cannot make {}", directory.display()), error);
-        match std::fs::DirBuilder::new().mode(0o700).create(&directory) {
+        match std::fs::DirBuilder::new().mode(MODE).create(&directory) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return self.reclaim(id, directory),
             Err(error) => return Err(failed(&error).remedy("name a directory that you may write to with --root DIR")),
         }
-        match lock(&directory) {
-            Ok(Some(lock)) => Ok(Reservation { directory, lock }),
-            Ok(None) => Err(already_exists(id)),
-            Err(error) => {
-                let _ = std::fs::remove_dir(&directory);
-                Err(error)
+        // Whoever looks whether it is locked has it for a moment.
+        for _ in 0..10 {
+            match lock(&directory) {
+                Ok(Some(lock)) => return Ok(Reservation { directory, lock }),
+                Ok(None) => std::thread::sleep(Duration::from_millis(1)),
+                Err(error) => {
+                    let _ = std::fs::remove_dir(&directory);
+                    return Err(error);
+                }
             }
         }
+        Err(already_exists(id))
     }
 
     /// An id whose maker was killed before the container ran is free again.
     fn reclaim(&self, id: &str, directory: PathBuf) -> Result<Reservation> {
-        let container = self.find(id)?;
-        let lock = lock(&directory)?.ok_or_else(|| already_exists(id))?;
-        if !container.is_abandoned() {
-            return Err(already_exists(id));
-        }
+        let Some(lock) = lock(&directory)? else { return Err(already_exists(id)) };
+        let container = self.look_for(id)?.filter(Container::is_abandoned).ok_or_else(|| already_exists(id))?;
         container.forget_all_but_its_place()?;
         Ok(Reservation { directory, lock })
     }
@@ -202,25 +214,33 @@ fn already_exists(id: &str) -> Error {
         .remedy(format!("choose another id, or remove it with `rootlet delete {id}` (--force if it runs)"))
 }
 
-/// The lock of a state directory, if it is free.
+/// The lock of a state directory; `None` if somebody has it, or if the directory was removed meanwhile.
 pub fn lock(directory: &Path) -> Result<Option<OwnedFd>> {
-    let system = |error| Error::from_call(directory.display(), error);
-    let fd = open(directory).map_err(system)?;
-    Ok(fd::try_lock(fd.as_fd()).map_err(system)?.then_some(fd))
+    lock_by(directory, fd::try_lock)
 }
 
 /// The lock of a state directory, when it is free; `None` if the directory was removed meanwhile.
 pub fn wait_for_lock(directory: &Path) -> Result<Option<OwnedFd>> {
+    lock_by(directory, |fd| fd::lock(fd).map(|()| true))
+}
+
+fn lock_by(directory: &Path, take: fn(BorrowedFd) -> crate::sys::Result<bool>) -> Result<Option<OwnedFd>> {
     let system = |error| Error::from_call(directory.display(), error);
     let fd = match open(directory) {
         Err(error) if error.errno == Errno::ENOENT => return Ok(None),
         other => other.map_err(system)?,
     };
-    fd::lock(fd.as_fd()).map_err(system)?;
-    // Meanwhile it may have been removed, and another container's be in its place.
+    let is_taken = take(fd.as_fd()).map_err(system)?;
+    // Another container's may be in its place by now.
     let is_same =
         fd::status(fd.as_fd()).map_err(system)?.inode == directory.symlink_metadata().map_or(0, |now| now.ino());
-    Ok(is_same.then_some(fd))
+    Ok((is_taken && is_same).then_some(fd))
+}
+
+/// True if there is nothing in a directory but what belongs to a state: a wrong --root, as /etc, is not full of containers.
+fn is_place(directory: &Path) -> bool {
+    let names = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.into_iter().all(|name| FILES.iter().chain(&PLACES).any(|known| name == **known))
 }
 
 fn open(directory: &Path) -> crate::sys::Result<OwnedFd> {
@@ -248,7 +268,8 @@ fn check_id(id: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(format!("invalid container ID format: {id:?}"))
-        .because("an id has letters, digits and _ + . - only, at most 255, and is not . or .."))
+        .because("an id has letters, digits and _ + . - only, at most 255, and is not . or ..")
+        .remedy("choose a name such as box-1"))
 }
 
 /// `$XDG_RUNTIME_DIR/rootlet`, `/run/rootlet` for root, `/run/user/UID/rootlet`, or a directory of one's own below the

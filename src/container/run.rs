@@ -41,12 +41,8 @@ pub fn stay(mut created: Created, keep: bool, log: &Log) -> Result<i32> {
         notify.run_beside();
     }
     let ended = attend(&created.process, created.terminal.take())?;
-    if ended.code() != 0 && created.ran_out_of_memory() {
-        log.error(
-            &Error::new("the container ran out of memory, and the kernel ended a process of it")
-                .because("its processes wanted more than linux.resources.memory allows (memory.events: oom_kill)")
-                .remedy("raise linux.resources.memory.limit"),
-        );
+    if let (true, Some(error)) = (ended.code() != 0, created.explain_out_of_memory()) {
+        log.error(&error);
     }
     if keep { created.keep().map(|()| ended.code()) } else { created.forget().map(|()| ended.code()) }
 }

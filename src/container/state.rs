@@ -2,7 +2,7 @@
 
 use super::cgroup::Record;
 use super::identity::{self, Identity};
-use super::notify;
+use super::{notify, root};
 use crate::cgroup::tree;
 use crate::error::{Error, Result};
 use crate::log::Log;
@@ -15,8 +15,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// What is said of a state that cannot be read.
-pub const DAMAGED: &str = "is damaged";
+/// The files of a state's directory.
+pub const FILES: [&str; 5] = [".state.json", ".config.json", "config.json", "state.json", "start.sock"];
+
+/// The directories in it, which only some containers have, or for a while.
+pub const PLACES: [&str; 2] = [notify::PLACE, STAGE];
 
 /// `state.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -111,8 +114,10 @@ pub struct Container {
     pub id: String,
     /// Its directory.
     pub directory: PathBuf,
-    /// `None`: its maker was killed before the state was written.
+    /// `None`: its maker has not written it yet, or was killed before, or it is damaged.
     pub state: Option<State>,
+    /// Why there is a state that cannot be read.
+    pub damage: Option<Error>,
     /// Whether its program waits for `start`.
     is_waiting: bool,
 }
@@ -121,15 +126,14 @@ impl Container {
     /// A container that the caller has just made.
     pub fn new(directory: PathBuf, state: State) -> Container {
         let is_waiting = directory.join("start.sock").exists();
-        Container { id: state.id.clone(), directory, state: Some(state), is_waiting }
+        Container { id: state.id.clone(), directory, state: Some(state), damage: None, is_waiting }
     }
 
     /// Reads the state of the container that has this directory.
     pub fn load(id: &str, directory: PathBuf, state: Option<OwnedFd>, is_waiting: bool) -> Result<Container> {
         let failed = |error: std::io::Error| Error::from_io(format!("cannot read the state of {id:?}"), &error);
-        let Some(file) = state else {
-            return Ok(Container { id: id.to_owned(), directory, state: None, is_waiting });
-        };
+        let mut container = Container { id: id.to_owned(), directory, state: None, damage: None, is_waiting };
+        let Some(file) = state else { return Ok(container) };
         let mut file = std::fs::File::from(file);
         // Most fit into this, and `list` reads many.
         let (mut usual, mut long) = ([0; 4096], Vec::new());
@@ -140,12 +144,26 @@ impl Container {
             file.read_to_end(&mut long).map_err(failed)?;
             text = &long;
         }
-        let state = serde_json::from_slice(text).map_err(|error| {
-            Error::new(format!("{}/state.json {DAMAGED}: {error}", directory.display())).remedy(format!(
-                "remove it with `rootlet delete --force {id}`, which ends no process: see `ps` for what may be left"
-            ))
-        })?;
-        Ok(Container { id: id.to_owned(), directory, state: Some(state), is_waiting })
+        match serde_json::from_slice(text) {
+            Ok(state) => container.state = Some(state),
+            Err(error) => {
+                let message = format!("{}/state.json is damaged: {error}", container.directory.display());
+                container.damage = Some(Error::new(message).remedy(format!(
+                    "remove it with `rootlet delete --force {id}`, which ends no process: see `ps` for what may be left"
+                )));
+            }
+        }
+        Ok(container)
+    }
+
+    /// Reads the state again, as for whoever has its lock now.
+    pub fn reload(&self) -> Result<Container> {
+        let failed = |error: std::io::Error| Error::from_io(format!("cannot read the state of {:?}", self.id), &error);
+        let state = match std::fs::File::open(self.directory.join("state.json")) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            other => Some(other.map_err(failed)?.into()),
+        };
+        Container::load(&self.id, self.directory.clone(), state, self.start_socket().exists())
     }
 
     /// What it does.
@@ -156,8 +174,13 @@ impl Container {
             Some(_) if self.is_paused() => Status::Paused,
             Some(_) if self.is_waiting => Status::Created,
             Some(_) => Status::Running,
+            None if self.is_locked() => Status::Creating,
             None => Status::Stopped,
         }
+    }
+
+    fn is_locked(&self) -> bool {
+        self.directory.exists() && root::lock(&self.directory).is_ok_and(|lock| lock.is_none())
     }
 
     /// True if `pause` has stopped its processes.
@@ -171,17 +194,18 @@ impl Container {
 
     /// The state of a container that has one.
     pub fn state(&self) -> Result<&State> {
-        self.state.as_ref().ok_or_else(|| {
-            Error::new(format!("container {:?} was never completed", self.id))
+        self.state.as_ref().ok_or_else(|| match self.is_locked() {
+            true => Error::new(format!("container {:?} is being created", self.id)).remedy("wait until it is created"),
+            false => Error::new(format!("container {:?} was never completed", self.id))
                 .because("its maker was killed while it was created")
-                .remedy(format!("remove it with `rootlet delete {}`, or create it again", self.id))
+                .remedy(format!("remove it with `rootlet delete {}`, or create it again", self.id)),
         })
     }
 
-    /// True if nobody is left to delete it: its maker was killed before it ran, or while it ran in the foreground.
+    /// True if nobody is left to delete it, as far as nobody has its lock: its maker was killed before it ran, or while it ran in the foreground.
     pub fn is_abandoned(&self) -> bool {
-        let never_ran = self.state.as_ref().is_none_or(|state| state.is_attached) || self.is_waiting;
-        never_ran && self.status() == Status::Stopped
+        let Some(state) = &self.state else { return self.damage.is_none() };
+        (state.is_attached || self.is_waiting) && self.status() == Status::Stopped
     }
 
     /// Where a created container waits for `start`.
@@ -267,9 +291,7 @@ impl Container {
 
     /// Removes the files of the directory.
     fn forget_files(&self) -> Result<()> {
-        [".state.json", ".config.json", "config.json", "state.json", "start.sock"]
-            .into_iter()
-            .try_for_each(|name| self.remove(name))?;
+        FILES.into_iter().try_for_each(|name| self.remove(name))?;
         remove_places(&self.directory);
         Ok(())
     }

@@ -103,12 +103,18 @@ fn explain_program(entry: &Entry, error: sys::Error) -> Option<Error> {
         (Call::Lookup | Call::Open, Errno::EACCES) => Error::new(format!("exec: {name:?}: permission denied"))
             .because("process.user may not execute the file, or a directory on its path may not be searched, or it lies on a noexec mount")
             .remedy("chmod a+x it in the root file system"),
-        (Call::Lookup, Errno::EISDIR) => Error::new(format!("exec: {name:?}: is a directory")),
+        (Call::Lookup, Errno::EISDIR) => Error::new(format!("exec: {name:?}: is a directory"))
+            .because("only a file can be executed")
+            .remedy("name a program in it, in process.args"),
+        (Call::Execve, Errno::E2BIG) => Error::new(format!("exec: {name:?}: argument list too long"))
+            .because("execve(2) takes 128 KiB of one string, and of all a quarter of the stack's limit")
+            .remedy("shorten process.args and process.env, or hand a file over"),
         (_, Errno::ENOENT) => Error::new(format!("exec: {name:?}: no such file or directory"))
             .because("the program exists, but not the interpreter or dynamic loader that it names")
             .remedy("put the loader (see `ldd` or the #! line) into the root file system, or use a static program"),
         (_, Errno::ENOEXEC) => Error::new(format!("exec: {name:?}: exec format error"))
-            .because("the file is neither a program for this machine nor a script with a #! line"),
+            .because("the file is neither a program for this machine nor a script with a #! line")
+            .remedy("see `file` of it, and `uname -m`"),
         (_, Errno::EACCES) => Error::new(format!("exec: {name:?}: permission denied")),
         (call, errno) => Error { errno: Some(errno), ..Error::new(format!("exec: {name:?}: {}", call.name())) },
     };

@@ -201,7 +201,7 @@ pub struct Setting {
     pub file: String,
     /// What is written.
     pub value: String,
-    /// It is left out where there is no such file.
+    /// It is left out where there is no such file: it lifts a limit, or another setting is enough.
     pub is_optional: bool,
     /// What is written where there is no such file.
     pub instead: Option<Box<Setting>>,

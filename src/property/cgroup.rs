@@ -3,7 +3,7 @@
 use super::{Planner, Property, Scope, number_list};
 use crate::capability::CAP_SYS_ADMIN;
 use crate::cgroup::placement::{self, Choice, Wish};
-use crate::cgroup::{devices, settings, tree};
+use crate::cgroup::{devices, settings};
 use crate::error::{Error, Result};
 use crate::host::Cgroups;
 use crate::plan::{Cgroup, Phase, Place, Setting};
@@ -59,6 +59,10 @@ fn plan_path(planner: &mut Planner) -> Result<()> {
     controllers.sort_unstable();
     controllers.dedup();
     let path = planner.spec.linux().cgroups_path.as_deref().filter(|path| !path.is_empty());
+    let annotations = planner.spec.annotations.iter().flatten().map(|(name, _)| name);
+    if let Some(name) = annotations.into_iter().find(|name| name.starts_with("org.systemd.property.")) {
+        planner.decide(format!("annotation {name}: not passed on"), "rootlet sets no properties of units")?;
+    }
     let request = planner.request;
     let wish = Wish { id: &request.id, path, manager: request.cgroup_manager, controllers: &controllers };
     let choice = placement::choose(&wish, planner.host)?;
@@ -87,8 +91,7 @@ fn require(planner: &mut Planner, cgroup: &mut Cgroup, choice: &Choice) -> Resul
     let (kept, lost): (Vec<_>, Vec<_>) =
         std::mem::take(&mut cgroup.settings).into_iter().partition(|setting| has_place && can_be_had(setting));
     cgroup.settings = kept;
-    // What is there or not, and what lifts a limit, is no loss.
-    let lost: Vec<_> = lost.into_iter().filter(|setting| !setting.is_optional && setting.value != "max").collect();
+    let lost: Vec<_> = lost.into_iter().filter(|setting| !setting.is_optional).collect();
     if lost.is_empty() {
         return Ok(());
     }
@@ -98,15 +101,9 @@ fn require(planner: &mut Planner, cgroup: &mut Cgroup, choice: &Choice) -> Resul
     };
     let names = list(lost.iter().map(|setting| setting.property.trim_start_matches("linux.resources.")).collect());
     let controllers = list(lost.iter().filter_map(Setting::controller).collect());
-    let (reason, remedy) = match planner.host.cgroups() {
-        Cgroups::Legacy => (
-            format!("this host has its controllers ({controllers}) in cgroup v1, which rootlet does not drive"),
-            "boot with systemd.unified_cgroup_hierarchy=1, or cgroup_no_v1=all",
-        ),
-        Cgroups::Unified if has_place => {
-            (format!("nobody has passed these controllers on to you: {controllers}"), tree::DELEGATION)
-        }
-        Cgroups::Unified => (choice.reason.clone(), tree::DELEGATION),
+    let (reason, remedy) = match placement::explain_missing(planner.host, &controllers) {
+        (_, remedy) if planner.host.cgroups() == Cgroups::Unified && !has_place => (choice.reason.clone(), remedy),
+        explained => explained,
     };
     let property = std::mem::replace(&mut planner.current.property, RESOURCES.path());
     let planned = give_up(planner, &names, &reason, remedy);
@@ -149,7 +146,9 @@ pub fn check<'a>(planner: &mut Planner<'a>, resources: &'a Resources) -> Result<
         own.into_iter().chain(block_io.weight_device.iter().flat_map(|device| [device.weight, device.leaf_weight]))
     });
     if let Some(weight) = weights.flatten().find(|weight| *weight != 0 && !(10..=1000).contains(weight)) {
-        let planned = Err(planner.error(format!("blockIO: weight {weight} is not from 10 to 1000")));
+        let planned = Err(planner
+            .error(format!("blockIO: weight {weight} is not from 10 to 1000"))
+            .remedy("write a number from 10 to 1000, or 0 to leave it as it is"));
         planner.settle(planned)?;
     }
     for limit in &resources.hugepage_limits {

@@ -298,6 +298,11 @@ pub fn try_lock(fd: BorrowedFd) -> Result<bool> {
     }
 }
 
+/// Gives a lock back, for all who have a copy of the descriptor.
+pub fn unlock(fd: BorrowedFd) -> Result<()> {
+    syscall!(Call::Flock, libc::SYS_flock, fd.as_raw_fd(), libc::LOCK_UN).map(drop)
+}
+
 /// flock(2) for writing.
 pub fn lock(fd: BorrowedFd) -> Result<()> {
     loop {

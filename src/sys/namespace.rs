@@ -1,8 +1,9 @@
 //! Namespaces: clone flags, joining, and what belongs to one.
 
+use super::fd::own;
 use super::{Call, Result, syscall};
 use core::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 pub use libc::{CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS};
 
@@ -17,6 +18,12 @@ pub fn join(namespace: BorrowedFd, kind: i32) -> Result<()> {
 /// unshare(2).
 pub fn unshare(kinds: i32) -> Result<()> {
     syscall!(Call::Unshare, libc::SYS_unshare, kinds).map(drop)
+}
+
+/// The namespace that a pid or user namespace was made in; EPERM if that is out of the caller's sight (ioctl_ns(2)).
+pub fn parent(namespace: BorrowedFd) -> Result<OwnedFd> {
+    const NS_GET_PARENT: u32 = 0xb702;
+    syscall!(Call::Ioctl, libc::SYS_ioctl, namespace.as_raw_fd(), NS_GET_PARENT).map(own)
 }
 
 /// sethostname(2).

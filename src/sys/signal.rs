@@ -69,10 +69,10 @@ pub fn take(queue: &OwnedFd) -> Option<i32> {
     Some(i32::from_ne_bytes(*number))
 }
 
-/// The number of a signal given as `TERM`, `SIGTERM` (in any case) or `15`, from 1 to SIGRTMAX.
+/// The number of a signal given as `TERM`, `SIGTERM` (in any case) or `15`, up to SIGRTMAX; 0 only asks whether there is somebody.
 pub fn parse(text: &str) -> Option<i32> {
     if let Ok(number) = text.parse::<i32>() {
-        return (1..=libc::SIGRTMAX()).contains(&number).then_some(number);
+        return (0..=libc::SIGRTMAX()).contains(&number).then_some(number);
     }
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
