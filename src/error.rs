@@ -55,7 +55,7 @@ impl Error {
     pub fn of_exec(self) -> Error {
         match self.property.as_str() {
             "" => self,
-            "process.args" => {
+            "process.args" if self.message.starts_with("exec: ") => {
                 Error { message: format!("exec failed: {}", self.message), property: String::new(), ..self }
             }
             _ => {

@@ -40,7 +40,7 @@ pub struct Exec {
     #[arg(short, long, value_name = "USER[:GROUP]", allow_hyphen_values = true)]
     user: Option<String>,
     /// Add a supplementary group (repeatable)
-    #[arg(short = 'g', long, value_name = "GID")]
+    #[arg(short = 'g', long, value_name = "GID", allow_negative_numbers = true)]
     additional_gids: Vec<u32>,
     /// Take the process from this file: `process` as in config.json
     #[arg(short, long, value_name = "FILE")]
@@ -58,18 +58,18 @@ pub struct Exec {
     #[arg(long, value_name = "PROFILE")]
     apparmor: Option<String>,
     /// Let it gain no privileges (PR_SET_NO_NEW_PRIVS)
-    #[arg(long)]
-    no_new_privs: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    no_new_privs: Option<bool>,
     /// Add a capability, such as CAP_NET_RAW (repeatable)
     #[arg(short, long, value_name = "CAP")]
     cap: Vec<String>,
     /// Pass this many descriptors on, from 3
-    #[arg(long, value_name = "N", default_value = "0", hide_default_value = true)]
+    #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, allow_negative_numbers = true)]
     preserve_fds: u32,
     /// A cgroup below the container's (`memory:sub` and `sub` are the same)
     #[arg(long, value_name = "PATH")]
     cgroup: Option<String>,
-    /// Also if the container is paused: then it begins after `resume`
+    /// Also if the container is paused: then it begins after `resume`, and exec waits for that
     #[arg(long)]
     ignore_paused: bool,
     /// Name of the container

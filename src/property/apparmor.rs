@@ -26,5 +26,5 @@ pub fn refuse(planner: &Planner, module: &str) -> crate::error::Error {
     planner
         .error(format!("{module} is not on"))
         .because("a restriction that is not enforced must not seem to be")
-        .remedy("take it out of config.json, or boot with that security module")
+        .remedy("leave it out, or boot with that security module")
 }

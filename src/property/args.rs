@@ -4,6 +4,7 @@ use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 use crate::sys::process::Strings;
+use std::collections::BTreeSet;
 use std::ffi::CString;
 
 /// The program is looked for at create, so that a wrong name is known before `start`.
@@ -22,6 +23,12 @@ fn plan_find(planner: &mut Planner) -> Result<()> {
     let Some(name) = process.args.first() else {
         return Err(planner.error("missing or empty").remedy("add \"args\": [\"sh\"] to process"));
     };
+    if name.is_empty() {
+        return Err(planner
+            .error("exec: \"\": executable file not found in $PATH")
+            .because("the program has no name")
+            .remedy("write a name or a path first in process.args"));
+    }
     let step = Step::FindExecutable { name: planner.c_string(name)?, candidates: candidates(planner, name)? };
     planner.step(step);
     if !process.env.iter().any(|variable| variable.strip_prefix("HOME=").is_some_and(|home| !home.is_empty())) {
@@ -56,18 +63,20 @@ fn plan(planner: &mut Planner) -> Result<()> {
     let process = planner.spec.process();
     let arguments = process.args.iter().map(|text| planner.c_string(text)).collect::<Result<_>>()?;
     planner.current.property = "process.env";
-    let mut environment = Vec::new();
-    for (index, variable) in process.env.iter().chain(&planner.request.environment).enumerate() {
-        if !variable.contains('=') || variable.starts_with('=') {
-            let planned = Err(planner
-                .error(format!("[{index}] {variable:?} is not NAME=VALUE"))
-                .remedy("write a name, = and a value"));
+    let (mut environment, mut names) = (Vec::new(), BTreeSet::new());
+    // The last of two is meant, as in runc; getenv(3) would find the first.
+    for variable in process.env.iter().chain(&planner.request.environment).rev() {
+        let (name, value) = variable.split_once('=').unwrap_or_default();
+        if name.is_empty() {
+            let planned =
+                Err(planner.error(format!("{variable:?} is not NAME=VALUE")).remedy("write a name, = and a value"));
             planner.settle(planned)?;
         }
-        if variable != "HOME=" {
+        if names.insert(name) && (name, value) != ("HOME", "") {
             environment.push(planner.c_string(variable)?);
         }
     }
+    environment.reverse();
     planner.current.property = PROPERTY.path();
     let name = process.args.first().map_or("", String::as_str);
     let candidates = candidates(planner, name)?;

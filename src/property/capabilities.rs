@@ -24,7 +24,10 @@ fn plan(planner: &mut Planner) -> Result<()> {
     unknown.dedup();
     for name in unknown {
         // config.md: a capability that cannot be mapped to a kernel's is to be warned about.
-        let warning = planner.error(format!("{name:?} is not a capability that rootlet knows, ignored"));
+        let mut warning = planner.error(format!("{name:?} is not a capability that rootlet knows, ignored"));
+        if NAMES.contains(&name.as_str()) {
+            warning = warning.remedy(format!("did you mean CAP_{name}?"));
+        }
         planner.plan.warnings.push(warning);
     }
     if effective & !permitted != 0 {

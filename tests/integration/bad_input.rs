@@ -270,13 +270,16 @@ fn signals_and_commands_that_do_not_exist_are_named() {
     sandbox.sh("sleep 1000");
     let bundle = sandbox.bundle();
     sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
-    for signal in ["FOO", "0", "65", "-1"] {
+    for signal in ["FOO", "65", "-1"] {
         sandbox.rootlet(&["kill", "box", signal]).fails(&["unknown signal", signal]);
     }
     let state = sandbox.states().join("box/state.json");
     let whole = fs::read(&state).unwrap();
     fs::write(&state, "{").unwrap();
     sandbox.rootlet(&["state", "box"]).fails(&["state.json is damaged"]);
+    let done = sandbox.rootlet(&["list"]).ok();
+    assert!(!done.out.contains("box") && done.err.contains("warning: ") && done.err.contains("is damaged"), "{done:?}");
+    assert_eq!(sandbox.rootlet(&["list", "-q"]).ok().out, "box\n", "whoever deletes all wants its name");
     fs::write(&state, whole).unwrap();
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
 }
@@ -293,4 +296,26 @@ fn a_damaged_state_can_be_deleted() {
     sandbox.rootlet(&["delete", "box"]).fails(&["state.json is damaged", "delete --force box"]);
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
     sandbox.is_clean();
+}
+
+#[test]
+fn a_directory_that_holds_anything_else_is_no_container() {
+    let sandbox = Sandbox::ordinary();
+    let root = sandbox.mkdir("things", 0o700);
+    for (directory, mode, files) in
+        [("photos", 0o700, &["state.json", "cat.jpg"][..]), ("notes", 0o700, &["todo"]), ("empty", 0o755, &[])]
+    {
+        sandbox.mkdir(&format!("things/{directory}"), mode);
+        files.iter().for_each(|file| drop(sandbox.write(&format!("things/{directory}/{file}"), "{}")));
+    }
+    let rootlet = |arguments: &[&str]| sandbox.rootlet(&[&["--root", root.to_str().unwrap()], arguments].concat());
+    assert_eq!(rootlet(&["list", "-q"]).ok().out, "");
+    for name in ["photos", "notes", "empty"] {
+        rootlet(&["state", name]).fails(&["container does not exist"]);
+        rootlet(&["delete", name]).fails(&["container does not exist"]);
+        rootlet(&["delete", "--force", name]).ok();
+    }
+    for path in ["photos/state.json", "photos/cat.jpg", "notes/todo", "empty"] {
+        assert!(root.join(path).exists(), "{path} is not rootlet's to remove");
+    }
 }

@@ -1,10 +1,12 @@
 //! create, start, state, list, kill, delete, run: outputs and exit codes as runc's clients know them.
 
 use crate::sandbox::{Sandbox, binary, eventually, finish, skip, wait};
+use nix::fcntl::{Flock, FlockArg};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 #[test]
 fn the_processes_of_a_container_are_listed() {
@@ -161,6 +163,85 @@ fn delete_force_ends_and_forgives() {
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
     sandbox.rootlet(&["delete", "box"]).fails(&["does not exist"]);
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_container_that_is_being_made_is_not_taken_for_a_stopped_one() {
+    let sandbox = Sandbox::ordinary();
+    let directory = sandbox.mkdir("xdg/rootlet", 0o700).join("box");
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+    std::os::unix::fs::chown(&directory, Some(sandbox.uid()), Some(sandbox.uid())).unwrap();
+    // As its maker does before it knows the process.
+    let lock = Flock::lock(fs::File::open(&directory).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
+    assert_eq!(sandbox.status("box"), "creating");
+    sandbox.rootlet(&["kill", "box"]).fails(&["is being created"]);
+    for flags in [&["delete", "box"][..], &["delete", "--force", "box"]] {
+        sandbox.rootlet(flags).fails(&["cannot delete", "it is being created"]);
+    }
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["run", "-b", bundle.to_str().unwrap(), "box"]).fails(&["already exists"]);
+    drop(lock);
+    assert_eq!(sandbox.status("box"), "stopped");
+    sandbox.rootlet(&["delete", "box"]).ok();
+    sandbox.is_clean();
+}
+
+#[test]
+fn whoever_deletes_what_is_just_started_gets_an_error_or_its_maker_does() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1000");
+    let bundle = sandbox.bundle();
+    for _ in 0..40 {
+        let mut run = sandbox.command(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).spawn().unwrap();
+        let delete = loop {
+            let done = sandbox.rootlet(&["delete", "box"]);
+            if !done.err.contains("does not exist") {
+                break done;
+            }
+        };
+        let started = wait(&mut run) == 0;
+        assert_ne!(started, delete.code == 0, "one of them: {delete:?}");
+        assert!(!started || sandbox.status("box") == "running");
+        sandbox.rootlet(&["delete", "--force", "box"]).ok();
+    }
+    sandbox.is_clean();
+}
+
+#[test]
+fn signal_0_asks_whether_there_is_somebody() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1000");
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.rootlet(&["kill", "box", "0"]).ok();
+    sandbox.rootlet(&["kill", "box", "KILL"]).ok();
+    eventually("it has stopped", || sandbox.status("box") == "stopped");
+    sandbox.rootlet(&["kill", "box", "0"]).fails(&["container not running"]);
+    sandbox.rootlet(&["delete", "box"]).ok();
+}
+
+#[test]
+fn the_end_of_the_first_process_by_force_is_the_end_of_all_without_a_pid_namespace() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    sandbox.edit(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
+    });
+    sandbox.sh("sleep 1000 & sleep 1000");
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    let state: Value =
+        serde_json::from_str(&fs::read_to_string(sandbox.states().join("box/state.json")).unwrap()).unwrap();
+    let Some(cgroup) = state["cgroup"]["path"].as_str().map(PathBuf::from) else {
+        sandbox.rootlet(&["delete", "--force", "box"]).ok();
+        return skip("needs a cgroup v2 hierarchy");
+    };
+    let processes = || fs::read_to_string(cgroup.join("cgroup.procs")).unwrap().lines().count();
+    eventually("both sleep", || processes() == 2);
+    sandbox.rootlet(&["kill", "box", "KILL"]).ok();
+    eventually("nobody is left", || processes() == 0);
+    sandbox.rootlet(&["delete", "box"]).ok();
     sandbox.is_clean();
 }
 
