@@ -98,18 +98,14 @@ impl Opened {
     /// Whoever is root in a new user namespace reads the images, too: where that is another than the caller, they are seen
     /// through a mount of mapped ids. (A file system that has no such mounts is left as it is.)
     pub fn give_to_root_of(&mut self, plan: &Plan) {
-        let maps = plan.entries.iter().find_map(|entry| match &entry.step {
-            Step::MapIds { uid_map, gid_map, .. } => Some((uid_map, gid_map)),
-            _ => None,
-        });
-        let Some((uid_map, gid_map)) = maps else { return };
+        let Some((uid_map, gid_map)) = plan.id_maps() else { return };
         let step = Step::OpenMapped {
             tree: 0,
             source: CString::new(format!("/proc/self/fd/{}", self.images.as_raw_fd())).unwrap_or_default(),
             recursive: false,
             map_recursively: false,
-            uid_map: uid_map.clone(),
-            gid_map: gid_map.clone(),
+            uid_map: uid_map.into(),
+            gid_map: gid_map.into(),
         };
         let mut slots = Slots::default();
         let (Ok(()), Some((_, mapped))) = (step.run(&mut slots), slots.opened.take()) else { return };

@@ -15,6 +15,12 @@ pub fn kill(container: &Container, signal: i32) -> Result<()> {
         _ => container.pidfd()?,
     };
     let Some(pidfd) = pidfd else { return Err(not_running()) };
+    // Its program has not begun, and nothing handles the signal: then the kernel keeps it from the first process of a pid
+    // namespace (pid_namespaces(7)).
+    let signal = match status {
+        Status::Created if signal::ends_by_default(signal) => signal::SIGKILL,
+        _ => signal,
+    };
     let state = container.state()?;
     if signal == signal::SIGCONT && status == Status::Paused && state.is_suspended {
         return Err(Error::new("SIGCONT would end the pause of its first process")

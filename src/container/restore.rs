@@ -61,7 +61,7 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
     let cgroup = undo.cgroup.insert(Making::begin(&plan, options.start == Start::Now)?);
     let system = |error| Error::from_call("criu", error);
     // Whoever is root in a user namespace must get there; where that is the caller, nothing else need be hidden.
-    let is_other = plan.entries.iter().any(|entry| matches!(entry.step, Step::MapIds { .. }));
+    let is_other = plan.id_maps().is_some();
     let place = if is_other { options.root.place("") } else { directory.join(STAGE) };
     let _ = std::fs::create_dir(directory.join(STAGE));
     let stage = Stage::enter(place).map_err(system)?;

@@ -4,7 +4,7 @@ use super::child::{Child, Failure};
 use super::handshake::Message;
 use super::helper::{self, Made};
 use crate::error::{Error, Result};
-use crate::plan::{Join, Phase, Place, Plan, Slots, hint, print};
+use crate::plan::{Join, Phase, Place, Plan, Slots, circumstances, hint, print};
 use crate::sys::process::{Cloned, Ended, Process};
 use crate::sys::{self, Errno, fd, process, signal, socket};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -134,7 +134,7 @@ fn explain(plan: &Plan, errno: Errno) -> Error {
             .remedy("run this from within the unit or session that the container is in, as `systemd-run --user --scope` does");
     }
     let names: Vec<_> = print::namespace_names(plan.namespaces).collect();
-    hint::explain_clone(&names.join(", "), errno)
+    circumstances::explain_clone(&names.join(", "), errno)
 }
 
 fn explain_unmade(plan: &Plan, made: Made) -> Error {

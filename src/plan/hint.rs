@@ -1,10 +1,8 @@
-//! Advice: (verb, errno, fact of the host) -> why it failed and what mends it.
+//! Advice: (verb, errno) -> why it failed and what mends it. What depends on this host is in `circumstances.rs`.
 
-use super::{Entry, Origin, Step};
-use crate::capability::CAP_SETFCAP;
+use super::{Entry, Step, circumstances};
 use crate::error::Error;
-use crate::host;
-use crate::sys::{self, Call, Errno, creds, mount};
+use crate::sys::{self, Call, Errno, mount};
 use std::ffi::CStr;
 
 /// Because, and what to try.
@@ -37,33 +35,8 @@ pub fn explain(entry: &Entry, error: sys::Error, is_filtered: bool) -> Error {
     if let Some((because, remedy)) = advise(&entry.step, error) {
         message = message.because(because).remedy(remedy);
     }
-    let message = with_surroundings(with_facts(message, entry, error), error);
+    let message = circumstances::add(message, entry, error);
     with_filter(message, error, is_filtered)
-}
-
-/// What an outer container forbids, where nothing else is known to be the cause.
-fn with_surroundings(message: Error, error: sys::Error) -> Error {
-    match error.errno {
-        Errno::EACCES if message.because.is_none() => match host::apparmor_profile() {
-            Some(profile) => message
-                .because(format!(
-                    "AppArmor's profile {profile:?} is in force around rootlet, and may forbid {}",
-                    error.call.name()
-                ))
-                .remedy(
-                    "start the outer container with `--security-opt apparmor=unconfined` (Docker, podman) or \
-                     `appArmorProfile: {type: Unconfined}` (Kubernetes)",
-                ),
-            None => message,
-        },
-        Errno::EPERM | Errno::ENOSYS if message.because.is_none() && host::is_filtered() => message
-            .because(format!("a system call filter is in force around rootlet, and may forbid {}", error.call.name()))
-            .remedy(
-                "start the outer container with `--security-opt seccomp=unconfined` (Docker, podman), with \
-                 `seccompProfile: {type: Unconfined}` (Kubernetes), or with a profile that allows the call",
-            ),
-        _ => message,
-    }
 }
 
 /// Adds that a filter may be the cause, if one is in force already.
@@ -376,77 +349,6 @@ fn locked(clear: u64) -> Advice {
         .find(|(flag, _)| clear & flag != 0)
         .map_or("leave the access time options out", |(_, option)| option);
     (because, option)
-}
-
-/// What depends on this host and cannot stand in the table.
-fn with_facts(message: Error, entry: &Entry, error: sys::Error) -> Error {
-    match (&entry.step, error.call, error.errno) {
-        (Step::Bind { source, .. } | Step::OpenMapped { source, .. }, Call::Open | Call::Mount | Call::OpenTree, Errno::ENOENT) => message
-            .because(format!("its source {} is missing on the host", source.to_string_lossy()))
-            .remedy("correct the source of the mount, or make it"),
-        (Step::Mount { kind, .. }, Call::Mount, Errno::ENODEV) => message
-            .because(format!("this kernel has no file system {:?}", kind.to_string_lossy()))
-            .remedy("correct the type of the mount; for a directory of the host, add \"rbind\" to the options"),
-        (Step::Mount { kind, .. }, Call::Mount, Errno::EPERM) if kind.to_bytes() == b"proc" => match host::masks_of_proc() {
-            masks if masks.is_empty() => message
-                .because("a fresh /proc needs a pid namespace of the container's own and an unmasked /proc around it")
-                .remedy("add {\"type\": \"pid\"} to linux.namespaces"),
-            masks => message
-                .because(format!("the /proc around it is masked at {}, and a fresh one would show what that hides", masks.join(", ")))
-                .remedy(
-                    "start the outer container with `--security-opt systempaths=unconfined` (Docker), `--security-opt unmask=/proc/*` (podman) \
-                     or `procMount: Unmasked` (Kubernetes); or leave the pid namespace out, then /proc is bound",
-                ),
-        },
-        // The clone succeeds there, but whoever is in the new namespace has no capabilities.
-        (Step::MapIds { .. } | Step::BecomeId { .. } | Step::Propagate { .. }, _, Errno::EPERM | Errno::EACCES)
-            if restricted_by_apparmor() =>
-        {
-            message.because(APPARMOR.0).remedy(APPARMOR.1)
-        }
-        // Since Linux 5.12, as CAP_SETFCAP could be used against files of the outer root.
-        (Step::MapIds { .. }, _, Errno::EPERM) if creds::effective_uid() == 0 && creds::effective_capabilities() & 1 << CAP_SETFCAP == 0 => message
-            .because("you are root of an outer container, and whoever maps uid 0 again needs CAP_SETFCAP there")
-            .remedy("start the outer container with the capability CAP_SETFCAP, or map another hostID"),
-        _ => message,
-    }
-}
-
-/// Ubuntu 24.04 and later.
-const APPARMOR: Advice = (
-    "AppArmor restricts user namespaces here: kernel.apparmor_restrict_unprivileged_userns is 1",
-    "as root: write \"abi <abi/4.0>, profile rootlet /usr/{local/,}bin/rootlet flags=(unconfined) { userns, }\" to \
-     /etc/apparmor.d/rootlet, `apparmor_parser -r /etc/apparmor.d/rootlet`, and install rootlet there; or \
-     sysctl kernel.apparmor_restrict_unprivileged_userns=0",
-);
-
-fn restricted_by_apparmor() -> bool {
-    std::fs::read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").is_ok_and(|text| text.starts_with(b"1"))
-}
-
-/// What a failed clone means. There is no step to blame.
-pub fn explain_clone(namespaces: &str, errno: Errno) -> Error {
-    let origin = Origin { property: "linux.namespaces", index: None };
-    let error =
-        Error { errno: Some(errno), ..Error::in_config(origin.to_string(), format!("clone3 with {namespaces}")) };
-    let setting = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
-    match errno {
-        Errno::ENOSPC | Errno::EUSERS => {
-            let most = setting("/proc/sys/user/max_user_namespaces");
-            error
-                .because(format!("namespaces are nested too deeply, or too many: user.max_user_namespaces is {most}"))
-                .remedy("as root: sysctl user.max_user_namespaces=15000 (and see the other user.max_*_namespaces)")
-        }
-        Errno::EPERM if setting("/proc/sys/kernel/unprivileged_userns_clone") == "0" => error
-            .because("this host forbids user namespaces to ordinary users: kernel.unprivileged_userns_clone is 0")
-            .remedy("as root: sysctl kernel.unprivileged_userns_clone=1"),
-        Errno::EPERM | Errno::EACCES if restricted_by_apparmor() => error.because(APPARMOR.0).remedy(APPARMOR.1),
-        Errno::EPERM => error
-            .because("a seccomp filter of an outer container, or a missing privilege, forbids the namespaces")
-            .remedy("start the outer container with a seccomp profile that allows clone and unshare (Docker: --security-opt seccomp=unconfined)"),
-        Errno::EINVAL => error.because("this kernel was built without one of these namespaces").remedy("leave it out of linux.namespaces"),
-        _ => error,
-    }
 }
 
 /// The namespaces of a container could not be entered.

@@ -2,6 +2,7 @@
 //!
 //! A plan can be printed, compared and blamed. Whoever runs it, in the parent or in the child, follows it in order.
 
+pub mod circumstances;
 pub mod hint;
 mod mounting;
 pub mod print;
@@ -250,6 +251,14 @@ impl Plan {
                 .cgroup
                 .as_ref()
                 .is_some_and(|cgroup| cgroup.is_set_late || matches!(cgroup.place, Place::Scope { .. }))
+    }
+
+    /// The maps of the container's own user namespace, of uids and of gids.
+    pub fn id_maps(&self) -> Option<(&[u8], &[u8])> {
+        self.entries.iter().find_map(|entry| match &entry.step {
+            Step::MapIds { uid_map, gid_map, .. } => Some((&uid_map[..], &gid_map[..])),
+            _ => None,
+        })
     }
 
     /// All namespaces that are not the caller's: CLONE_NEW*.

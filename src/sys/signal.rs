@@ -69,6 +69,22 @@ pub fn take(queue: &OwnedFd) -> Option<i32> {
     Some(i32::from_ne_bytes(*number))
 }
 
+/// True if the signal ends a process that does nothing about it (signal(7)).
+pub fn ends_by_default(signal: i32) -> bool {
+    let others = [
+        0,
+        libc::SIGCHLD,
+        libc::SIGCONT,
+        libc::SIGSTOP,
+        libc::SIGTSTP,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+        libc::SIGURG,
+        libc::SIGWINCH,
+    ];
+    !others.contains(&signal)
+}
+
 /// The number of a signal given as `TERM`, `SIGTERM` (in any case) or `15`, up to SIGRTMAX; 0 only asks whether there is somebody.
 pub fn parse(text: &str) -> Option<i32> {
     if let Ok(number) = text.parse::<i32>() {
@@ -108,8 +124,9 @@ mod tests {
         for text in ["TERM", "SIGTERM", "sigterm", "15"] {
             assert_eq!(super::parse(text), Some(15), "{text}");
         }
+        assert_eq!(super::parse("0"), Some(0));
         assert_eq!(super::parse("RTMIN+1"), Some(libc::SIGRTMIN() + 1));
-        for text in ["", "0", "-9", "65", "SIG", "FOO", "SIGSIGTERM", "RTMIN+99"] {
+        for text in ["", "-9", "65", "SIG", "FOO", "SIGSIGTERM", "RTMIN+99"] {
             assert_eq!(super::parse(text), None, "{text}");
         }
     }

@@ -210,6 +210,21 @@ fn whoever_deletes_what_is_just_started_gets_an_error_or_its_maker_does() {
 }
 
 #[test]
+fn a_signal_ends_what_has_not_begun() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("echo never");
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.rootlet(&["kill", "box", "WINCH"]).ok();
+    assert_eq!(sandbox.status("box"), "created");
+    sandbox.rootlet(&["kill", "box", "TERM"]).ok();
+    eventually("it has stopped", || sandbox.status("box") == "stopped");
+    sandbox.rootlet(&["start", "box"]).fails(&["cannot start a container that has stopped"]);
+    sandbox.rootlet(&["delete", "box"]).ok();
+    sandbox.is_clean();
+}
+
+#[test]
 fn signal_0_asks_whether_there_is_somebody() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("sleep 1000");
