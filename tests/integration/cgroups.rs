@@ -198,7 +198,7 @@ fn idle_and_unlimited_have_their_words() {
     }
     delegated.rootlet(&["delete", "--force", "box"]).ok();
     delegated.limit(json!({"pids": {"limit": 0}}));
-    delegated.sandbox.sh("read most </sys/fs/cgroup/pids.max; echo $most; (echo forked) 2>/dev/null");
+    delegated.sandbox.sh("read most </sys/fs/cgroup/pids.max; echo $most; (echo forked) 2>/dev/null; echo after");
     let done = delegated.run();
     assert_eq!(done.out, "0\n", "0 is a limit: {done:?}");
 }
@@ -421,9 +421,11 @@ fn a_cgroups_path_never_leaves_what_is_the_users() {
     delegated.sandbox.edit(|config| config["linux"]["cgroupsPath"] = json!("/shared"));
     delegated.start();
     let bundle = delegated.sandbox.bundle();
-    delegated
-        .rootlet(&["run", "-b", bundle.to_str().unwrap(), "other"])
-        .fails(&["has processes in it", "linux.cgroupsPath"]);
+    delegated.rootlet(&["run", "-b", bundle.to_str().unwrap(), "other"]).fails(&[
+        "shared is another's",
+        "there are processes in it",
+        "linux.cgroupsPath",
+    ]);
     assert_eq!(delegated.sandbox.status("box"), "running");
 }
 

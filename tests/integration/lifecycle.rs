@@ -193,7 +193,7 @@ fn whoever_deletes_what_is_just_started_gets_an_error_or_its_maker_does() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("sleep 1000");
     let bundle = sandbox.bundle();
-    for _ in 0..40 {
+    for _ in 0..20 {
         let mut run = sandbox.command(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).spawn().unwrap();
         let delete = loop {
             let done = sandbox.rootlet(&["delete", "box"]);
