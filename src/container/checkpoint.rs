@@ -1,6 +1,7 @@
 //! `checkpoint`: a container is written to files, by CRIU.
 
 use super::delete::delete;
+use super::external;
 use super::images::{self, Images};
 use super::kill::not_running;
 use super::notify;
@@ -65,7 +66,7 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
         ..property::Request::default()
     };
     let plan = compile(&spec, &asked, &host)?;
-    images::check(&plan)?;
+    external::check(&plan)?;
     // Nobody deletes it meanwhile; a foreground run has the lock to its end.
     let lock = match state.is_attached {
         true => None,
@@ -75,13 +76,13 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
     check_parent(options)?;
     let mut external = Vec::new();
     if !options.pre_dump {
-        external.extend(images::external_mounts(&plan, state.pid)?);
+        external.extend(external::external_mounts(&plan, state.pid)?);
         external.extend(write_descriptors(&options.images, state.pid)?);
         let mark = options.images.path.join(images::ATTACHED);
         let _ = std::fs::remove_file(&mark);
         let marked = if state.is_attached { std::fs::write(&mark, "") } else { Ok(()) };
         marked.map_err(|error| Error::from_io(format!("cannot write {}", mark.display()), &error))?;
-        for (short, name, _) in images::outer_namespaces(&spec) {
+        for (short, name, _) in external::outer_namespaces(&spec) {
             let path = format!("/proc/{}/ns/{short}", state.pid);
             let inode = std::fs::metadata(&path).map_err(|error| Error::from_io(path, &error))?.ino();
             external.push(format!("{short}[{inode}]:{name}"));
@@ -148,12 +149,12 @@ fn check_parent(options: &Options) -> Result<()> {
 /// Keeps the names of the standard streams, by which `restore` puts others in their place; those that are files of the
 /// host are not the container's.
 fn write_descriptors(images: &Images, pid: i32) -> Result<Vec<String>> {
-    let own = images::mount_ids(pid);
+    let own = external::mount_ids(pid);
     let mut names = Vec::new();
     for number in 0..3 {
         let path = format!("/proc/{pid}/fd/{number}");
         let link = std::fs::read_link(&path).unwrap_or_default();
-        let outer = images::mount_id(pid, number).filter(|id| !own.contains(id));
+        let outer = external::mount_id(pid, number).filter(|id| !own.contains(id));
         names.push(match (std::fs::metadata(&path), outer) {
             (Ok(file), Some(id)) if file.is_file() => format!("file[{id:x}:{:x}]", file.ino()),
             (Ok(file), Some(_)) if file.file_type().is_char_device() => {

@@ -7,6 +7,7 @@ pub mod create;
 pub mod delete;
 pub mod events;
 pub mod exec;
+pub mod external;
 pub mod follow;
 pub mod fuse;
 pub mod hooks;

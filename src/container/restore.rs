@@ -5,6 +5,7 @@
 use super::cgroup::Making;
 use super::checkpoint::{DESCRIPTORS, is_replaced};
 use super::create::{Created, Options, Start, Undo, describe, lost, rootfs_of, tell};
+use super::external;
 use super::images::{self, Images};
 use super::state::STAGE;
 use super::{console, hooks, publish};
@@ -44,7 +45,7 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
     let spec = spec::load::parse(&text)?.spec;
     let host = Host::new();
     let plan = compile(&spec, &options.request, &host)?;
-    images::check(&plan)?;
+    external::check(&plan)?;
     console::check(&plan, options.console_socket.as_deref(), options.start == Start::Now)?;
     tell(log, &plan);
     if options.start == Start::Later && wanted.images.path.join(images::ATTACHED).exists() {
@@ -72,11 +73,11 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
     let mut opened = wanted.images.open(LOG, false)?;
     opened.give_to_root_of(&plan);
     let mut outer = Vec::new();
-    for (_, name, path) in images::outer_namespaces(&spec) {
+    for (_, name, path) in external::outer_namespaces(&spec) {
         outer.push((name.to_owned(), inherit(path)?));
     }
     let is_mapped = plan.namespaces & namespace::CLONE_NEWUSER != 0;
-    let replaced = images::replaced_mounts(&plan, is_mapped, &stage.place);
+    let replaced = external::replaced_mounts(&plan, is_mapped, &stage.place);
     stage.cover().map_err(system)?;
     let root = stage.bind("root", &root, true).map_err(system)?;
     let mut external = Vec::new();
@@ -99,7 +100,7 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
         root: root.to_string_lossy().into_owned(),
         external,
         inherited,
-        joined: images::joined_namespaces(&spec),
+        joined: external::joined_namespaces(&spec),
         tcp_close: wanted.tcp_close,
         lsm_profile: wanted.lsm_profile.clone(),
         lsm_mount_context: wanted.lsm_mount_context.clone(),

@@ -268,8 +268,7 @@ fn signals_and_commands_that_do_not_exist_are_named() {
     let sandbox = Sandbox::ordinary();
     sandbox.rootlet(&["kill", "nosuch", "FOO"]).fails(&["container does not exist"]);
     sandbox.sh("sleep 1000");
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.start();
     for signal in ["FOO", "65", "-1"] {
         sandbox.rootlet(&["kill", "box", signal]).fails(&["unknown signal", signal]);
     }

@@ -534,8 +534,7 @@ fn root_has_all_controllers_and_device_rules() {
     assert!(!Path::new(ROOT).join("rootlet-test/deep/box").exists());
     // Whoever names a cgroup gets its statistics.
     sandbox.sh("sleep 1000");
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.start();
     let stats: Value = serde_json::from_str(&sandbox.rootlet(&["events", "--stats", "box"]).ok().out).unwrap();
     assert!(
         stats["data"]["memory"]["usage"]["usage"].as_u64().unwrap() > 0 && stats["data"]["pids"]["current"] == 1,
@@ -553,8 +552,7 @@ fn without_a_cgroup_processes_are_stopped_one_by_one() {
     let sandbox = Sandbox::ordinary();
     sandbox.edit(|config| config["root"]["readonly"] = json!(false));
     sandbox.sh("while :; do echo >>/data/count; sleep 0.02; done & while :; do (:); done & wait");
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.start();
     let state = || {
         serde_json::from_str::<Value>(&fs::read_to_string(sandbox.states().join("box/state.json")).unwrap()).unwrap()
     };
@@ -644,8 +642,7 @@ fn root_tracks_and_freezes_by_the_version_2_hierarchy_beside_version_1() {
         config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
     });
     sandbox.sh("sleep 1000 & sleep 1000");
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.start();
     let cgroup = sandbox.cgroup();
     assert!(cgroup.starts_with("/sys/fs/cgroup/unified"), "{cgroup:?}");
     eventually("both sleep", || {
@@ -667,8 +664,7 @@ fn what_a_host_with_both_versions_cannot_limit_is_said() {
         return skip("needs a host with both versions");
     }
     sandbox.sh("sleep 1000");
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.start();
     let before = fs::read_to_string("/sys/fs/cgroup/unified/cgroup.subtree_control").unwrap();
     for flag in ["--memory=100M", "--pids-limit=9", "--cpu-quota=50000"] {
         let done = sandbox.rootlet(&["update", flag, "box"]).fails(&["cannot be enforced", "in cgroup v1"]);
@@ -693,8 +689,7 @@ fn a_frozen_cgroup_above_is_not_a_pause() {
     let path = format!("/{}/box", above.file_name().unwrap().to_str().unwrap());
     sandbox.edit(|config| config["linux"]["cgroupsPath"] = json!(path));
     sandbox.sh("sleep 1000");
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.start();
     sandbox.rootlet(&["pause", "box"]).ok();
     fs::write(above.join("cgroup.freeze"), "1").unwrap();
     sandbox.rootlet(&["resume", "box"]).ok();
@@ -765,8 +760,7 @@ fn a_pause_that_cannot_be_changes_nothing() {
         config["linux"]["readonlyPaths"] = json!([]);
     });
     sandbox.sh("sleep 1000");
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.start();
     let file = sandbox.states().join("box/state.json");
     let before = fs::read_to_string(&file).unwrap();
     if serde_json::from_str::<Value>(&before).unwrap()["cgroup"].is_object() {

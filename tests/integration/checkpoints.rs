@@ -233,14 +233,13 @@ fn connections_and_locks_are_kept_if_that_is_asked_for() {
         let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
         namespaces.retain(|namespace| namespace["type"] != "network");
     });
-    let bundle = sandbox.bundle();
     // flock(1) is the host's: busybox has none.
     let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, sandbox.rootfs().join(name)).unwrap();
     link("busybox", "bin/nc");
     link("usr/lib", "lib");
     link("usr/lib64", "lib64");
     sandbox.add_mount(json!({"destination": "/usr", "type": "bind", "source": "/usr", "options": ["rbind", "ro"]}));
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.start();
     let mut connection = None;
     eventually("it listens", || {
         connection = TcpStream::connect("127.0.0.1:7123").ok();

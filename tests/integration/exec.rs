@@ -12,8 +12,7 @@ use std::os::unix::net::UnixListener;
 fn running(sandbox: &Sandbox) {
     sandbox.edit(|config| config["root"]["readonly"] = json!(false));
     sandbox.sh("trap 'exit 0' TERM; sleep 1000 & wait");
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.start();
 }
 
 impl Sandbox {
@@ -332,8 +331,7 @@ fn nothing_of_the_host_is_seen_before_the_program_begins() {
          ls $p/fd | grep . && early && echo leak fd; cat $p/environ | grep . && early && echo leak environ
          done 2>/dev/null >>/data/seen; done",
     );
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.start();
     let strace = ["-f", "-qq", "-o", "/dev/null", "-e", "inject=chdir,close_range:delay_enter=500000"];
     let rootlet = binary().to_str().unwrap();
     let done = finish(sandbox.program("strace".as_ref(), &[&strace[..], &[rootlet, "exec", "box", "true"]].concat()));

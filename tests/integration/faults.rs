@@ -86,8 +86,7 @@ fn every_call_of_exec_may_fail() {
                          recvmsg,sendmsg,setns,setresgid,setresuid,setsid,socketpair";
     let sandbox = Sandbox::ordinary();
     sandbox.sh("sleep 1000");
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.start();
     let record = sandbox.path().join("xdg/record");
     let record = record.to_str().unwrap();
     let exec = |fault: &str, record: &str| under_strace(&sandbox, fault, record, &["exec", "box", "echo", "ran"]);

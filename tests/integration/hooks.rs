@@ -109,8 +109,7 @@ fn a_failing_poststop_is_only_warned_about() {
         config["hooks"] =
             json!({"poststop": [{"path": "/bin/false"}, {"path": "/bin/sh", "args": ["sh", "-c", "exit 0"]}]})
     });
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.start();
     eventually("it has stopped", || sandbox.status("box") == "stopped");
     let done = sandbox.rootlet(&["delete", "box"]).ok();
     assert!(done.err.contains("hooks.poststop[0]"), "{done:?}");

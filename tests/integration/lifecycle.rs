@@ -123,8 +123,7 @@ fn create_start_and_delete() {
 fn nobody_stays_between_the_container_and_its_caller() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("sleep 1000");
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.start();
     let state: Value = serde_json::from_str(&sandbox.rootlet(&["state", "box"]).out).unwrap();
     let status = fs::read_to_string(format!("/proc/{}/status", state["pid"])).unwrap();
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim();
@@ -158,8 +157,7 @@ fn lists_are_tables_json_or_names() {
 fn delete_force_ends_and_forgives() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("trap '' TERM; sleep 1000");
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.start();
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
     sandbox.rootlet(&["delete", "box"]).fails(&["does not exist"]);
@@ -228,8 +226,7 @@ fn a_signal_ends_what_has_not_begun() {
 fn signal_0_asks_whether_there_is_somebody() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("sleep 1000");
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.start();
     sandbox.rootlet(&["kill", "box", "0"]).ok();
     sandbox.rootlet(&["kill", "box", "KILL"]).ok();
     eventually("it has stopped", || sandbox.status("box") == "stopped");
@@ -244,8 +241,7 @@ fn the_end_of_the_first_process_by_force_is_the_end_of_all_without_a_pid_namespa
         config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
     });
     sandbox.sh("sleep 1000 & sleep 1000");
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.start();
     let state: Value =
         serde_json::from_str(&fs::read_to_string(sandbox.states().join("box/state.json")).unwrap()).unwrap();
     let Some(cgroup) = state["cgroup"]["path"].as_str().map(PathBuf::from) else {
@@ -265,8 +261,7 @@ fn kill_all_reaches_every_process() {
     let sandbox = Sandbox::ordinary();
     sandbox.edit(|config| config["root"]["readonly"] = json!(false));
     sandbox.sh("sh -c 'trap \"echo hit > /data/hit; exit\" USR1; echo > /data/ready; while :; do sleep 0.1; done' & trap '' USR1; wait; sleep 1000");
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.start();
     eventually("the child is ready", || sandbox.rootfs().join("data/ready").exists());
     sandbox.rootlet(&["kill", "--all", "box", "SIGUSR1"]).ok();
     eventually("the child got it", || sandbox.rootfs().join("data/hit").exists());

@@ -252,6 +252,13 @@ impl Sandbox {
         self.rootlet(&[flags, &["run", "--bundle", bundle.to_str().unwrap(), "box"]].concat())
     }
 
+    /// Starts the bundle's container, which goes on by itself.
+    #[track_caller]
+    pub fn start(&self) {
+        let bundle = self.bundle();
+        self.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    }
+
     /// Starts a foreground run whose program says `ready`, and returns when it has.
     pub fn run_until_ready(&self) -> Child {
         let bundle = self.bundle();

@@ -214,8 +214,7 @@ fn a_new_session_keeps_the_callers_terminal_out_of_reach() {
 fn ids_that_are_reused_are_not_hit() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("sleep 1000");
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.start();
     let place = sandbox.states().join("box/state.json");
     let mut state: serde_json::Value = serde_json::from_str(&fs::read_to_string(&place).unwrap()).unwrap();
     let pid = state["pid"].as_i64().unwrap() as i32;
