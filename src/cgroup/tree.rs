@@ -304,8 +304,9 @@ fn wait_for(path: &Path, key: &str, wanted: u64) -> Result<bool> {
 /// Sends SIGKILL to all processes in it and below it.
 pub fn kill(path: &Path) -> Result<()> {
     match fs::write(path.join("cgroup.kill"), "1") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.exists() => Ok(()),
         // Before Linux 5.14.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => kill_each(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => kill_each(path),
         other => other.map_err(|error| failed(path, "cgroup.kill", &error)),
     }
 }

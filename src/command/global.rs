@@ -125,6 +125,7 @@ pub fn split(mut arguments: Vec<OsString>) -> std::result::Result<(Globals, Vec<
     let mut definition = tolerant(Globals::command());
     let end = mend_dashes(&definition, &mut arguments, true);
     let (before, rest) = arguments.split_at(end);
+    let rest = rest.strip_prefix(&[OsString::from("--")]).unwrap_or(rest);
     let matches = definition.try_get_matches_from_mut([OsString::from("rootlet")].iter().chain(before))?;
     let globals = Globals::from_arg_matches(&matches)?;
     if let Some(value) = globals.rootless.as_deref().filter(|value| !matches!(*value, "true" | "false" | "auto")) {

@@ -144,7 +144,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut definition = definition(subcommand);
     let mut rest = rest.to_vec();
     let runs_a_program = definition.get_positionals().any(clap::Arg::is_trailing_var_arg_set);
-    mend_dashes(&definition, &mut rest, runs_a_program);
+    let end = mend_dashes(&definition, &mut rest, runs_a_program);
+    if runs_a_program
+        && rest.get(end + 1).is_some_and(|next| next != "--")
+        && rest.get(end).is_some_and(|id| id != "--")
+    {
+        rest.insert(end + 1, OsString::from("--"));
+    }
     let result = match definition
         .try_get_matches_from_mut([OsString::from(format!("rootlet {name}"))].into_iter().chain(rest))
     {
@@ -202,7 +208,7 @@ fn tolerant(command: Command) -> Command {
     })
 }
 
-/// Go's flags may have one dash: `-no-subreaper` becomes `--no-subreaper`, up to what is no flag if `stops_there`, as where
+/// Go's flags may have one dash or two: `-no-subreaper` becomes `--no-subreaper` and `--e` becomes `-e`, up to what is no flag if `stops_there`, as where
 /// a program's own flags follow. The index of what comes behind.
 fn mend_dashes(command: &Command, arguments: &mut [OsString], stops_there: bool) -> usize {
     let mut index = 0;
@@ -217,8 +223,10 @@ fn mend_dashes(command: &Command, arguments: &mut [OsString], stops_there: bool)
             known.get_long() == Some(name) || short.as_deref() == Some(name)
         };
         let known = command.get_arguments().filter(|_| text.starts_with('-')).find(is_named);
-        if name.len() > 1 && known.is_some() && !text.starts_with("--") {
-            *argument = OsString::from(format!("-{text}"));
+        match (known.is_some(), text.starts_with("--"), name.len()) {
+            (true, false, 2..) => *argument = OsString::from(format!("-{text}")),
+            (true, true, 1) => *argument = OsString::from(text.get(1..).unwrap_or_default()),
+            _ => {}
         }
         let has_value = known.is_some_and(|known| {
             matches!(known.get_action(), ArgAction::Set | ArgAction::Append) && !known.is_require_equals_set()

@@ -38,9 +38,13 @@ pub fn delete(container: &Container, force: bool, log: &Log) -> Result<()> {
         _ => {}
     }
     // Whoever creates it, or runs it in the foreground, has it until then, and may delete it.
-    match wait_for_lock(&container.directory)? {
-        Some(_lock) => take_down(container, log),
-        None => Ok(()),
+    let Some(_lock) = wait_for_lock(&container.directory)? else { return Ok(()) };
+    let now = container.reload()?;
+    let identity = |container: &Container| container.state.as_ref().map(|state| (state.pid, state.identity.clone()));
+    match identity(&now) == identity(container) {
+        true => take_down(&now, log),
+        // It was deleted meanwhile, and this is another of the same name.
+        false => Ok(()),
     }
 }
 

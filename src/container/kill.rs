@@ -17,8 +17,8 @@ pub fn kill(container: &Container, signal: i32) -> Result<()> {
     let Some(pidfd) = pidfd else { return Err(not_running()) };
     // Its program has not begun, and nothing handles the signal: then the kernel keeps it from the first process of a pid
     // namespace (pid_namespaces(7)).
-    let signal = match status {
-        Status::Created if signal::ends_by_default(signal) => signal::SIGKILL,
+    let signal = match container.start_socket().exists() {
+        true if signal::ends_by_default(signal) => signal::SIGKILL,
         _ => signal,
     };
     let state = container.state()?;

@@ -89,5 +89,8 @@ fn mark(container: &mut Container, is_suspended: bool) -> Result<()> {
         false => Some(wait_for_lock(&container.directory)?.ok_or_else(not_running)?),
     };
     *container = container.reload()?;
+    if container.state.is_none() {
+        return Err(not_running());
+    }
     container.change(|state| state.is_suspended = is_suspended)
 }

@@ -3,7 +3,7 @@
 use super::state::{Container, FILES, PLACES};
 use crate::error::{Error, Result};
 use crate::sys::{Errno, creds, fd, resolve};
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -177,24 +177,29 @@ impl Root {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return self.reclaim(id, directory),
             Err(error) => return Err(failed(&error).remedy("name a directory that you may write to with --root DIR")),
         }
-        // Whoever looks whether it is locked has it for a moment.
-        for _ in 0..10 {
-            match lock(&directory) {
-                Ok(Some(lock)) => return Ok(Reservation { directory, lock }),
-                Ok(None) => std::thread::sleep(Duration::from_millis(1)),
-                Err(error) => {
-                    let _ = std::fs::remove_dir(&directory);
-                    return Err(error);
-                }
+        match lock(&directory) {
+            Ok(Some(lock)) => Ok(Reservation { directory, lock }),
+            // Somebody took it for a leftover, to delete it or to have the id.
+            Ok(None) if directory.exists() => Err(already_exists(id)),
+            Ok(None) => self.reserve(id),
+            Err(error) => {
+                let _ = std::fs::remove_dir(&directory);
+                Err(error)
             }
         }
-        Err(already_exists(id))
     }
 
     /// An id whose maker was killed before the container ran is free again.
     fn reclaim(&self, id: &str, directory: PathBuf) -> Result<Reservation> {
         let Some(lock) = lock(&directory)? else { return Err(already_exists(id)) };
-        let container = self.look_for(id)?.filter(Container::is_abandoned).ok_or_else(|| already_exists(id))?;
+        let Some(container) = self.look_for(id)? else {
+            return Err(Error::new(format!("{} is in the way", directory.display()))
+                .because("it holds other things than a container's state")
+                .remedy("choose another id, or another --root"));
+        };
+        if !container.is_abandoned() {
+            return Err(already_exists(id));
+        }
         container.forget_all_but_its_place()?;
         Ok(Reservation { directory, lock })
     }
@@ -216,7 +221,19 @@ fn already_exists(id: &str) -> Error {
 
 /// The lock of a state directory; `None` if somebody has it, or if the directory was removed meanwhile.
 pub fn lock(directory: &Path) -> Result<Option<OwnedFd>> {
-    lock_by(directory, fd::try_lock)
+    // Whoever looks whether it is locked has a part in it for a moment.
+    for _ in 0..10 {
+        match lock_by(directory, fd::try_lock)? {
+            None if directory.exists() => std::thread::sleep(Duration::from_millis(1)),
+            lock => return Ok(lock),
+        }
+    }
+    Ok(None)
+}
+
+/// True if somebody has the lock of a state directory.
+pub fn is_locked(directory: &Path) -> bool {
+    matches!(lock_by(directory, fd::try_share_lock), Ok(None)) && directory.exists()
 }
 
 /// The lock of a state directory, when it is free; `None` if the directory was removed meanwhile.
@@ -239,8 +256,9 @@ fn lock_by(directory: &Path, take: fn(BorrowedFd) -> crate::sys::Result<bool>) -
 
 /// True if there is nothing in a directory but what belongs to a state: a wrong --root, as /etc, is not full of containers.
 fn is_place(directory: &Path) -> bool {
-    let names = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    names.into_iter().all(|name| FILES.iter().chain(&PLACES).any(|known| name == **known))
+    let is_known = |name: &OsStr| FILES.iter().chain(&PLACES).any(|known| name == *known);
+    std::fs::read_dir(directory)
+        .is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|entry| is_known(&entry.file_name()))))
 }
 
 fn open(directory: &Path) -> crate::sys::Result<OwnedFd> {

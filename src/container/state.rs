@@ -16,7 +16,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The files of a state's directory.
-pub const FILES: [&str; 5] = [".state.json", ".config.json", "config.json", "state.json", "start.sock"];
+pub const FILES: [&str; 6] = [".state.json", ".config.json", "config.json", "state.json", "start.sock", "update.lock"];
 
 /// The directories in it, which only some containers have, or for a while.
 pub const PLACES: [&str; 2] = [notify::PLACE, STAGE];
@@ -180,7 +180,7 @@ impl Container {
     }
 
     fn is_locked(&self) -> bool {
-        self.directory.exists() && root::lock(&self.directory).is_ok_and(|lock| lock.is_none())
+        root::is_locked(&self.directory)
     }
 
     /// True if `pause` has stopped its processes.

@@ -10,7 +10,9 @@ use crate::property;
 use crate::spec::{Resources, load};
 use crate::sys::fd;
 use serde_json::{Map, Value};
+use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Changes limits: `change` is a part of `linux.resources`, whose keys replace those of the container's config.
@@ -29,9 +31,7 @@ pub fn update(container: &Container, change: &Map<String, Value>) -> Result<()> 
     let host = Host::new();
     let Some(record) = &container.state()?.cgroup else { return Err(no_cgroup(container, &host)) };
     let cgroup = record.require()?;
-    // One after the other. (A foreground run has the lock of the state.)
-    let handle = tree::open(cgroup)?;
-    fd::lock(handle.as_fd()).map_err(|error| Error::from_call(cgroup.display(), error))?;
+    let _lock = lock(container)?;
     let mut config: Value = serde_json::from_str(&container.config_text()?)
         .map_err(|error| Error::new(format!("the stored config of {:?} is damaged: {error}", container.id)))?;
     let resources = object(object(&mut config, "linux")?, "resources")?;
@@ -54,7 +54,7 @@ pub fn update(container: &Container, change: &Map<String, Value>) -> Result<()> 
         let (reason, remedy) = placement::explain_missing(&host, lost.controller().unwrap_or_default());
         return Err(Error::in_config(lost.property, "cannot be enforced").because(reason).remedy(remedy));
     }
-    check_use(cgroup, &asked)?;
+    check_use(cgroup, &asked, &settings)?;
     let mut controllers: Vec<_> = settings.iter().filter_map(Setting::controller).map(str::to_owned).collect();
     controllers.sort_unstable();
     controllers.dedup();
@@ -68,6 +68,15 @@ pub fn update(container: &Container, change: &Map<String, Value>) -> Result<()> 
         return Err(error);
     }
     container.save_config(&config.to_string())
+}
+
+/// One update after the other. A foreground run has the lock of the state to its end.
+fn lock(container: &Container) -> Result<File> {
+    let path = container.directory.join("update.lock");
+    let opened = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let file = opened.map_err(|error| Error::from_io(path.display(), &error))?;
+    fd::lock(file.as_fd()).map_err(|error| Error::from_call(path.display(), error))?;
+    Ok(file)
 }
 
 /// An object in an object, which is made if it is missing.
@@ -108,7 +117,8 @@ fn merge(known: &mut Map<String, Value>, change: &Map<String, Value>) {
     if let (Some(Value::Object(known)), Some(Value::Object(change))) = (known.get_mut("memory"), change.get("memory")) {
         carry_swap(known, change);
     }
-    for (group, value) in change {
+    // Device rules have an order, and are as they were.
+    for (group, value) in change.iter().filter(|(group, _)| *group != "devices") {
         match (known.get_mut(group), value) {
             (Some(Value::Object(known)), Value::Object(change)) => merge(known, change),
             (Some(Value::Array(known)), Value::Array(change)) => merge_list(known, change),
@@ -136,7 +146,7 @@ fn carry_swap(known: &mut Map<String, Value>, change: &Map<String, Value>) {
         |map: &Map<String, Value>, key: &str| map.get(key).filter(|value| is_given(value)).and_then(Value::as_i64);
     let (Some(limit), None) = (number(change, "limit"), number(change, "swap")) else { return };
     if let (Some(before), Some(both)) = (number(known, "limit"), number(known, "swap")) {
-        let both = if limit < 0 || both < 0 { -1 } else { both - before.max(0) + limit };
+        let both = if limit < 0 || both < 0 { -1 } else { (both - before.max(0)).saturating_add(limit) };
         known.insert("swap".to_owned(), both.into());
     }
 }
@@ -155,7 +165,7 @@ fn no_cgroup(container: &Container, host: &Host) -> Error {
 }
 
 /// A limit below what cannot be given back would end processes: the kernel's answer to a smaller memory.max.
-fn check_use(path: &Path, wanted: &Resources) -> Result<()> {
+fn check_use(path: &Path, wanted: &Resources, settings: &[Setting]) -> Result<()> {
     let Some(memory) = &wanted.memory else { return Ok(()) };
     let Some(limit) = memory.limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0) else {
         return Ok(());
@@ -169,7 +179,9 @@ fn check_use(path: &Path, wanted: &Resources) -> Result<()> {
         _ => {
             let taken = usage.saturating_sub(of("inactive_file") + of("active_file") + of("slab_reclaimable"));
             let kept = ["anon", "shmem", "kernel_stack", "pagetables", "slab_unreclaimable"].map(of);
-            taken.max(kept.iter().sum()).saturating_sub(free_swap(path))
+            let most = settings.iter().find(|setting| setting.file == "memory.swap.max").map(|setting| &*setting.value);
+            let swapped = free_swap(path, most).min(of("anon") + of("shmem"));
+            taken.max(kept.iter().sum()).saturating_sub(swapped)
         }
     };
     if needed <= limit {
@@ -180,12 +192,13 @@ fn check_use(path: &Path, wanted: &Resources) -> Result<()> {
         .remedy("give a larger limit, or end some of its processes"))
 }
 
-/// How many bytes could be swapped out.
-fn free_swap(path: &Path) -> u64 {
+/// How many bytes could be swapped out, with this limit of swap, or the present one.
+fn free_swap(path: &Path, limit: Option<&str>) -> u64 {
     let system = tree::words(Path::new("/proc"), "meminfo");
     let system =
         system.lines().find_map(|line| line.strip_prefix("SwapFree:")?.split_whitespace().next()?.parse().ok());
-    let own = match tree::words(path, "memory.swap.max").as_str() {
+    let present = tree::words(path, "memory.swap.max");
+    let own = match limit.filter(|_| !present.is_empty()).unwrap_or(&present) {
         "max" => u64::MAX,
         limit => limit.parse().unwrap_or(0),
     };
@@ -221,6 +234,12 @@ mod tests {
         let known = json!({"blockIO": {"throttleReadBpsDevice": [device(0, 1)]}});
         let change = json!({"blockIO": {"throttleReadBpsDevice": [device(1, 2), device(0, 3)]}});
         assert_eq!(merged(known, change), json!({"blockIO": {"throttleReadBpsDevice": [device(0, 3), device(1, 2)]}}));
+    }
+
+    #[test]
+    fn device_rules_stay_as_they_are() {
+        let rules = json!({"devices": [{"allow": false, "access": "rwm"}, {"allow": true, "type": "c"}, {"allow": true, "type": "b"}]});
+        assert_eq!(merged(rules.clone(), rules.clone()), rules);
     }
 
     #[test]

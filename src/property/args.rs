@@ -31,7 +31,7 @@ fn plan_find(planner: &mut Planner) -> Result<()> {
     }
     let step = Step::FindExecutable { name: planner.c_string(name)?, candidates: candidates(planner, name)? };
     planner.step(step);
-    if !process.env.iter().any(|variable| variable.strip_prefix("HOME=").is_some_and(|home| !home.is_empty())) {
+    if process.env.iter().rev().find_map(|variable| variable.strip_prefix("HOME=")).is_none_or(str::is_empty) {
         planner.step(Step::FindHome { uid: process.user.uid });
     }
     Ok(())

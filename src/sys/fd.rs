@@ -292,7 +292,16 @@ pub fn rewind(fd: BorrowedFd) -> Result<()> {
 
 /// flock(2) for writing, without waiting. `Ok(false)`: somebody else has it.
 pub fn try_lock(fd: BorrowedFd) -> Result<bool> {
-    match syscall!(Call::Flock, libc::SYS_flock, fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) {
+    try_flock(fd, libc::LOCK_EX)
+}
+
+/// flock(2) for reading; `false` if somebody has it for writing.
+pub fn try_share_lock(fd: BorrowedFd) -> Result<bool> {
+    try_flock(fd, libc::LOCK_SH)
+}
+
+fn try_flock(fd: BorrowedFd, kind: i32) -> Result<bool> {
+    match syscall!(Call::Flock, libc::SYS_flock, fd.as_raw_fd(), kind | libc::LOCK_NB) {
         Err(Error { errno: Errno::EWOULDBLOCK, .. }) => Ok(false),
         other => other.map(|_| true),
     }

@@ -314,6 +314,9 @@ fn a_directory_that_holds_anything_else_is_no_container() {
         rootlet(&["delete", name]).fails(&["container does not exist"]);
         rootlet(&["delete", "--force", name]).ok();
     }
+    let bundle = sandbox.bundle();
+    rootlet(&["run", "-b", bundle.to_str().unwrap(), "photos"]).fails(&["photos is in the way", "another --root"]);
+    assert_eq!(rootlet(&["--", "list", "-q"]).ok().out, "");
     for path in ["photos/state.json", "photos/cat.jpg", "notes/todo", "empty"] {
         assert!(root.join(path).exists(), "{path} is not rootlet's to remove");
     }

@@ -377,6 +377,11 @@ fn limits_change_while_it_runs_and_a_wrong_one_changes_nothing() {
     let devices = delegated.sandbox.write("resources.json", &json!({"devices": [{"allow": true}]}).to_string());
     update(&["-r", devices.to_str().unwrap()]).fails(&["device rules of a container cannot be changed"]);
     assert!(update(&[]).ok().err.contains("nothing is updated"));
+    let rules = delegated.sandbox.config()["linux"]["resources"]["devices"].clone();
+    let same = delegated.sandbox.write("resources.json", &json!({"devices": rules}).to_string());
+    for _ in 0..2 {
+        update(&["-r", same.to_str().unwrap()]).ok();
+    }
     let nothing = delegated.sandbox.write("resources.json", "{}");
     update(&["-r", nothing.to_str().unwrap()]).ok();
     let unified = delegated.sandbox.write("resources.json", &json!({"unified": {"nosuch.max": "1"}}).to_string());

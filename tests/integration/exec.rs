@@ -352,6 +352,8 @@ fn the_flags_of_the_program_are_its_own() {
     let program = [&["box", "echo"], &words[..]].concat();
     assert_eq!(sandbox.exec(&program).ok().out, expected);
     assert_eq!(sandbox.exec(&[&["-cwd", "/tmp", "-env", "A=1"], &program[..]].concat()).ok().out, expected);
+    sandbox.exec_fails(&["box", "-d", "true"], &["exec: \"-d\": executable file not found"]);
+    assert_eq!(sandbox.exec(&["--e", "A=1", "box", "--", "sh", "-c", "echo $A"]).ok().out, "1\n");
     let root = sandbox.states();
     let globals = ["-root", root.to_str().unwrap(), "-log-format=text", "exec"];
     assert_eq!(sandbox.rootlet(&[&globals, &program[..]].concat()).ok().out, expected);
@@ -369,6 +371,8 @@ fn the_last_of_two_values_of_a_variable_is_meant() {
     running(&sandbox);
     let lines: Vec<String> = env(&sandbox.exec(&["-e", "B=2", "-e", "B=3", "box", "env"]).ok());
     assert_eq!(lines, ["A=2", "B=3"]);
+    let home = |flags: &[&str]| sandbox.exec(&[flags, &["box", "sh", "-c", "echo $HOME"]].concat()).ok().out;
+    assert_eq!((home(&["-e", "HOME=/x"]), home(&["-e", "HOME=/x", "-e", "HOME="])), ("/x\n".into(), "/root\n".into()));
 }
 
 #[test]
