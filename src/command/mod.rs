@@ -145,6 +145,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut rest = rest.to_vec();
     let runs_a_program = definition.get_positionals().any(clap::Arg::is_trailing_var_arg_set);
     let end = mend_dashes(&definition, &mut rest, runs_a_program);
+    // What stands behind the container's name is the program's, as in runc.
     if runs_a_program
         && rest.get(end + 1).is_some_and(|next| next != "--")
         && rest.get(end).is_some_and(|id| id != "--")
@@ -208,8 +209,8 @@ fn tolerant(command: Command) -> Command {
     })
 }
 
-/// Go's flags may have one dash or two: `-no-subreaper` becomes `--no-subreaper` and `--e` becomes `-e`, up to what is no flag if `stops_there`, as where
-/// a program's own flags follow. The index of what comes behind.
+/// Go's flags may have one dash or two: `-no-subreaper` becomes `--no-subreaper`, and `--e` becomes `-e`; with `stops_there`
+/// up to the first word that is no flag, as a program's own may follow. The index of what comes behind.
 fn mend_dashes(command: &Command, arguments: &mut [OsString], stops_there: bool) -> usize {
     let mut index = 0;
     while let Some(argument) = arguments.get_mut(index) {

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 const HOME: &str = "/home/dev";
 
@@ -18,8 +19,11 @@ struct Unit {
 impl Unit {
     /// Installs a unit of the examples; its bundle has this machine's files and runs a script.
     fn install(name: &'static str, files: &[(&str, &str)], script: &str) -> Unit {
-        fs::copy(binary(), "/usr/local/bin/rootlet.new").unwrap();
-        fs::rename("/usr/local/bin/rootlet.new", "/usr/local/bin/rootlet").unwrap();
+        static INSTALLED: Once = Once::new();
+        INSTALLED.call_once(|| {
+            fs::copy(binary(), "/usr/local/bin/rootlet.new").unwrap();
+            fs::rename("/usr/local/bin/rootlet.new", "/usr/local/bin/rootlet").unwrap();
+        });
         let unit = Unit { name, user: Sandbox::of(1000) };
         let units = PathBuf::from(HOME).join(".config/systemd/user");
         finish(unit.user.program("mkdir".as_ref(), &["-p", units.to_str().unwrap(), unit.bundle().to_str().unwrap()]))
