@@ -96,7 +96,7 @@ impl Owners {
     }
 
     fn name_of(&mut self, container: &Container) -> String {
-        let uid = container.state.as_ref().map_or(0, |state| state.owner);
+        let uid = container.owner();
         self.known.entry(uid).or_insert_with(|| find_name(&uid.to_string())).clone()
     }
 }

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::plan::{Decision, Listener};
 use crate::spec::{self, Hooks, Map, Spec};
+use crate::sys::creds;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::{Read, Write};
@@ -202,10 +203,16 @@ impl Container {
         })
     }
 
-    /// True if nobody is left to delete it, as far as nobody has its lock: its maker was killed before it ran, or while it ran in the foreground.
+    /// True if nobody is left to delete it, unless somebody has its lock: its maker was killed before it ran, or while it ran
+    /// in the foreground.
     pub fn is_abandoned(&self) -> bool {
         let Some(state) = &self.state else { return self.damage.is_none() };
         (state.is_attached || self.is_waiting) && self.status() == Status::Stopped
+    }
+
+    /// The user who created it. What is another's is not read at all.
+    pub fn owner(&self) -> u32 {
+        self.state.as_ref().map_or_else(creds::effective_uid, |state| state.owner)
     }
 
     /// Where a created container waits for `start`.

@@ -290,7 +290,11 @@ fn a_damaged_state_can_be_deleted() {
     fs::create_dir(&directory).unwrap();
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
     std::os::unix::fs::chown(&directory, Some(sandbox.uid()), Some(sandbox.uid())).unwrap();
-    assert!(sandbox.rootlet(&["list"]).ok().out.contains("stopped"), "one without a state is listed");
+    let list = sandbox.rootlet(&["list"]).ok().out;
+    assert!(
+        list.contains("stopped") && list.contains(&sandbox.uid().to_string()),
+        "one without a state is listed: {list}"
+    );
     sandbox.write("xdg/rootlet/box/state.json", "{");
     sandbox.rootlet(&["delete", "box"]).fails(&["state.json is damaged", "delete --force box"]);
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
