@@ -229,9 +229,20 @@ impl Host {
 
     /// Where the caller sees a procfs.
     pub fn proc_mounts(&self) -> Vec<PathBuf> {
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let is_proc = |line: &&str| line.split(" - ").nth(1).is_some_and(|rest| rest.starts_with("proc "));
-        mounts.lines().filter(is_proc).filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from).collect()
+        mount_points(&["proc"])
+    }
+
+    /// Where the caller sees a procfs or a sysfs, the innermost first. While a mount namespace has one that nothing covers,
+    /// whoever is root in a user namespace may mount another ("mount too revealing").
+    pub fn revealing_mounts(&self) -> Vec<PathBuf> {
+        mount_points(&["proc", "sysfs"]).into_iter().rev().collect()
+    }
+
+    /// True if there is a device node.
+    pub fn is_device(&self, path: &Path) -> bool {
+        use std::os::unix::fs::FileTypeExt;
+        let kind = path.metadata().map(|metadata| metadata.file_type());
+        kind.is_ok_and(|kind| kind.is_char_device() || kind.is_block_device())
     }
 
     /// A path of the host without symlinks.
@@ -243,6 +254,23 @@ impl Host {
     pub fn limit(&self, resource: u32) -> sched::Limit {
         sched::limit(resource).unwrap_or(sched::Limit { soft: u64::MAX, hard: u64::MAX })
     }
+}
+
+/// Where the caller sees file systems of these types (proc_pid_mountinfo(5)).
+fn mount_points(kinds: &[&str]) -> Vec<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let is_one = |line: &&str| {
+        let kind = line.split(" - ").nth(1).and_then(|rest| rest.split(' ').next());
+        kind.is_some_and(|kind| kinds.contains(&kind))
+    };
+    mounts.lines().filter(is_one).filter_map(|line| line.split(' ').nth(4)).map(|path| unescape(path).into()).collect()
+}
+
+/// Blanks and backslashes in mountinfo are written as octal numbers.
+pub fn unescape(text: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(text.to_owned(), |text, (code, letter)| text.replace(code, letter))
 }
 
 /// Where the version 2 hierarchy is mounted: alone on /sys/fs/cgroup, or beside version 1.

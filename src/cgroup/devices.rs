@@ -63,6 +63,20 @@ impl From<&DeviceRule> for Rule {
     }
 }
 
+/// True for rules that deny everything and then only allow, as runc's own config has them.
+pub fn lists_what_is_allowed(rules: &[DeviceRule]) -> bool {
+    let rules: Vec<Rule> = rules.iter().map(Rule::from).collect();
+    let denies_all = |rule: &Rule| !rule.allow && rule.is_for_all();
+    let last = rules.iter().rposition(denies_all);
+    last.is_some_and(|last| rules.iter().skip(last + 1).all(|rule| rule.allow))
+}
+
+impl Rule {
+    fn is_for_all(&self) -> bool {
+        self.kind.is_none() && self.major.is_none() && self.minor.is_none() && self.access == ALL
+    }
+}
+
 /// An instruction (linux/bpf.h, struct bpf_insn), in the byte order of little-endian machines.
 fn instruction(code: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> u64 {
     u64::from(code)
@@ -83,9 +97,7 @@ const EXIT: u8 = 0x95;
 /// The program of some rules; `None` if everything is allowed.
 pub fn program(rules: &[DeviceRule]) -> Option<Vec<u64>> {
     let rules: Vec<Rule> = rules.iter().map(Rule::from).collect();
-    let is_all =
-        |rule: &Rule| rule.kind.is_none() && rule.major.is_none() && rule.minor.is_none() && rule.access == ALL;
-    let last = rules.iter().rposition(is_all);
+    let last = rules.iter().rposition(Rule::is_for_all);
     let after = last.map_or(&rules[..], |last| rules.get(last + 1..).unwrap_or_default());
     if last.and_then(|last| rules.get(last)).is_some_and(|rule| rule.allow) && after.iter().all(|rule| rule.allow) {
         return None;

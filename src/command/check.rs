@@ -45,6 +45,7 @@ impl super::Run for Check {
             bundle: bundle(&file)?,
             strict: globals.strict(),
             try_limits: globals.limits == super::global::Limits::Try,
+            fuse: globals.fuse.clone(),
             ..Request::default()
         };
         let problems = check(&text, &request, &Host::new());

@@ -73,6 +73,7 @@ impl Common {
                 cgroup_manager: globals.cgroup_manager(),
                 strict: globals.strict(),
                 try_limits: globals.limits == super::global::Limits::Try,
+                fuse: globals.fuse.clone(),
             },
             start,
             pid_file: self.pid_file,

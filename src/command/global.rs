@@ -32,6 +32,9 @@ pub struct Globals {
     /// What happens to a limit that cannot be enforced: `require` is an error, `try` goes on without
     #[arg(long, value_name = "POLICY", default_value = "require", value_enum)]
     pub limits: Limits,
+    /// Let this program of the host's, by name or path, serve mounts of type fuse.PROGRAM (may be given again)
+    #[arg(long, value_name = "PROGRAM")]
+    pub fuse: Vec<PathBuf>,
     /// Have cgroups made by systemd: linux.cgroupsPath is slice:prefix:name
     #[arg(long)]
     systemd_cgroup: bool,

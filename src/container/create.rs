@@ -14,7 +14,7 @@ use crate::plan::{Entry, Phase, Plan, Step, print};
 use crate::property::{Request, compile, heed};
 use crate::spec::{self, Spec};
 use crate::sys::process::Process;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -87,7 +87,6 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
             None => Birthplace::Same,
         },
         console: options.console_socket.as_deref().map(publish::connect).transpose()?,
-        lock: undo.reservation.as_ref().map(|reservation| reservation.lock.as_raw_fd()),
         slots: prepare(&plan, hooks::output(&spec)?)?,
         ..Equipment::default()
     };
@@ -102,8 +101,8 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     init.run_born_steps(&plan)?;
     let begins = options.start == Start::Now;
     let follow = Follow { init: &init, plan: &plan, container, status: "creating", begins, output };
-    let Followed { terminal, tolerated } = follow.to_the_end()?;
-    container.complete(tolerated, log)?;
+    let Followed { terminal, tolerated, pid_namespace } = follow.to_the_end()?;
+    container.complete(tolerated, pid_namespace, log)?;
     if options.start == Start::Later {
         init.go()?;
     }
@@ -139,6 +138,7 @@ pub(super) fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan,
         is_filtered: plan.is_filtered(),
         listener: plan.listener.clone(),
         cgroup: None,
+        pid_namespace: None,
         is_creating: true,
         is_suspended: false,
         last_steps: last.map(|(index, entry)| (index, name_of(entry))).collect(),

@@ -5,7 +5,7 @@ use super::console;
 use super::create::tell;
 use super::follow::{Follow, Followed};
 use super::state::{Container, Status};
-use super::{passwd, publish, run};
+use super::{entrance, passwd, publish, run};
 use crate::cgroup::tree;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -14,7 +14,7 @@ use crate::log::Log;
 use crate::plan::print;
 use crate::property::{Request, compile_exec, heed};
 use crate::spec::{Capabilities, Process, Spec, load};
-use crate::sys::{process, signal};
+use crate::sys::{memory, process, signal};
 use std::path::PathBuf;
 
 /// What the command line says of the process. What it leaves out is as in the container's config.
@@ -72,7 +72,7 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     // Before anything is opened here.
     publish::check_descriptors(options.request.preserved_descriptors)?;
     let stopped = || Error::new("cannot exec in a stopped container").remedy("see `rootlet list`");
-    let target = container.pidfd()?.ok_or_else(stopped)?;
+    let process = container.pidfd()?.ok_or_else(stopped)?;
     if state.is_creating {
         // Its first process may still be in the host's root.
         return Err(Error::new("cannot exec in a container that is being created").remedy("wait until it is created"));
@@ -90,7 +90,10 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     let host = Host::new();
     // First of all: it may start this program again, and standard input can be read only once.
     seal::ensure(&spec, &host)?;
-    spec.process = Some(wanted_process(&spec, state.pid, &options.wanted)?);
+    let mut handed = entrance::ask(container)?;
+    let root = handed.root.take();
+    spec.process = Some(wanted_process(&spec, &passwd::Root { process: state.pid, opened: root }, &options.wanted)?);
+    let entrance = handed.into_entrance(process);
     options.request.bundle = state.bundle.clone();
     options.request.no_new_keyring = state.no_new_keyring;
     let namespaces = print::namespace_flags(&state.namespaces);
@@ -115,23 +118,24 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     };
     let equipment = Equipment {
         start: if options.detach { Beginning::Alone } else { Beginning::Now },
-        container: Some(target),
+        container: entrance,
         cgroup: match &cgroup {
             None => Birthplace::Same,
             Some((record, _)) if record.is_out_of_reach(&host) => Birthplace::Taken(&mut take),
             Some((_, place)) => Birthplace::Directory(tree::open(place)?),
         },
         console: options.console_socket.as_deref().map(publish::connect).transpose()?,
-        lock: None,
         slots: prepare(&plan, None)?,
     };
+    // Who is in the container already may look at the new process before it is a program, and it has this memory.
+    memory::wipe_environment();
     let init = spawn(&plan, equipment).map_err(|error| match container.status() {
         // It has ended meanwhile.
         Status::Stopped => stopped(),
         _ => error,
     })?;
     let follow = Follow { init: &init, plan: &plan, container, status: "running", begins: true, output: None };
-    let publish = |Followed { terminal, tolerated }| {
+    let publish = |Followed { terminal, tolerated, .. }| {
         tolerated.iter().for_each(|decision| log.debug(&decision.to_string()));
         if let Some(socket) = &options.pidfd_socket {
             publish::send_pidfd(socket, &init.process)?;
@@ -179,7 +183,7 @@ fn find_cgroup<'a>(container: &'a Container, below: Option<&str>) -> Result<Opti
 }
 
 /// The process that is wanted: that of the file or of the config, changed by the command line.
-fn wanted_process(spec: &Spec, init: i32, wanted: &Wanted) -> Result<Process> {
+fn wanted_process(spec: &Spec, root: &passwd::Root, wanted: &Wanted) -> Result<Process> {
     let own = spec.process();
     let mut process = match &wanted.file {
         Some(path) => complete(load::process(path)?, own),
@@ -195,7 +199,7 @@ fn wanted_process(spec: &Spec, init: i32, wanted: &Wanted) -> Result<Process> {
         process.cwd.clone_from(cwd);
     }
     if let Some(user) = &wanted.user {
-        passwd::resolve(user, init, &mut process.user)?;
+        passwd::resolve(user, root, &mut process.user)?;
     }
     process.user.additional_gids.0.extend_from_slice(&wanted.additional_gids);
     process.selinux_label = wanted.selinux_label.clone().or(process.selinux_label);

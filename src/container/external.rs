@@ -5,6 +5,7 @@
 //! be kept.
 
 use crate::error::{Error, Result};
+use crate::host::unescape;
 use crate::plan::{Plan, Step};
 use crate::spec::Spec;
 use crate::sys::{fd, resolve};
@@ -32,13 +33,6 @@ fn mounts(text: &str) -> Vec<Mount> {
     text.lines().filter_map(mount).collect()
 }
 
-/// Blanks and backslashes are written as octal numbers.
-fn unescape(text: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(text.to_owned(), |text, (code, letter)| text.replace(code, letter))
-}
-
 /// Where something in the container comes from.
 enum Source<'a> {
     /// It is mounted afresh.
@@ -61,9 +55,10 @@ impl Source<'_> {
 /// The steps of a plan that mount something, with their destinations.
 fn sources(plan: &Plan) -> impl Iterator<Item = (&CStr, Source<'_>)> {
     plan.entries.iter().filter_map(|entry| match &entry.step {
-        Step::Mount { target, .. } | Step::MountCopy { target, .. } => Some((target.as_c_str(), Source::Own)),
+        Step::Mount { target, .. } => Some((target.as_c_str(), Source::Own)),
+        Step::MakeTree(tree) => Some((tree.target.as_c_str(), Source::Own)),
         Step::Bind { source, target, .. } => Some((target.as_c_str(), Source::Host(source))),
-        Step::BindNode { source, path } => Some((path.as_c_str(), Source::Host(source))),
+        Step::BindNode { source, path, .. } => Some((path.as_c_str(), Source::Host(source))),
         Step::Mask { path } => Some((path.as_c_str(), Source::Null)),
         _ => None,
     })

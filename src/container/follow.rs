@@ -31,6 +31,8 @@ pub struct Followed {
     pub terminal: Option<OwnedFd>,
     /// What failed and was survived.
     pub tolerated: Vec<Decision>,
+    /// The inode of its pid namespace, if it waits and nobody may look it up.
+    pub pid_namespace: Option<u32>,
 }
 
 impl Follow<'_> {
@@ -71,8 +73,11 @@ impl Follow<'_> {
                     let property = blame.property.clone();
                     followed.tolerated.push(Decision { property, done, reason: blame.to_string() });
                 }
-                Some((Message::Ready, _)) if self.begins => may_begin = true,
-                Some((Message::Ready, _)) => return Ok(followed),
+                Some((Message::Ready { .. }, _)) if self.begins => may_begin = true,
+                Some((Message::Ready { namespace }, _)) => {
+                    followed.pid_namespace = Some(namespace).filter(|inode| *inode != 0);
+                    return Ok(followed);
+                }
                 Some((Message::Fail { step, error }, _)) => {
                     let failed = plan.entries.get(step as usize).map(|entry| &entry.step);
                     let blame = hooks::with_output(plan.blame(step as usize, error), self.output.take());

@@ -100,6 +100,7 @@ impl Opened {
             map_recursively: false,
             uid_map: uid_map.into(),
             gid_map: gid_map.into(),
+            locked: false,
         };
         let mut slots = Slots::default();
         let (Ok(()), Some((_, mapped))) = (step.run(&mut slots), slots.opened.take()) else { return };

@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod console;
 pub mod create;
 pub mod delete;
+pub mod entrance;
 pub mod events;
 pub mod exec;
 pub mod external;

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::spec::User;
-use crate::sys::{fd, resolve};
+use crate::sys::{Errno, fd, resolve};
 use std::ffi::{CStr, CString};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,15 +10,14 @@ use std::os::fd::{AsFd, OwnedFd};
 /// A file of users larger than this is not read to its end.
 const LARGEST: u64 = 4 << 20;
 
-/// Changes `user` to what `-u` says: `UID`, `UID:GID`, `NAME` or `NAME:GROUP`, in the container of process `init`.
+/// Changes `user` to what `-u` says: `UID`, `UID:GID`, `NAME` or `NAME:GROUP`, in the container with that root.
 ///
 /// A name brings its group and its supplementary groups; a number changes the uid alone, as in runc.
-pub fn resolve(text: &str, init: i32, user: &mut User) -> Result<()> {
+pub fn resolve(text: &str, root: &Root, user: &mut User) -> Result<()> {
     let (name, group) = match text.split_once(':') {
         Some((name, group)) => (name, Some(group)),
         None => (text, None),
     };
-    let root = Root { init };
     match number("user", name)? {
         Some(uid) => user.uid = uid,
         None => {
@@ -83,27 +82,30 @@ fn memberships(table: &str, name: &str, primary: u32) -> Vec<u32> {
     table.lines().filter_map(gid).collect()
 }
 
-/// The root of a process.
-struct Root {
-    init: i32,
+/// The root of a container.
+#[derive(Debug)]
+pub struct Root {
+    /// Its first process.
+    pub process: i32,
+    /// The root itself, where it was handed over.
+    pub opened: Option<OwnedFd>,
 }
 
 impl Root {
     /// The text of a file, empty if it is missing.
     fn read(&self, path: &CStr) -> Result<String> {
-        let open = || {
-            let root = CString::new(format!("/proc/{}/root", self.init)).unwrap_or_default();
-            let root = fd::open(&root, fd::O_PATH | fd::O_DIRECTORY, 0)?;
-            // Looked at first: a fifo of the image's would be waited for.
-            let found = resolve::open_in_root(root.as_fd(), path, fd::O_PATH)?;
-            match fd::status(found.as_fd())?.is_regular() {
-                true => resolve::open_in_root(root.as_fd(), path, fd::O_RDONLY | fd::O_NONBLOCK).map(Some),
-                false => Ok(None),
+        let open = || match &self.opened {
+            Some(root) => resolve::open_file_in_root(root.as_fd(), path),
+            None => {
+                let root = CString::new(format!("/proc/{}/root", self.process)).unwrap_or_default();
+                let root = fd::open(&root, fd::O_PATH | fd::O_DIRECTORY, 0)?;
+                resolve::open_file_in_root(root.as_fd(), path)
             }
         };
         let file: Option<OwnedFd> = match open() {
-            Ok(file) => file,
-            Err(error) if error.errno == crate::sys::Errno::ENOENT => None,
+            Ok(file) => Some(file),
+            // What is no file names nobody.
+            Err(error) if matches!(error.errno, Errno::ENOENT | Errno::EINVAL) => None,
             Err(error) => {
                 return Err(Error::from_call(format!("the container's {}", path.to_string_lossy()), error)
                     .remedy("give the numbers of user and group"));

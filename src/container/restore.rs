@@ -263,7 +263,8 @@ fn make_places(plan: &Plan, root: &OwnedFd) -> Result<()> {
     let mut covered: Vec<&CStr> = Vec::new();
     for entry in &plan.entries {
         let (target, kind) = match &entry.step {
-            Step::Mount { target, .. } | Step::MountCopy { target, .. } => (target, Kind::Directory),
+            Step::Mount { target, .. } => (target, Kind::Directory),
+            Step::MakeTree(tree) => (&tree.target, Kind::Directory),
             Step::Bind { source, target, .. } => {
                 let status = fd::open(source, fd::O_PATH, 0).and_then(|file| fd::status(file.as_fd()));
                 let kind = status.map_or(Kind::Directory, |status| status.kind());

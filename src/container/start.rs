@@ -2,14 +2,14 @@
 
 use super::notify::Relay;
 use super::state::{Container, Status};
-use super::{hooks, listener};
+use super::{entrance, hooks, listener};
 use crate::error::{Error, Result};
 use crate::init::Message;
 use crate::plan::{Entry, Origin, Phase, Step, hint};
 use crate::sys::process::Strings;
-use crate::sys::{self, Errno, socket};
+use crate::sys::{self, Errno};
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 
 /// Starts a created container, and returns when its program runs.
 pub fn start(container: &Container) -> Result<()> {
@@ -33,13 +33,18 @@ pub fn start(container: &Container) -> Result<()> {
     let state = container.state()?;
     let notify = Relay::open(&container.directory)?;
     let system = |error| Error::from_call("start.sock", error);
-    let directory = sys::fd::open(&path(&container.directory)?, sys::fd::O_PATH, 0).map_err(system)?;
-    let address = CString::new(format!("/proc/self/fd/{}/start.sock", directory.as_raw_fd())).unwrap_or_default();
-    let connection = socket::connect(&address, socket::Kind::Packets).map_err(|error| match error.errno {
-        Errno::ECONNREFUSED => Error::new("cannot start an already running container"),
-        _ => system(error),
-    })?;
-    // Whoever connects first starts it; for the others it is running.
+    let started = || Error::new("cannot start an already running container").remedy("see `rootlet list`");
+    let connection = entrance::connect(container)?.ok_or_else(started)?;
+    // The first whom it answers starts it; for the others it is running.
+    match Message::Go.send(connection.as_fd(), None) {
+        Err(error) if matches!(error.errno, Errno::EPIPE | Errno::ECONNRESET) => return Err(started()),
+        other => other.map_err(system)?,
+    }
+    match Message::receive(connection.as_fd()).map_err(system)? {
+        Some((Message::Go, _)) => {}
+        _ if container.pidfd()?.is_none() => return Err(super::kill::not_running()),
+        _ => return Err(started()),
+    }
     let _ = std::fs::remove_file(container.start_socket());
     loop {
         match Message::receive(connection.as_fd()).map_err(system)? {
@@ -53,11 +58,6 @@ pub fn start(container: &Container) -> Result<()> {
     }
     hooks::run_poststart(container)?;
     notify.map_or(Ok(()), |notify| notify.wait_until_ready(container))
-}
-
-fn path(path: &std::path::Path) -> Result<CString> {
-    use std::os::unix::ffi::OsStrExt;
-    CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::new("--root has a NUL character"))
 }
 
 /// The plan is gone with its maker; its Last steps have left their names in the state.

@@ -70,6 +70,9 @@ pub struct State {
     /// Its cgroup; without one, its processes are found by its pid namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<Record>,
+    /// The inode of its pid namespace, where nobody may look that up while it waits for its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_namespace: Option<u32>,
     /// Whether its maker is still at it: its first process may be in the host's root.
     #[serde(default)]
     pub is_creating: bool,
@@ -215,6 +218,11 @@ impl Container {
         self.state.as_ref().map_or_else(creds::effective_uid, |state| state.owner)
     }
 
+    /// Whether its program waited for `start` when this was read.
+    pub fn is_waiting(&self) -> bool {
+        self.is_waiting
+    }
+
     /// Where a created container waits for `start`.
     pub fn start_socket(&self) -> PathBuf {
         self.directory.join("start.sock")
@@ -262,10 +270,11 @@ impl Container {
     }
 
     /// The container is created; what failed and was survived is a decision.
-    pub fn complete(&mut self, tolerated: Vec<Decision>, log: &Log) -> Result<()> {
+    pub fn complete(&mut self, tolerated: Vec<Decision>, pid_namespace: Option<u32>, log: &Log) -> Result<()> {
         tolerated.iter().for_each(|decision| log.debug(&decision.to_string()));
         self.change(|state| {
             state.is_creating = false;
+            state.pid_namespace = pid_namespace;
             state.decisions.extend(tolerated);
         })
     }

@@ -5,11 +5,12 @@
 
 use super::handshake::Message;
 use super::helper;
-use super::spawn::Beginning;
+use super::spawn::{Beginning, Entrance};
 use crate::plan::{Phase, Plan, Slots};
 use crate::sys::{self, Call, Errno, creds, fd, memory, namespace, process, socket};
 use std::convert::Infallible;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// What the child is born with.
 pub struct Child<'a> {
@@ -18,9 +19,7 @@ pub struct Child<'a> {
     /// When its program begins.
     pub start: Beginning,
     /// The container that it joins.
-    pub container: Option<OwnedFd>,
-    /// The lock of the container's state, which it inherits and must not keep.
-    pub lock: Option<RawFd>,
+    pub container: Entrance,
     /// Whether a helper has gone ahead, and has run the steps of outside.
     pub was_helped: bool,
     /// Whether it is still to be moved into its cgroup.
@@ -28,7 +27,21 @@ pub struct Child<'a> {
     /// Where the terminal goes; without one, to the parent.
     pub console: Option<OwnedFd>,
     pub slots: Slots,
+    /// What it is in, while it waits for its start.
+    pub namespaces: [Option<OwnedFd>; NAMESPACES.len()],
 }
+
+/// Where a process finds the namespaces that it is in, from /proc/self/fd.
+const NAMESPACES: [(&CStr, i32); 8] = [
+    (c"../ns/user", namespace::CLONE_NEWUSER),
+    (c"../ns/mnt", namespace::CLONE_NEWNS),
+    (c"../ns/pid", namespace::CLONE_NEWPID),
+    (c"../ns/ipc", namespace::CLONE_NEWIPC),
+    (c"../ns/uts", namespace::CLONE_NEWUTS),
+    (c"../ns/net", namespace::CLONE_NEWNET),
+    (c"../ns/cgroup", namespace::CLONE_NEWCGROUP),
+    (c"../ns/time", namespace::CLONE_NEWTIME),
+];
 
 /// A step that failed, by its index.
 pub struct Failure {
@@ -51,14 +64,12 @@ impl Child<'_> {
     }
 
     fn follow_plan(&mut self) -> Result<Infallible, Failure> {
+        // What its maker had open, or its maker's caller, leads to the host's files.
+        self.close_all_but_own(None).map_err(|error| self.lost(error))?;
         self.die_with_parent()?;
-        if let Some(lock) = self.lock {
-            // It is its maker's alone; and it leads to the host's files.
-            fd::close(lock);
-        }
         if self.plan.namespaces & namespace::CLONE_NEWUSER == 0 {
             // Whoever shares its pid namespace, and has as few capabilities, could trace it. In a user namespace of its own
-            // it still has to write its maps.
+            // it still has to write its maps: there it is a step.
             creds::set_dumpable(false).map_err(|error| self.lost(error))?;
         }
         helper::join_own(self).map_err(|error| self.lost(error))?;
@@ -71,12 +82,13 @@ impl Child<'_> {
         self.run(Phase::Inside)?;
         self.hand_terminal_over()?;
         if self.plan.pauses() {
-            self.tell(Message::Hooks)?;
-            self.wait_for_go()?;
+            self.ask(Message::Hooks, None)?;
         }
         self.run(Phase::Jailed)?;
+        self.let_go()?;
+        self.run(Phase::Bare)?;
         match std::mem::replace(&mut self.start, Beginning::Now) {
-            Beginning::Later(start) => self.wait_for_start(start.as_fd())?,
+            Beginning::Later(start) => self.wait_for_start(&start)?,
             start => {
                 match start {
                     Beginning::Alone => {
@@ -88,10 +100,11 @@ impl Child<'_> {
                 }
                 // A filter may end it without a word, which would look like an execve.
                 if self.plan.is_filtered_early() {
-                    self.tell(Message::Ready)?;
+                    self.tell(Message::Ready { namespace: 0 })?;
                 }
             }
         }
+        fd::prove_seclusion(self.first());
         self.run(Phase::Last)?;
         Err(self.lost(sys::Error::new(Call::Execve, Errno::ENOEXEC)))
     }
@@ -113,10 +126,10 @@ impl Child<'_> {
     /// What a step has opened for somebody else.
     fn hand_over(&mut self, step: u32) -> Result<(), Failure> {
         if let Some(device) = self.slots.fuse.take() {
-            self.tell_with(Message::Serve { step }, device)?;
+            self.ask(Message::Serve { step }, Some(device))?;
         }
         if let Some(listener) = self.slots.listener.take() {
-            self.tell_with(Message::Notify, listener)?;
+            self.ask(Message::Notify, Some(listener))?;
         }
         Ok(())
     }
@@ -130,12 +143,83 @@ impl Child<'_> {
         Ok(())
     }
 
-    fn wait_for_start(&mut self, start: BorrowedFd) -> Result<(), Failure> {
-        creds::die_with_parent(false).map_err(|error| self.lost(error))?;
-        self.tell(Message::Ready)?;
-        self.wait_for_go()?;
-        self.socket = socket::accept(start).map_err(|error| self.lost(error))?;
+    /// The first descriptor that is not the program's.
+    fn first(&self) -> RawFd {
+        self.plan.preserved_descriptors.saturating_add(3).try_into().unwrap_or(RawFd::MAX)
+    }
+
+    /// Closes all but what is the program's or this child's own; and a helper also keeps the `cgroup` for the clone.
+    pub fn close_all_but_own(&self, cgroup: Option<RawFd>) -> sys::Result<()> {
+        let start = match &self.start {
+            Beginning::Later(start) => Some(start),
+            _ => None,
+        };
+        let (container, entered) = self.container.descriptors();
+        let slots = &self.slots;
+        fd::close_all_but(self.first(), || {
+            let own = [Some(&self.socket), start, container, self.console.as_ref()];
+            let left = [slots.hook_output.as_ref(), slots.proc.as_ref()];
+            let namespaces = self.namespaces.iter().map(Option::as_ref);
+            let numbered = slots.trees.iter().map(|(_, fd)| fd).chain(entered.iter().map(|(_, fd)| fd));
+            let all = own.into_iter().chain(left).chain(namespaces).flatten().chain(numbered);
+            all.map(|fd| fd.as_raw_fd()).chain(cgroup)
+        })
+    }
+
+    /// From here on, what the image's programs or the container's processes may look at leads nowhere: descriptors are closed
+    /// and not only marked, as the kernel follows links to them while it looks for a `#!` line's interpreter (CVE-2024-21626),
+    /// and the caller's environment is gone.
+    fn let_go(&mut self) -> Result<(), Failure> {
+        if let (Beginning::Later(_), Some(descriptors)) = (&self.start, &self.slots.descriptors)
+            && self.plan.namespaces & namespace::CLONE_NEWUSER != 0
+        {
+            for (place, (path, kind)) in self.namespaces.iter_mut().zip(NAMESPACES) {
+                if self.plan.all_namespaces() & kind != 0 {
+                    let opened = fd::open_at(descriptors.as_fd(), path, fd::O_RDONLY, 0);
+                    *place = Some(opened.map_err(|error| Failure { step: u32::MAX, error })?);
+                }
+            }
+        }
+        self.slots.let_go();
+        std::mem::forget(std::mem::take(&mut self.container));
+        memory::wipe_environment();
+        self.close_all_but_own(None).map_err(|error| self.lost(error))?;
+        fd::prove_seclusion(self.first());
         Ok(())
+    }
+
+    fn wait_for_start(&mut self, start: &OwnedFd) -> Result<(), Failure> {
+        creds::die_with_parent(false).map_err(|error| self.lost(error))?;
+        let pids = self.namespaces.iter().zip(NAMESPACES).find(|(_, (_, kind))| *kind == namespace::CLONE_NEWPID);
+        let namespace = pids.and_then(|(pids, _)| fd::status(pids.as_ref()?.as_fd()).ok());
+        // Numbers of nsfs have 32 bits. Without one, whoever lists the processes looks into /proc.
+        self.tell(Message::Ready { namespace: namespace.map_or(0, |status| status.inode as u32) })?;
+        self.wait_for_go()?;
+        loop {
+            let caller = socket::accept(start.as_fd()).map_err(|error| self.lost(error))?;
+            match Message::receive(caller.as_fd()) {
+                Ok(Some((Message::Go, _))) => {
+                    self.socket = caller;
+                    self.namespaces = Default::default();
+                    return self.tell(Message::Go);
+                }
+                Ok(Some((Message::Enter, _))) => self.show_namespaces(caller.as_fd()),
+                // Who asks may be gone before the answer.
+                _ => {}
+            }
+        }
+    }
+
+    /// Hands over what /proc does not show of a process that cannot be traced. The end of file is the end.
+    fn show_namespaces(&self, caller: BorrowedFd) {
+        for (namespace, (_, kind)) in self.namespaces.iter().zip(NAMESPACES) {
+            if let Some(namespace) = namespace {
+                let _ = Message::Namespace { kind }.send(caller, Some(namespace.as_fd()));
+            }
+        }
+        if let Ok(root) = fd::open(c"/", fd::O_PATH | fd::O_DIRECTORY, 0) {
+            let _ = Message::Root.send(caller, Some(root.as_fd()));
+        }
     }
 
     fn hand_terminal_over(&mut self) -> Result<(), Failure> {
@@ -151,10 +235,20 @@ impl Child<'_> {
         message.send(self.socket.as_fd(), None).map_err(|error| self.lost(error))
     }
 
-    fn tell_with(&self, message: Message, attached: OwnedFd) -> Result<(), Failure> {
-        message.send(self.socket.as_fd(), Some(attached.as_fd())).map_err(|error| self.lost(error))?;
+    /// Tells the parent that it is its turn, and waits. The parent and its hooks may look this process up in /proc then;
+    /// nobody else is there yet.
+    fn ask(&self, message: Message, attached: Option<OwnedFd>) -> Result<(), Failure> {
+        let is_alone = self.plan.namespaces & namespace::CLONE_NEWUSER != 0 && self.plan.joins.is_empty();
+        let is_looked_up = matches!(message, Message::Hooks | Message::Serve { .. });
+        let show = |is_shown| match is_alone && is_looked_up {
+            true => creds::set_dumpable(is_shown).map_err(|error| self.lost(error)),
+            false => Ok(()),
+        };
+        show(true)?;
+        message.send(self.socket.as_fd(), attached.as_ref().map(OwnedFd::as_fd)).map_err(|error| self.lost(error))?;
         drop(attached);
-        self.wait_for_go()
+        self.wait_for_go()?;
+        show(false)
     }
 
     /// Waits for the parent; without it there is nothing to become.

@@ -12,9 +12,14 @@
 //! 3   <------------------------------- Hooks   only with prestart or createRuntime hooks, or network devices
 //!     run them ; Hooked steps ; Go --------->
 //!                                              Jailed steps: createContainer hooks, pivot_root, user, capabilities
+//!                                              it lets go of all that leads outside
+//!                                              Bare steps: user, capabilities, the executable
 //! 4   <------------------------------- Ready   only for `create` and `run -d`, or with an early system call filter
-//!     Go ----------------------------------->  for the former: then it waits for `start` on its own socket
-//! 5   end of file: it runs                     Last steps: startContainer hooks, system call filter, execve
+//!     Go ----------------------------------->  for the former: then it listens on its own socket
+//!       start: Go ; <---- Go                   `start` has the container, and no other has it
+//!       exec: Enter ; <---- Namespace(kind, fd) ... Root(fd)
+//!                                              what it is in: nobody may look it up in /proc
+//! 5   end of file: it runs                     Last steps: system call filter, startContainer hooks, execve
 //!
 //! at any time: <--- Tolerated(step, error)     noted, and gone on
 //!              <---- Fail(step, error)         the last word
@@ -51,7 +56,19 @@ pub enum Message {
         error: sys::Error,
     },
     /// Everything but the start is done.
-    Ready,
+    Ready {
+        /// The inode of its pid namespace, if it waits and nobody may look it up; else 0.
+        namespace: u32,
+    },
+    /// Somebody wants to enter the namespaces of a container that waits for its start.
+    Enter,
+    /// One of them is attached.
+    Namespace {
+        /// CLONE_NEW*.
+        kind: i32,
+    },
+    /// The container's root is attached.
+    Root,
     /// A step failed, and the child is gone.
     Fail {
         /// Index in [`crate::plan::Plan::entries`].
@@ -72,10 +89,13 @@ impl Message {
             Message::Console => (2, 0, none),
             Message::Hooks => (3, 0, none),
             Message::Tolerated { step, error } => (4, step, error),
-            Message::Ready => (5, 0, none),
+            Message::Ready { namespace } => (5, namespace, none),
             Message::Fail { step, error } => (6, step, error),
             Message::Serve { step } => (7, step, none),
             Message::Notify => (8, 0, none),
+            Message::Enter => (9, 0, none),
+            Message::Namespace { kind } => (10, kind as u32, none),
+            Message::Root => (11, 0, none),
         };
         let ([n0, n1, n2, n3], [e0, e1, e2, e3]) = (number.to_ne_bytes(), (error.errno as i32).to_ne_bytes());
         [kind, error.call as u8, 0, 0, n0, n1, n2, n3, e0, e1, e2, e3, 0, 0, 0, 0]
@@ -90,10 +110,13 @@ impl Message {
             2 => Message::Console,
             3 => Message::Hooks,
             4 => Message::Tolerated { step: number, error },
-            5 => Message::Ready,
+            5 => Message::Ready { namespace: number },
             6 => Message::Fail { step: number, error },
             7 => Message::Serve { step: number },
             8 => Message::Notify,
+            9 => Message::Enter,
+            10 => Message::Namespace { kind: number as i32 },
+            11 => Message::Root,
             _ => return None,
         })
     }
@@ -131,7 +154,10 @@ mod tests {
             Message::Serve { step: 9 },
             Message::Notify,
             Message::Tolerated { step: 7, error },
-            Message::Ready,
+            Message::Ready { namespace: 0xf000_0001 },
+            Message::Enter,
+            Message::Namespace { kind: 0x2000_0000 },
+            Message::Root,
             Message::Fail { step: 70_000, error },
         ];
         for message in messages {

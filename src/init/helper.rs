@@ -7,13 +7,13 @@
 //! again.
 
 use super::child::{Child, Failure};
-use super::spawn::Birthplace;
+use super::spawn::{Birthplace, Entrance};
 use crate::error::Error;
 use crate::plan::{Join, Phase};
 use crate::sys::namespace::{self, CLONE_NEWCGROUP, CLONE_NEWTIME};
 use crate::sys::process::{self, Cloned, Process, clone, run_apart};
 use crate::sys::{self, Call, Errno, creds, fd};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 /// How far a process came.
 pub enum Made {
@@ -27,6 +27,8 @@ pub enum Made {
     Refused(usize, sys::Error),
     /// The clone failed.
     Childless(sys::Error),
+    /// The process is made by a helper, and its pidfd is not the parent's.
+    Cloned(i32),
     /// The process is made.
     Born(Process),
 }
@@ -35,59 +37,73 @@ pub enum Made {
 /// namespace reaches no cgroup outside of it (cgroups(7)).
 const OWN: i32 = CLONE_NEWTIME | CLONE_NEWCGROUP;
 
-/// Goes there and clones the process, which lives as `child`. `socket` is the parent's end.
-pub fn go_and_clone(child: &mut Child, socket: &mut Option<OwnedFd>, place: &mut Birthplace) -> Made {
+/// Goes there and clones the process, which lives as `child`.
+pub fn go_and_clone(child: &mut Child, place: &mut Birthplace) -> Made {
     let mut made = Made::Lost;
+    let was_taken = matches!(place, Birthplace::Taken(_));
     let dumpable = creds::is_dumpable();
-    let ran = run_apart(&mut || made = help(child, socket, place));
+    let ran = run_apart(&mut || made = help(child, place));
     // It belongs to the memory, and so it was the parent's, too.
     let ran = creds::set_dumpable(dumpable).and(ran);
-    if let (Ok(helper), Birthplace::Taken(_)) = (&ran, place) {
+    if let (Ok(helper), true) = (&ran, was_taken) {
         // A scope with a process in it cannot pass controllers on.
         let _ = process::wait(*helper, true);
     }
-    ran.map_or_else(Made::Childless, |_| made)
+    match ran.map_or_else(Made::Childless, |_| made) {
+        Made::Cloned(pid) => Process::open(pid).map_or_else(
+            |error| {
+                process::end_child(pid);
+                Made::Childless(error)
+            },
+            Made::Born,
+        ),
+        made => made,
+    }
 }
 
-fn help(child: &mut Child, socket: &mut Option<OwnedFd>, place: &mut Birthplace) -> Made {
+fn help(child: &mut Child, place: &mut Birthplace) -> Made {
     if let Err(failure) = child.run(Phase::Outside) {
         return Made::Failed(failure);
     }
     child.was_helped = true;
-    let taken;
-    let cgroup = match place {
-        Birthplace::Same => None,
-        Birthplace::Directory(directory) => Some(OwnedFd::as_fd(directory)),
-        Birthplace::Taken(take) => match take(process::own_pid()) {
-            Ok(directory) => {
-                taken = directory;
-                Some(taken.as_fd())
-            }
+    if let Birthplace::Taken(take) = place {
+        match take(process::own_pid()) {
+            // The parent's from now on, as this memory is.
+            Ok(directory) => *place = Birthplace::Directory(directory),
             Err(error) => return Made::NotTaken(error),
-        },
-    };
+        }
+    }
     for (index, join) in child.plan.joins.iter().enumerate() {
-        if let Err(error) = enter(join, !OWN, child.container.as_ref()) {
+        if let Err(error) = enter(join, !OWN, &child.container) {
             return Made::Refused(index, error);
         }
     }
+    let cgroup = place.directory();
+    // Those who are there already see the process from its birth on (CVE-2016-9962), so it is born with what it needs alone.
+    // From here on, nothing that owns a descriptor may be dropped: the parent has it, too.
+    let secluded = namespace::unshare_descriptors()
+        .and_then(|()| child.close_all_but_own(cgroup.map(|directory| directory.as_raw_fd())));
+    if let Err(error) = secluded {
+        return Made::Childless(error);
+    }
     match clone(child.plan.namespaces, true, cgroup) {
-        Ok(Cloned::Child) => {
-            // The child's copy of the parent's end would hide the parent's death.
-            drop(socket.take());
-            child.live()
+        Ok(Cloned::Child) => child.live(),
+        Ok(Cloned::Parent(process)) => {
+            let pid = process.pid;
+            // The number means nothing in the parent.
+            std::mem::forget(process);
+            Made::Cloned(pid)
         }
-        Ok(Cloned::Parent(process)) => Made::Born(process),
         Err(error) => Made::Childless(error),
     }
 }
 
 /// Joins those that only the process itself can join.
 pub fn join_own(child: &Child) -> sys::Result<()> {
-    child.plan.joins.iter().try_for_each(|join| enter(join, OWN, child.container.as_ref()))
+    child.plan.joins.iter().try_for_each(|join| enter(join, OWN, &child.container))
 }
 
-fn enter(join: &Join, mask: i32, container: Option<&OwnedFd>) -> sys::Result<()> {
+fn enter(join: &Join, mask: i32, container: &Entrance) -> sys::Result<()> {
     let kinds = join.kinds() & mask;
     if kinds == 0 {
         return Ok(());
@@ -96,7 +112,11 @@ fn enter(join: &Join, mask: i32, container: Option<&OwnedFd>) -> sys::Result<()>
     creds::set_dumpable(false)?;
     match (join, container) {
         (Join::File { path, .. }, _) => namespace::join(fd::open(path, fd::O_RDONLY, 0)?.as_fd(), kinds),
-        (Join::Container { .. }, Some(container)) => namespace::join(container.as_fd(), kinds),
-        (Join::Container { .. }, None) => Err(sys::Error::new(Call::Setns, Errno::EBADF)),
+        (Join::Container { .. }, Entrance::Process(process)) => namespace::join(process.as_fd(), kinds),
+        (Join::Container { .. }, Entrance::Namespaces(all)) => all
+            .iter()
+            .filter(|(kind, _)| kind & kinds != 0)
+            .try_for_each(|(kind, namespace)| namespace::join(namespace.as_fd(), *kind)),
+        (Join::Container { .. }, Entrance::None) => Err(sys::Error::new(Call::Setns, Errno::EBADF)),
     }
 }

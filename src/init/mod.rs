@@ -8,7 +8,7 @@ pub mod seal;
 mod spawn;
 
 pub use handshake::Message;
-pub use spawn::{Beginning, Birthplace, Equipment, Init, prepare, spawn};
+pub use spawn::{Beginning, Birthplace, Entrance, Equipment, Init, prepare, spawn};
 
 use crate::sys::process::Strings;
 use std::ffi::CString;

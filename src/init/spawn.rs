@@ -4,10 +4,10 @@ use super::child::{Child, Failure};
 use super::handshake::Message;
 use super::helper::{self, Made};
 use crate::error::{Error, Result};
-use crate::plan::{Join, Phase, Place, Plan, Slots, circumstances, hint, print};
+use crate::plan::{Join, Phase, Place, Plan, Slots, Step, circumstances, hint, print};
 use crate::sys::process::{Cloned, Ended, Process};
 use crate::sys::{self, Errno, fd, process, signal, socket};
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// When a program begins.
 #[derive(Default)]
@@ -33,19 +33,50 @@ pub enum Birthplace<'a> {
     Taken(&'a mut dyn FnMut(i32) -> Result<OwnedFd>),
 }
 
+impl Birthplace<'_> {
+    /// The directory, if it is known.
+    pub(super) fn directory(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Birthplace::Directory(directory) => Some(directory.as_fd()),
+            _ => None,
+        }
+    }
+}
+
+/// How a container is entered.
+#[derive(Debug, Default)]
+pub enum Entrance {
+    /// Not at all.
+    #[default]
+    None,
+    /// By the pidfd of its first process.
+    Process(OwnedFd),
+    /// By its namespaces (CLONE_NEW*), the user namespace first: its first process cannot be looked into.
+    Namespaces(Vec<(i32, OwnedFd)>),
+}
+
+impl Entrance {
+    /// A process, and namespaces.
+    pub(super) fn descriptors(&self) -> (Option<&OwnedFd>, &[(i32, OwnedFd)]) {
+        match self {
+            Entrance::None => (None, &[]),
+            Entrance::Process(process) => (Some(process), &[]),
+            Entrance::Namespaces(namespaces) => (None, namespaces),
+        }
+    }
+}
+
 /// What the child takes along.
 #[derive(Default)]
 pub struct Equipment<'a> {
     /// When its program begins.
     pub start: Beginning,
-    /// The first process of the container that it joins.
-    pub container: Option<OwnedFd>,
+    /// The container that it joins.
+    pub container: Entrance,
     /// The cgroup that it is born in.
     pub cgroup: Birthplace<'a>,
     /// Where its terminal goes; without one, to the parent.
     pub console: Option<OwnedFd>,
-    /// A lock of the parent's that the process must not keep.
-    pub lock: Option<RawFd>,
     /// What earlier steps have left for it.
     pub slots: Slots,
 }
@@ -63,7 +94,12 @@ pub struct Init {
 
 /// Runs the Host steps; what they leave is for the child.
 pub fn prepare(plan: &Plan, hook_output: Option<OwnedFd>) -> Result<Slots> {
-    let mut slots = Slots { hook_output, ..Slots::default() };
+    // What the child keeps there finds its room made.
+    let trees = plan.entries.iter().filter(|entry| match &entry.step {
+        Step::MakeTree(tree) => tree.number.is_some(),
+        step => matches!(step, Step::OpenMapped { .. }),
+    });
+    let mut slots = Slots { hook_output, trees: Vec::with_capacity(trees.count()), ..Slots::default() };
     run_steps(plan, Phase::Host, &mut slots).map(|()| slots)
 }
 
@@ -80,17 +116,17 @@ fn run_steps(plan: &Plan, phase: Phase, slots: &mut Slots) -> Result<()> {
 pub fn spawn(plan: &Plan, equipment: Equipment) -> Result<Init> {
     let system = |error| Error::from_call("container", error);
     let (socket, theirs) = socket::pair().map_err(system)?;
-    let Equipment { start, container, mut cgroup, console, lock, slots } = equipment;
-    let (was_helped, is_outside) = (false, false);
-    let mut child = Child { plan, socket: theirs, start, container, lock, was_helped, is_outside, console, slots };
-    let mut socket = Some(socket);
-    let mut made = make(&mut child, &mut socket, &mut cgroup);
+    let Equipment { start, container, mut cgroup, console, slots } = equipment;
+    let (was_helped, is_outside, namespaces) = (false, false, Default::default());
+    let mut child =
+        Child { plan, socket: theirs, start, container, was_helped, is_outside, console, slots, namespaces };
+    let mut made = make(&mut child, &mut cgroup);
     if let (Birthplace::Directory(directory), Made::Childless(sys::Error { errno: Errno::ENOSYS | Errno::EPERM, .. })) =
         (&cgroup, &made)
     {
         // No clone3 here (Docker's seccomp profile): it is moved when it is there.
         child.is_outside = true;
-        made = make(&mut child, &mut socket, &mut Birthplace::Same);
+        made = make(&mut child, &mut Birthplace::Same);
         if let Made::Born(process) = &made {
             let name = fd::Name::of_number(process.pid);
             if let Err(error) = fd::write_file(directory.as_fd(), c"cgroup.procs", name.as_cstr().to_bytes()) {
@@ -99,27 +135,19 @@ pub fn spawn(plan: &Plan, equipment: Equipment) -> Result<Init> {
             }
         }
     }
-    match (made, socket) {
+    match made {
         // The parent's copy of the child's end goes with `child`: it would hide the child's death.
-        (Made::Born(process), Some(socket)) => {
-            Ok(Init { process, socket, waits: plan.waits_when_born() || child.is_outside })
-        }
-        (made, _) => Err(explain_unmade(plan, made)),
+        Made::Born(process) => Ok(Init { process, socket, waits: plan.waits_when_born() || child.is_outside }),
+        made => Err(explain_unmade(plan, made)),
     }
 }
 
-fn make(child: &mut Child, socket: &mut Option<OwnedFd>, place: &mut Birthplace) -> Made {
-    let cgroup = match place {
-        Birthplace::Same if child.plan.joins.is_empty() => None,
-        Birthplace::Directory(directory) if child.plan.joins.is_empty() => Some(OwnedFd::as_fd(directory)),
-        _ => return helper::go_and_clone(child, socket, place),
-    };
-    match process::clone(child.plan.namespaces, false, cgroup) {
-        Ok(Cloned::Child) => {
-            // The child's copy of the parent's end would hide the parent's death.
-            drop(socket.take());
-            child.live()
-        }
+fn make(child: &mut Child, place: &mut Birthplace) -> Made {
+    if !child.plan.joins.is_empty() || matches!(place, Birthplace::Taken(_)) {
+        return helper::go_and_clone(child, place);
+    }
+    match process::clone(child.plan.namespaces, false, place.directory()) {
+        Ok(Cloned::Child) => child.live(),
         Ok(Cloned::Parent(process)) => Made::Born(process),
         Err(error) => Made::Childless(error),
     }
@@ -151,7 +179,9 @@ fn explain_unmade(plan: &Plan, made: Made) -> Error {
             _ => hint::explain_entry(error),
         },
         Made::Childless(error) => explain(plan, error.errno),
-        Made::Lost | Made::Born(_) => Error::new("the helper that makes the process ended without a word"),
+        Made::Lost | Made::Cloned(_) | Made::Born(_) => {
+            Error::new("the helper that makes the process ended without a word")
+        }
     }
 }
 

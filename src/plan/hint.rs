@@ -73,6 +73,9 @@ fn explain_program(entry: &Entry, error: sys::Error) -> Option<Error> {
         (Call::Lookup, Errno::ENOENT) => Error::new(format!("exec: {name:?}: stat {name}: no such file or directory"))
             .because("the container has no such program")
             .remedy("correct process.args, or put the program into the root file system"),
+        (Call::Openat2, Errno::ELOOP) => Error::new(format!("exec: {name:?}: its path leads by a link of procfs"))
+            .because("such a link could lead out of the container (CVE-2024-21626)")
+            .remedy("write the program's own path in process.args"),
         (Call::Lookup | Call::Open, Errno::EACCES) => Error::new(format!("exec: {name:?}: permission denied"))
             .because("process.user may not execute the file, or a directory on its path may not be searched, or it lies on a noexec mount")
             .remedy("chmod a+x it in the root file system"),
@@ -100,9 +103,9 @@ fn subject(step: &Step) -> Option<&CStr> {
         Step::Mount { target, .. }
         | Step::Attach { target, .. }
         | Step::AwaitFuse { target }
-        | Step::MountCopy { target, .. }
         | Step::Bind { target, .. }
         | Step::SetMountAttributes { target, .. }
+        | Step::SetTreeAttributes { target, .. }
         | Step::Remount { target, .. } => target,
         Step::MakeNode { path, .. }
         | Step::BindNode { path, .. }
@@ -112,6 +115,7 @@ fn subject(step: &Step) -> Option<&CStr> {
         | Step::MakeReadonly { path }
         | Step::Chdir { path } => path,
         Step::MountFuse(mount) => &mount.target,
+        Step::MakeTree(tree) => &tree.target,
         Step::BindRoot { source, .. } | Step::OpenMapped { source, .. } => source,
         Step::MoveDevice { name, .. } => name,
         _ => return None,
@@ -146,7 +150,10 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
             "a user namespace may mount only proc, sysfs, tmpfs, devpts, mqueue, cgroup2, overlay and fuse",
             "mount the device as root and bind it",
         ),
-        (Step::Mount { .. } | Step::Remount { .. }, Call::Mount, Errno::EINVAL) => (
+        (Step::MakeTree(_), Call::Mount, Errno::ENOSYS) => {
+            ("fsopen and its family need Linux 5.2", "use a newer kernel")
+        }
+        (Step::Mount { .. } | Step::MakeTree(_) | Step::Remount { .. }, Call::Mount, Errno::EINVAL) => (
             "the file system does not know one of the options, or an id in them is not mapped in the container",
             "look into `dmesg`, and at the options",
         ),
@@ -154,7 +161,7 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
             "lowerdir, upperdir or workdir is missing",
             "make it, or correct the options; they may be relative to the bundle",
         ),
-        (Step::Mount { .. } | Step::MountCopy { .. } | Step::Bind { .. }, Call::Fstatfs, Errno::ELOOP) => (
+        (Step::Mount { .. } | Step::MakeTree(_) | Step::Bind { .. }, Call::Fstatfs, Errno::ELOOP) => (
             "the destination lies in procfs, where a mount could deceive the runtime",
             "choose another destination; below /proc only single files as lxcfs serves them may be bound",
         ),
@@ -169,21 +176,30 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
             "the destination is missing in the root file system and cannot be made there",
             "make it beforehand, with the same owner as the root file system",
         ),
-        (Step::Bind { .. }, Call::Open | Call::Mount, Errno::EACCES) => {
+        (Step::Bind { .. }, Call::Open | Call::Mount | Call::OpenTree, Errno::EACCES) => {
             ("you may not search a directory on the way to the source", "choose a source that you may read")
         }
-        (Step::Bind { .. }, Call::Mount, Errno::ENOTDIR) => (
-            "one of source and destination is a directory and the other is not",
-            "bind a directory on a directory, a file on a file",
-        ),
-        (Step::Bind { recursive: false, .. }, Call::Mount, Errno::EINVAL) => (
+        (Step::Bind { .. }, Call::Mount | Call::MoveMount, Errno::ENOTDIR | Errno::EINVAL)
+            if error.errno == Errno::ENOTDIR || error.call == Call::MoveMount =>
+        {
+            (
+                "one of source and destination is a directory and the other is not",
+                "bind a directory on a directory, a file on a file",
+            )
+        }
+        (Step::Bind { recursive: false, .. }, Call::Mount | Call::OpenTree, Errno::EINVAL) => (
             "the source has mounts below it, and a user namespace may not show what they cover",
             "write \"rbind\" instead of \"bind\" in the options",
         ),
-        (Step::SetMountAttributes { clear, .. }, Call::MountSetattr, Errno::EPERM) => locked(*clear),
-        (Step::SetMountAttributes { .. } | Step::MakeReadonly { .. }, Call::MountSetattr, Errno::ENOSYS) => {
-            ("mount_setattr needs Linux 5.12", "use a newer kernel")
+        (Step::SetMountAttributes { attributes, .. }, Call::MountSetattr, Errno::EPERM) => locked(attributes.clear),
+        (Step::Bind { attributes, .. } | Step::Attach { attributes, .. }, Call::MountSetattr, Errno::EPERM) => {
+            locked(attributes.iter().fold(0, |clear, one| clear | one.clear))
         }
+        (
+            Step::SetMountAttributes { .. } | Step::MakeReadonly { .. } | Step::Bind { .. } | Step::BindRoot { .. },
+            Call::MountSetattr,
+            Errno::ENOSYS,
+        ) => ("mount_setattr needs Linux 5.12", "use a newer kernel"),
         (Step::OpenMapped { .. }, Call::MountSetattr, Errno::EINVAL) => (
             "the file system of the source, or this kernel, has no idmapped mounts",
             "take idmap and the mappings out, or move the source to a file system that has them, such as ext4",
@@ -245,9 +261,17 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
             "the policy does not exist in this kernel, or does not go with nice, priority or the times",
             "see sched_setattr(2); SCHED_DEADLINE needs runtime <= deadline <= period, all above 1024",
         ),
-        (Step::BindNode { .. }, Call::Mount, Errno::ENOENT) => (
+        (Step::BindNode { .. }, Call::Open | Call::Mount, Errno::ENOENT) => (
             "the host has no such device, and a user namespace cannot make one",
             "leave the device out, or make it on the host",
+        ),
+        (Step::BindNode { .. }, Call::Fstat, Errno::ENODEV) => (
+            "what the host has at that path is another device, or none, and a user namespace cannot make one",
+            "correct type, major and minor: see `ls -l` of it",
+        ),
+        (Step::MakeNode { .. }, Call::Mknod, Errno::EEXIST) => (
+            "something else is there already, which the image or a volume has brought",
+            "mount a tmpfs on /dev, or remove it from the root file system",
         ),
         (Step::MakeNode { .. }, Call::Mknod, Errno::EPERM) => {
             ("the caller may not make device nodes", "leave the device out of linux.devices")
@@ -261,7 +285,7 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
         (Step::BindRoot { .. }, _, Errno::EACCES) => {
             ("you may not search a directory on the way to the root file system", "chmod a+x it, or move the bundle")
         }
-        (Step::BindRoot { .. }, Call::Mount, Errno::EINVAL) => (
+        (Step::BindRoot { .. }, Call::OpenTree, Errno::EINVAL) => (
             "the root file system has mounts below it, and a user namespace may not show what they cover",
             "unmount them, or choose another directory",
         ),
@@ -276,11 +300,11 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
         (Step::SetOomScoreAdj { .. }, _, Errno::EACCES | Errno::EPERM) => {
             ("the value may only be raised", "raise process.oomScoreAdj")
         }
-        (Step::JoinKeyring { .. }, _, Errno::EDQUOT) => (
+        (Step::JoinNewKeyring, _, Errno::EDQUOT) => (
             "you have as many keys as kernel.keys.maxkeys allows",
             "give --no-new-keyring, or end containers that you do not need",
         ),
-        (Step::JoinKeyring { .. }, _, _) => {
+        (Step::JoinNewKeyring, _, _) => {
             ("this kernel, or an outer container's seccomp filter, allows no keyrings", "give --no-new-keyring")
         }
         (Step::SetTimeOffsets { .. }, _, Errno::EINVAL) => {
@@ -367,6 +391,7 @@ pub fn explain_entry(error: sys::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::step::Attributes;
     use crate::plan::{Origin, Phase};
 
     fn entry(step: Step) -> Entry {
@@ -375,14 +400,8 @@ mod tests {
 
     #[test]
     fn a_locked_flag_is_named_with_its_mend() {
-        let step = Step::SetMountAttributes {
-            target: c"/data".into(),
-            set: 0,
-            clear: mount::MOUNT_ATTR_NODEV,
-            propagation: 0,
-            recursive: false,
-            itself: false,
-        };
+        let attributes = Attributes { clear: mount::MOUNT_ATTR_NODEV, ..Attributes::default() };
+        let step = Step::SetMountAttributes { target: c"/data".into(), attributes, itself: false };
         let error = explain(&entry(step), sys::Error::new(Call::MountSetattr, Errno::EPERM), false);
         assert_eq!(error.to_string(), "config.json: mounts[3] (/data): mount_setattr: EPERM (not permitted)");
         assert!(error.because.unwrap().contains("may not lift"));
@@ -408,6 +427,7 @@ mod tests {
             recursive: false,
             over_proc: false,
             itself: (false, false),
+            attributes: Box::new([]),
         };
         for errno in [Errno::ENOENT, Errno::EACCES, Errno::EINVAL, Errno::ENOTDIR] {
             let error = explain(
@@ -417,6 +437,7 @@ mod tests {
                     recursive: false,
                     over_proc: false,
                     itself: (false, false),
+                    attributes: Box::new([]),
                 }),
                 sys::Error::new(Call::Mount, errno),
                 false,

@@ -34,6 +34,8 @@ pub enum Phase {
     Hooked,
     /// By the container's process, from the moment that it enters its root.
     Jailed,
+    /// By the container's process, when it holds nothing any more that leads outside.
+    Bare,
     /// By the container's process, after `start`.
     Last,
 }
@@ -47,6 +49,7 @@ impl fmt::Display for Phase {
             Phase::Inside => "inside",
             Phase::Hooked => "hooked",
             Phase::Jailed => "jailed",
+            Phase::Bare => "bare",
             Phase::Last => "last",
         })
     }
@@ -237,6 +240,8 @@ pub struct Plan {
     pub has_runtime_hooks: bool,
     /// Who answers for system calls that are to be asked about.
     pub listener: Option<Listener>,
+    /// Descriptors above 2 that the program inherits. All others are closed before the Bare steps.
+    pub preserved_descriptors: u32,
     /// Whether there is a terminal.
     pub has_terminal: bool,
     /// The container's cgroup; `None` in the plan of `exec`.
@@ -278,9 +283,7 @@ impl Plan {
 
     /// True if a system call filter is in force while the child still has to become its program.
     pub fn is_filtered_early(&self) -> bool {
-        self.entries
-            .iter()
-            .any(|entry| entry.phase == Phase::Jailed && matches!(entry.step, Step::InstallFilter { .. }))
+        self.entries.iter().any(|entry| entry.phase == Phase::Bare && matches!(entry.step, Step::InstallFilter { .. }))
     }
 
     /// True if the parent has something to do between Inside and Jailed.
@@ -317,6 +320,11 @@ impl fmt::Display for Plan {
             }
         }
         writeln!(formatter, "clone   {}", names.join(" "))?;
+        let last = self.preserved_descriptors.saturating_add(2);
+        writeln!(
+            formatter,
+            "keep    descriptors 0 to {last}; the others are closed before the first step that is bare"
+        )?;
         for entry in &self.entries {
             writeln!(formatter, "{:7} {:28} {}", entry.phase.to_string(), entry.origin.to_string(), entry.step)?;
         }

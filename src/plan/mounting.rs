@@ -1,9 +1,9 @@
 //! Steps about mounts, nodes and paths in the container's root.
 
-use super::step::{FuseMount, Slots};
+use super::step::{Attributes, FuseMount, NewTree, Slots};
 use crate::sys::fd::{self, Kind};
 use crate::sys::tty::{self, Size};
-use crate::sys::{Call, Errno, Error, Result, mount, process, resolve};
+use crate::sys::{Call, Errno, Error, Result, copy, mount, namespace, process, resolve};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -31,7 +31,39 @@ fn refuse_proc(target: &OwnedFd) -> Result<()> {
     }
 }
 
-/// Binds a file or directory of the host; `itself` says of source and target whether a symlink is meant itself.
+/// Changes the attributes of a mount, one after the other.
+pub fn set_attributes(mounted: BorrowedFd, attributes: &[Attributes]) -> Result<()> {
+    attributes.iter().try_for_each(|Attributes { set, clear, propagation, recursive }| {
+        mount::set_attributes(mounted, *set, *clear, *propagation, *recursive)
+    })
+}
+
+/// Makes a file system, and attaches it when it is as it should be: what lies at its destination then may be another's
+/// to rename, so nothing is looked up a second time.
+pub fn make_tree(slots: &mut Slots, new: &NewTree) -> Result<()> {
+    let place = make_outside_proc(slots.root()?, &new.target)?;
+    let options = new.options.iter().map(|(key, value)| (key.as_c_str(), value.as_deref()));
+    let tree = mount::make_tree(&new.kind, &new.source, options, new.set)?;
+    set_attributes(tree.as_fd(), &new.attributes)?;
+    if new.copies {
+        let flags = fd::O_RDONLY | fd::O_DIRECTORY;
+        let (before, after) = (fd::open_at(place.as_fd(), c".", flags, 0)?, fd::open_at(tree.as_fd(), c".", flags, 0)?);
+        copy::tree(before.as_fd(), after.as_fd())?;
+    }
+    mount::attach(tree.as_fd(), place.as_fd())?;
+    match new.number {
+        // The parent has made room for it.
+        Some(_) if slots.trees.len() == slots.trees.capacity() => Err(Error::new(Call::MoveMount, Errno::ENOMEM)),
+        Some(number) => {
+            slots.trees.push((number, tree));
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Binds a file or directory of the host; `itself` says of source and target whether a symlink is meant itself. Attributes
+/// are those of the copy before it is attached.
 pub fn bind(
     root: BorrowedFd,
     source: &CStr,
@@ -39,9 +71,11 @@ pub fn bind(
     recursive: bool,
     over_proc: bool,
     itself: (bool, bool),
+    attributes: &[Attributes],
 ) -> Result<()> {
-    let opened = match itself.0 {
-        true => Some(fd::open(source, fd::O_PATH | fd::O_NOFOLLOW, 0)?),
+    // A plain bind by its path is the cheapest.
+    let opened = match itself.0 || !attributes.is_empty() {
+        true => Some(fd::open(source, fd::O_PATH | if itself.0 { fd::O_NOFOLLOW } else { 0 }, 0)?),
         false => None,
     };
     let flags = fd::O_PATH | if itself.1 { fd::O_NOFOLLOW } else { 0 };
@@ -60,34 +94,67 @@ pub fn bind(
         refuse_proc(&place)?;
     }
     match &opened {
-        Some(source) => mount::bind_fd(source, &place, recursive),
+        Some(source) => {
+            let tree = mount::clone_tree(source.as_fd(), recursive)?;
+            set_attributes(tree.as_fd(), attributes)?;
+            mount::attach(tree.as_fd(), place.as_fd())
+        }
         None => mount::bind(source, &place, recursive),
     }
 }
 
-/// Opens a detached copy of a mount whose ids are mapped.
+/// Opens a detached copy of a mount whose ids are mapped. With `locked` it is copied from the mounts of a user namespace, so
+/// that flags of the host's are locked in it as they are in any other bind: the container cannot make it writable.
 pub fn open_mapped(
     source: &CStr,
     recursive: bool,
     map_recursively: bool,
-    uid_map: &[u8],
-    gid_map: &[u8],
+    (uid_map, gid_map): (&[u8], &[u8]),
+    locked: bool,
 ) -> Result<OwnedFd> {
-    let namespace = process::make_user_namespace(uid_map, gid_map)?;
-    let tree = mount::open_tree(source, recursive)?;
-    mount::map_ids(tree.as_fd(), namespace.as_fd(), map_recursively)?;
-    // A copy is a peer of what it was copied from: the container's mounts below it would be the host's.
-    mount::set_attributes(tree.as_fd(), 0, 0, mount::MS_SLAVE, true)?;
-    Ok(tree)
+    let holder = process::start_idle(namespace::CLONE_NEWUSER | namespace::CLONE_NEWNS, false, None)?;
+    let opened = || {
+        let user_namespace = process::map_and_open(holder.pid, uid_map, gid_map)?;
+        let tree = match locked {
+            true => open_tree_of(&holder, source, recursive),
+            false => mount::open_tree(source, recursive),
+        }?;
+        mount::map_ids(tree.as_fd(), user_namespace.as_fd(), map_recursively)?;
+        // A copy is a peer of what it was copied from: the container's mounts below it would be the host's.
+        mount::set_attributes(tree.as_fd(), 0, 0, mount::MS_SLAVE, true)?;
+        Ok(tree)
+    };
+    let opened = opened();
+    holder.end();
+    opened
+}
+
+/// A copy of a mount as another process sees it, but with the caller's privileges.
+fn open_tree_of(process: &process::Process, source: &CStr, recursive: bool) -> Result<OwnedFd> {
+    let mut tree = Err(Error::new(Call::OpenTree, Errno::ECHILD));
+    let open = || {
+        namespace::join(process.pidfd.as_fd(), namespace::CLONE_NEWNS)?;
+        mount::open_tree(source, recursive)
+    };
+    let helper = process::run_apart(&mut || tree = open())?;
+    process::wait(helper, true)?;
+    tree
 }
 
 /// Attaches such a copy.
-pub fn attach(root: BorrowedFd, tree: &OwnedFd, target: &CStr, over_proc: bool) -> Result<()> {
+pub fn attach(
+    root: BorrowedFd,
+    tree: &OwnedFd,
+    target: &CStr,
+    over_proc: bool,
+    attributes: &[Attributes],
+) -> Result<()> {
     let is_directory = fd::status(tree.as_fd())?.kind() == Kind::Directory;
     let place = resolve::make_in_root(root, target, if is_directory { Kind::Directory } else { Kind::File })?;
     if !over_proc {
         refuse_proc(&place)?;
     }
+    set_attributes(tree.as_fd(), attributes)?;
     mount::attach(tree.as_fd(), place.as_fd())
 }
 
@@ -150,17 +217,38 @@ pub fn make_symlink(slots: &mut Slots, path: &CStr, to: &CStr, optional: bool) -
     }
 }
 
+/// Makes a device node or fifo. One that is there already must be the same; another is not the image's to choose.
 pub fn make_node(slots: &mut Slots, path: &CStr, mode: u32, major: u32, minor: u32, owner: (u32, u32)) -> Result<()> {
     let (directory, name) = directory_of(slots, path)?;
-    match fd::make_node_at(directory, name, mode, major, minor) {
-        Err(Error { errno: Errno::EEXIST, .. }) => return Ok(()),
-        other => other?,
+    let is_new = match fd::make_node_at(directory, name, mode, major, minor) {
+        Err(Error { errno: Errno::EEXIST, .. }) => false,
+        other => other.map(|()| true)?,
+    };
+    // Somebody who shares the directory may have put something else there since.
+    let node = fd::open_at(directory, name, fd::O_PATH | fd::O_NOFOLLOW, 0)?;
+    let status = fd::status(node.as_fd())?;
+    if !status.is_device(mode & S_IFMT, major, minor) {
+        return Err(Error::new(Call::Mknod, Errno::EEXIST));
     }
-    fd::chmod_at(directory, name, mode & 0o7777)?;
-    if owner == (0, 0) { Ok(()) } else { fd::chown_at(directory, name, owner.0, owner.1) }
+    if !is_new {
+        return Ok(());
+    }
+    if owner != (0, 0) {
+        fd::chown_at(node.as_fd(), c"", owner.0, owner.1)?;
+    }
+    if status.mode & 0o7777 == mode & 0o7777 { Ok(()) } else { fd::chmod_path(&node, mode & 0o7777) }
 }
 
-pub fn bind_node(slots: &mut Slots, source: &CStr, path: &CStr) -> Result<()> {
+/// inode(7).
+const S_IFMT: u32 = 0o170_000;
+
+/// Binds the host's node of a device, if it is the one that is meant: whatever else lies there is not shown.
+pub fn bind_node(slots: &mut Slots, source: &CStr, path: &CStr, device: (u32, u32, u32)) -> Result<()> {
+    let node = fd::open(source, fd::O_PATH, 0)?;
+    let (mode, major, minor) = device;
+    if !fd::status(node.as_fd())?.is_device(mode, major, minor) {
+        return Err(Error::new(Call::Fstat, Errno::ENODEV));
+    }
     let (directory, name) = directory_of(slots, path)?;
     match fd::make_file_at(directory, name) {
         Err(Error { errno: Errno::EEXIST, .. }) => {}
@@ -168,7 +256,7 @@ pub fn bind_node(slots: &mut Slots, source: &CStr, path: &CStr) -> Result<()> {
     }
     // Never through a symlink of the image's (CVE-2026-41579: /dev/null -> elsewhere).
     let place = resolve::open_in_root_no_symlinks(directory, name, fd::O_PATH)?;
-    mount::bind(source, &place, false)
+    mount::bind_fd(&node, &place, false)
 }
 
 pub fn open_terminal(slots: &mut Slots, size: Option<Size>, owner: u32, is_console: bool) -> Result<()> {
@@ -210,8 +298,10 @@ pub fn mask(slots: &mut Slots, path: &CStr) -> Result<()> {
     match &slots.mask {
         Some(mask) => mount::bind_fd(mask, &target, false),
         None => {
-            mount::mount(c"tmpfs", &target, c"tmpfs", mount::MS_RDONLY, Some(c"size=0k"))?;
-            slots.mask = Some(resolve::open_in_root(slots.root()?, path, fd::O_PATH | fd::O_DIRECTORY)?);
+            let size = [(c"size", Some(c"0k"))].into_iter();
+            let mask = mount::make_tree(c"tmpfs", c"tmpfs", size, mount::MOUNT_ATTR_RDONLY)?;
+            mount::attach(mask.as_fd(), target.as_fd())?;
+            slots.mask = Some(mask);
             Ok(())
         }
     }
@@ -228,24 +318,30 @@ fn open_null(root: BorrowedFd) -> Result<OwnedFd> {
 
 /// Replaces the caller's null device by the container's own, so that nothing of the host stays open. (CRIU cannot
 /// dump what it does not find in the container.) Where the container has none, the caller's stays.
-pub fn reopen_null(root: BorrowedFd, descriptors: BorrowedFd) -> Result<()> {
+pub fn reopen_null(root: BorrowedFd) -> Result<()> {
     for number in 0..3 {
         if !fd::is_open(number) || !fd::status(fd::borrow(number))?.is_char_device(1, 3) {
             continue;
         }
-        let Ok(null) = open_null(root) else { return Ok(()) };
-        let null = fd::open_at(descriptors, fd::Name::of(&null).as_cstr(), fd::O_RDWR, 0)?;
+        // Looked at before it is opened, as opening some devices does something, and afterwards, as it may be another by then.
+        let Ok(_) = open_null(root) else { return Ok(()) };
+        let null = resolve::open_in_root_no_symlinks(root, c"/dev/null", fd::O_RDWR | fd::O_NONBLOCK | fd::O_NOCTTY)?;
+        if !fd::status(null.as_fd())?.is_char_device(1, 3) {
+            return Err(Error::new(Call::Fstat, Errno::ENODEV));
+        }
+        fd::set_blocking(null.as_fd())?;
         fd::dup_to(null.as_fd(), number)?;
     }
     Ok(())
 }
 
+/// Makes a path and all that is mounted below it read-only: a copy of it, which then covers it.
 pub fn make_readonly(root: BorrowedFd, path: &CStr) -> Result<()> {
     let place = match resolve::open_in_root(root, path, fd::O_PATH) {
         Err(Error { errno: Errno::ENOENT | Errno::ENOTDIR, .. }) => return Ok(()),
         other => other?,
     };
-    mount::bind_fd(&place, &place, true)?;
-    let mounted = resolve::open_in_root(root, path, fd::O_PATH)?;
-    mount::set_attributes(mounted.as_fd(), mount::MOUNT_ATTR_RDONLY, 0, 0, true)
+    let tree = mount::clone_tree(place.as_fd(), true)?;
+    mount::set_attributes(tree.as_fd(), mount::MOUNT_ATTR_RDONLY, 0, 0, true)?;
+    mount::attach(tree.as_fd(), place.as_fd())
 }

@@ -1,6 +1,6 @@
 //! How steps read: one line each, as `rootlet plan` prints them.
 
-use super::{Cgroup, Place, Step};
+use super::{Cgroup, Place, Step, step};
 use crate::sys::tty::Size;
 use crate::sys::{mount, namespace as ns};
 use std::ffi::CString;
@@ -54,12 +54,17 @@ impl fmt::Display for Step {
                 write!(f, "unshare {}", namespace_names(*kinds).collect::<Vec<_>>().join(" "))
             }
             Step::SetTimeOffsets { offsets } => write!(f, "set time offsets {}", text(offsets)),
-            Step::JoinKeyring { name } => write!(f, "join session keyring {}", name.to_string_lossy()),
+            Step::JoinNewKeyring => f.write_str("join a new session keyring"),
+            Step::ForbidTracing => f.write_str("forbid tracing"),
+            Step::MakeProc => f.write_str("make a procfs"),
             Step::OpenProc => f.write_str("open /proc"),
             Step::OpenRoot => f.write_str("take / for the root"),
             Step::EnterDescriptors => f.write_str("enter /proc/self/fd"),
             Step::Propagate { flags } => write!(f, "propagate / {}", MountFlags(*flags)),
-            Step::BindRoot { source, .. } => write!(f, "bind {} as the root", source.to_string_lossy()),
+            Step::BindRoot { source, set } => {
+                write!(f, "bind {} as the root", source.to_string_lossy())?;
+                if *set == 0 { Ok(()) } else { write!(f, ": set {}", Attributes(*set)) }
+            }
             Step::Mount { source, target, kind, flags, data: text, .. } => {
                 write!(
                     f,
@@ -71,20 +76,31 @@ impl fmt::Display for Step {
                     data(text)
                 )
             }
-            Step::MountCopy { target, flags, data: text } => {
+            Step::MakeTree(tree) => {
+                let options = tree.options.iter().map(|(key, value)| match value {
+                    Some(value) => format!("{}={}", key.to_string_lossy(), value.to_string_lossy()),
+                    None => key.to_string_lossy().into_owned(),
+                });
                 write!(
                     f,
-                    "mount tmpfs on {} with a copy of its files flags {}{}",
-                    target.to_string_lossy(),
-                    MountFlags(*flags),
-                    data(text)
+                    "mount {} on {} source {} flags {} options {}{}{}",
+                    tree.kind.to_string_lossy(),
+                    tree.target.to_string_lossy(),
+                    tree.source.to_string_lossy(),
+                    Attributes(tree.set),
+                    options.collect::<Vec<_>>().join(","),
+                    if tree.copies { " with a copy of its files" } else { "" },
+                    Changes(&tree.attributes)
                 )
             }
-            Step::Bind { source, target, recursive, .. } => {
+            Step::Bind { source, target, recursive, attributes, .. } => {
                 let all = if *recursive { " recursively" } else { "" };
-                write!(f, "bind {} on {}{all}", source.to_string_lossy(), target.to_string_lossy())
+                let (source, target) = (source.to_string_lossy(), target.to_string_lossy());
+                write!(f, "bind {source} on {target}{all}{}", Changes(attributes))
             }
-            Step::Attach { target, .. } => write!(f, "attach what was opened on {}", target.to_string_lossy()),
+            Step::Attach { target, attributes, .. } => {
+                write!(f, "attach what was opened on {}{}", target.to_string_lossy(), Changes(attributes))
+            }
             Step::MountFuse(mount) => write!(
                 f,
                 "mount {} on {} flags {} data {:?}, served by {:?}",
@@ -95,16 +111,9 @@ impl fmt::Display for Step {
                 mount.server.arguments
             ),
             Step::AwaitFuse { target } => write!(f, "wait until {} is served", target.to_string_lossy()),
-            Step::SetMountAttributes { target, set, clear, propagation, recursive, .. } => {
-                let all = if *recursive { " recursively" } else { "" };
-                write!(
-                    f,
-                    "set attributes of {}{all}: set {} clear {} propagation {}",
-                    target.to_string_lossy(),
-                    Attributes(*set),
-                    Attributes(*clear),
-                    MountFlags(*propagation)
-                )
+            Step::SetMountAttributes { target, attributes, .. }
+            | Step::SetTreeAttributes { target, attributes, .. } => {
+                write!(f, "set attributes of {}{}", target.to_string_lossy(), Changes(&[*attributes]))
             }
             Step::Remount { target, flags, data: text } => {
                 write!(f, "remount {} flags {}{}", target.to_string_lossy(), MountFlags(*flags), data(text))
@@ -112,8 +121,9 @@ impl fmt::Display for Step {
             Step::MakeNode { path, mode, major, minor, uid, gid } => {
                 write!(f, "make node {} mode {mode:o} device {major}:{minor} owner {uid}:{gid}", path.to_string_lossy())
             }
-            Step::BindNode { source, path } => {
-                write!(f, "bind device {} on {}", source.to_string_lossy(), path.to_string_lossy())
+            Step::BindNode { source, path, major, minor, .. } => {
+                let (source, path) = (source.to_string_lossy(), path.to_string_lossy());
+                write!(f, "bind device {major}:{minor} {source} on {path}")
             }
             Step::Symlink { path, to, .. } => {
                 write!(f, "symlink {} to {}", path.to_string_lossy(), to.to_string_lossy())
@@ -128,7 +138,7 @@ impl fmt::Display for Step {
             },
             Step::RunHook(program) => write!(f, "run hook {}", program.path.to_string_lossy()),
             Step::PivotRoot => f.write_str("pivot root"),
-            Step::MoveRoot => f.write_str("move root"),
+            Step::MoveRoot { revealing } => write!(f, "take away {revealing:?}, and move root"),
             Step::SetHostname { name } => write!(f, "set hostname {}", name.to_string_lossy()),
             Step::SetDomainname { name } => write!(f, "set domainname {}", name.to_string_lossy()),
             Step::SetSysctl { path, value } => {
@@ -165,7 +175,6 @@ impl fmt::Display for Step {
             Step::Chdir { path } => write!(f, "enter {}", path.to_string_lossy()),
             Step::FindHome { uid } => write!(f, "read HOME of uid {uid} from /etc/passwd"),
             Step::FindExecutable { name, .. } => write!(f, "find {}", name.to_string_lossy()),
-            Step::CloseDescriptors { first } => write!(f, "close descriptors from {first} on"),
             Step::ResetSignals => f.write_str("reset signals"),
             Step::InstallFilter { filter, flags } => {
                 write!(f, "install a system call filter of {} instructions flags {flags:#x}", filter.len())
@@ -192,6 +201,27 @@ impl fmt::Display for Cgroup {
         self.settings.iter().try_for_each(|setting| {
             let property = setting.property.strip_prefix("linux.").unwrap_or_default();
             write!(f, "\ncgroup  {property:28} {} = {}", setting.file, setting.value)
+        })
+    }
+}
+
+/// Changes of mount_setattr(2), one after the other.
+struct Changes<'a>(&'a [step::Attributes]);
+
+impl fmt::Display for Changes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|step::Attributes { set, clear, propagation, recursive }| {
+            f.write_str(if *recursive { "; all below, too:" } else { ":" })?;
+            if *set != 0 {
+                write!(f, " set {}", Attributes(*set))?;
+            }
+            if *clear != 0 {
+                write!(f, " clear {}", Attributes(*clear))?;
+            }
+            if *propagation != 0 {
+                write!(f, " propagation {}", MountFlags(*propagation))?;
+            }
+            Ok(())
         })
     }
 }

@@ -29,12 +29,23 @@ pub fn probe(plan: &Plan) -> Vec<Error> {
 /// Looks for what a step takes from the host, if it takes something.
 fn look(step: &Step) -> Option<io::Result<()>> {
     Some(match step {
-        Step::BindRoot { source } => match fs::metadata(path(source)) {
+        Step::BindRoot { source, .. } => match fs::metadata(path(source)) {
             Ok(metadata) if !metadata.is_dir() => Err(io::Error::from(io::ErrorKind::NotADirectory)),
             found => found.map(drop),
         },
         Step::Bind { source, itself: (true, _), .. } => fs::symlink_metadata(path(source)).map(drop),
         Step::Bind { source, .. } | Step::OpenMapped { source, .. } => fs::metadata(path(source)).map(drop),
+        Step::BindNode { source, mode, major, minor, .. } => {
+            use std::os::unix::fs::MetadataExt;
+            let is_it = |metadata: &fs::Metadata| {
+                const S_IFMT: u32 = 0o170_000;
+                metadata.mode() & S_IFMT == *mode && metadata.rdev() == sys::fd::device_number(*major, *minor)
+            };
+            match fs::metadata(path(source)) {
+                Ok(metadata) if !is_it(&metadata) => Err(io::Error::from_raw_os_error(Errno::ENODEV as i32)),
+                found => found.map(drop),
+            }
+        }
         Step::MountFuse(_) => fs::OpenOptions::new().read(true).write(true).open("/dev/fuse").map(drop),
         _ => return None,
     })

@@ -17,6 +17,9 @@ pub fn run_hook(program: &Program, slots: &Slots) -> Result<()> {
     process::run_to_end(&program.path, &program.arguments, &program.environment, input.as_fd(), output, program.timeout)
 }
 
+/// An /etc/passwd is not read further than that.
+const LARGEST_PASSWD: usize = 4 << 20;
+
 /// The home directory of `uid` in /etc/passwd, read piece by piece through a fixed buffer; `/` if there is none.
 pub fn find_home(uid: u32, root: BorrowedFd) -> Option<Home> {
     let mut text = *b"HOME=/\0";
@@ -28,7 +31,9 @@ pub fn find_home(uid: u32, root: BorrowedFd) -> Option<Home> {
         }
     };
     set([&mut text, b""]);
-    let passwd = resolve::open_in_root(root, c"/etc/passwd", fd::O_RDONLY).ok();
+    // What is no file, or is missing, names nobody.
+    let passwd = resolve::open_file_in_root(root, c"/etc/passwd").ok();
+    let mut left = LARGEST_PASSWD;
     let mut buffer = [0u8; 2048];
     let mut line = [0u8; 1024];
     let mut length = 0;
@@ -54,7 +59,8 @@ pub fn find_home(uid: u32, root: BorrowedFd) -> Option<Home> {
                 break 'file;
             }
         }
-        if count == 0 {
+        left = left.saturating_sub(count);
+        if count == 0 || left == 0 {
             break;
         }
     }
@@ -68,6 +74,7 @@ pub fn find_executable(candidates: &[CString]) -> Result<usize> {
         match check_executable(candidate) {
             Ok(()) => return Ok(index),
             Err(other) if matches!(other.errno, Errno::ENOENT | Errno::ENOTDIR) => {}
+            Err(other @ Error { errno: Errno::ELOOP, .. }) => error = other,
             Err(other) => error = Error::new(Call::Lookup, other.errno),
         }
     }
@@ -75,7 +82,7 @@ pub fn find_executable(candidates: &[CString]) -> Result<usize> {
 }
 
 fn check_executable(path: &CStr) -> Result<()> {
-    let file = fd::open(path, fd::O_PATH, 0)?;
+    let file = resolve::open_program(path)?;
     let status: Status = fd::status(file.as_fd())?;
     if status.kind() == Kind::Directory {
         return Err(Error::new(Call::Lookup, Errno::EISDIR));

@@ -9,7 +9,7 @@ use crate::sys::process::Strings;
 use crate::sys::sched::{self, Limit, Scheduling};
 use crate::sys::seccomp::{self, Instruction};
 use crate::sys::tty::{self, Size};
-use crate::sys::{Call, Errno, Error, Result, copy, creds, mount, net, process, resolve};
+use crate::sys::{Call, Errno, Error, Result, creds, mount, net, process, resolve};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -52,6 +52,13 @@ impl Slots {
     /// The container's root.
     pub fn root(&self) -> Result<BorrowedFd<'_>> {
         self.root.as_ref().map(AsFd::as_fd).ok_or(Error::new(Call::Openat2, Errno::EBADF))
+    }
+
+    /// Forgets all that leads to files, for whoever closes it; what is left is known or harmless.
+    pub fn let_go(&mut self) {
+        let (executable, home, hook_output) = (self.executable, self.home.take(), self.hook_output.take());
+        let bare = Slots { executable, home, hook_output, ..Slots::default() };
+        std::mem::forget(std::mem::replace(self, bare));
     }
 
     fn descriptors(&self) -> Result<BorrowedFd<'_>> {
@@ -128,11 +135,46 @@ pub struct FuseMount {
     pub server: Server,
 }
 
+/// A change of mount_setattr(2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// MOUNT_ATTR_* that are set.
+    pub set: u64,
+    /// MOUNT_ATTR_* that are cleared.
+    pub clear: u64,
+    /// A propagation type, or 0.
+    pub propagation: u64,
+    /// Whether it is for all below, too.
+    pub recursive: bool,
+}
+
+/// A new file system that mount(2) could not make in one call: it is complete before it is anywhere to be seen.
+#[derive(Debug, PartialEq)]
+pub struct NewTree {
+    /// Where it goes.
+    pub target: CString,
+    /// Its type.
+    pub kind: CString,
+    /// What mountinfo calls its source.
+    pub source: CString,
+    /// Keys, and keys with values.
+    pub options: Box<[(CString, Option<CString>)]>,
+    /// MOUNT_ATTR_*.
+    pub set: u64,
+    /// Propagation.
+    pub attributes: Box<[Attributes]>,
+    /// Whether it starts with a copy of what it covers.
+    pub copies: bool,
+    /// The number under which it is kept for `SetTreeAttributes`.
+    pub number: Option<usize>,
+}
+
 /// One thing to do. Paths are inside the root unless they are called `source`.
 #[derive(Debug, PartialEq)]
 #[allow(missing_docs)] // the fields are the arguments of the system calls
 pub enum Step {
-    /// Opens a copy of a mount with mapped ids, for `Attach`; texts as in user_namespaces(7).
+    /// Opens a copy of a mount with mapped ids, for `Attach`; texts as in user_namespaces(7); `locked`: flags of the host's
+    /// mount stay as they are.
     OpenMapped {
         tree: usize,
         source: CString,
@@ -140,6 +182,7 @@ pub enum Step {
         map_recursively: bool,
         uid_map: Box<[u8]>,
         gid_map: Box<[u8]>,
+        locked: bool,
     },
     /// Writes the maps of the user namespace; texts as in user_namespaces(7).
     MapIds { uid_map: Box<[u8]>, gid_map: Box<[u8]>, deny_setgroups: bool },
@@ -154,37 +197,50 @@ pub enum Step {
     /// Makes a time namespace with these offsets and enters it.
     SetTimeOffsets { offsets: Box<[u8]> },
     /// Joins a new session keyring.
-    JoinKeyring { name: CString },
+    JoinNewKeyring,
+    /// Keeps others from looking into this process, until it is the container's program.
+    ForbidTracing,
     /// Opens the host's /proc, for a process that is about to leave it.
     OpenProc,
+    /// Makes a procfs of one's own.
+    MakeProc,
     /// Makes /proc/self/fd the current directory.
     EnterDescriptors,
     /// Sets the propagation of all mounts.
     Propagate { flags: u64 },
     /// Takes / for the container's root.
     OpenRoot,
-    /// Makes the root a mount.
-    BindRoot { source: CString },
+    /// Makes the root a mount; `set`: MOUNT_ATTR_* of all of it.
+    BindRoot { source: CString, set: u64 },
     /// Mounts a new file system; `real_directory`: not over a symlink.
     Mount { source: CString, target: CString, kind: CString, flags: u64, data: Option<CString>, real_directory: bool },
-    /// Mounts a tmpfs that starts with a copy of what it covers.
-    MountCopy { target: CString, flags: u64, data: Option<CString> },
+    /// Makes a file system with its attributes, and attaches it.
+    MakeTree(Box<NewTree>),
     /// Binds a file or directory; `over_proc`: it may lie in procfs; `itself`: source and target may be symlinks.
-    Bind { source: CString, target: CString, recursive: bool, over_proc: bool, itself: (bool, bool) },
+    Bind {
+        source: CString,
+        target: CString,
+        recursive: bool,
+        over_proc: bool,
+        itself: (bool, bool),
+        attributes: Box<[Attributes]>,
+    },
     /// Attaches what `OpenMapped` has opened.
-    Attach { tree: usize, target: CString, over_proc: bool },
+    Attach { tree: usize, target: CString, over_proc: bool, attributes: Box<[Attributes]> },
     /// Mounts /dev/fuse for a server that the parent starts; `data` lacks the descriptor at its end.
     MountFuse(Box<FuseMount>),
     /// Waits until the server answers.
     AwaitFuse { target: CString },
-    /// Changes flags and propagation of a mount; `itself`: of a symlink that is one.
-    SetMountAttributes { target: CString, set: u64, clear: u64, propagation: u64, recursive: bool, itself: bool },
+    /// Changes flags and propagation of the mount that is found there; `itself`: of a symlink that is one.
+    SetMountAttributes { target: CString, attributes: Attributes, itself: bool },
+    /// Changes those of a tree that was kept.
+    SetTreeAttributes { tree: usize, target: CString, attributes: Attributes },
     /// Changes flags of a file system.
     Remount { target: CString, flags: u64, data: Option<CString> },
     /// Makes a device node or fifo.
     MakeNode { path: CString, mode: u32, major: u32, minor: u32, uid: u32, gid: u32 },
-    /// Binds the host's node of a device.
-    BindNode { source: CString, path: CString },
+    /// Binds the host's node of a device, if it is that one; `mode` is its type.
+    BindNode { source: CString, path: CString, mode: u32, major: u32, minor: u32 },
     /// Makes a symlink; `optional`: unless there is something already.
     Symlink { path: CString, to: CString, optional: bool },
     /// Moves a network device of the caller into the container's network namespace.
@@ -197,8 +253,8 @@ pub enum Step {
     RunHook(Box<Program>),
     /// pivot_root(2).
     PivotRoot,
-    /// Moves the root over / where pivot_root cannot work.
-    MoveRoot,
+    /// Moves the root over / where pivot_root cannot work; `revealing`: procfs and sysfs of the host, which would be below it.
+    MoveRoot { revealing: Box<[CString]> },
     /// sethostname(2).
     SetHostname { name: CString },
     /// setdomainname(2).
@@ -237,8 +293,6 @@ pub enum Step {
     FindHome { uid: u32 },
     /// Finds the program among these paths, in their order.
     FindExecutable { name: CString, candidates: Box<[CString]> },
-    /// Closes all descriptors from `first` on at execve.
-    CloseDescriptors { first: u32 },
     /// What a new program expects of signals: none blocked, none ignored.
     ResetSignals,
     /// Installs a system call filter.
@@ -252,7 +306,7 @@ impl Step {
     fn mounts(&self) -> bool {
         matches!(
             self,
-            Step::Mount { .. } | Step::MountCopy { .. } | Step::Bind { .. } | Step::Attach { .. } | Step::MountFuse(_)
+            Step::Mount { .. } | Step::MakeTree(_) | Step::Bind { .. } | Step::Attach { .. } | Step::MountFuse(_)
         )
     }
 
@@ -263,8 +317,8 @@ impl Step {
             slots.directory = None;
         }
         match self {
-            Step::OpenMapped { tree, source, recursive, map_recursively, uid_map, gid_map } => {
-                let mapped = mounting::open_mapped(source, *recursive, *map_recursively, uid_map, gid_map)?;
+            Step::OpenMapped { tree, source, recursive, map_recursively, uid_map, gid_map, locked } => {
+                let mapped = mounting::open_mapped(source, *recursive, *map_recursively, (uid_map, gid_map), *locked)?;
                 slots.opened = Some((*tree, mapped));
                 Ok(())
             }
@@ -300,7 +354,12 @@ impl Step {
                 let namespace = fd::open_at(directory.as_fd(), c"ns/time_for_children", fd::O_RDONLY, 0)?;
                 ns::join(namespace.as_fd(), ns::CLONE_NEWTIME)
             }
-            Step::JoinKeyring { name } => creds::join_session_keyring(name),
+            Step::JoinNewKeyring => creds::join_new_session_keyring(),
+            Step::ForbidTracing => creds::set_dumpable(false),
+            Step::MakeProc => {
+                slots.proc = Some(mount::make_proc()?);
+                Ok(())
+            }
             Step::OpenProc => {
                 slots.proc = Some(mount::open_proc()?);
                 Ok(())
@@ -317,8 +376,8 @@ impl Step {
                 Ok(())
             }
             Step::Propagate { flags } => mount::propagate_root(*flags),
-            Step::BindRoot { source } => {
-                slots.root = Some(mount::bind_root(source)?);
+            Step::BindRoot { source, set } => {
+                slots.root = Some(mount::bind_root(source, *set)?);
                 Ok(())
             }
             Step::Mount { source, target, kind, flags, data, real_directory } => {
@@ -329,28 +388,25 @@ impl Step {
                 };
                 mount::mount(source, &target, kind, *flags, data.as_deref())
             }
-            Step::MountCopy { target, flags, data } => {
-                let place = mounting::make_outside_proc(slots.root()?, target)?;
-                let before = fd::open_at(place.as_fd(), c".", fd::O_RDONLY | fd::O_DIRECTORY, 0)?;
-                mount::mount(c"tmpfs", &place, c"tmpfs", *flags, data.as_deref())?;
-                let after = resolve::open_in_root(slots.root()?, target, fd::O_RDONLY | fd::O_DIRECTORY)?;
-                copy::tree(before.as_fd(), after.as_fd())
+            Step::MakeTree(tree) => mounting::make_tree(slots, tree),
+            Step::Bind { source, target, recursive, over_proc, itself, attributes } => {
+                mounting::bind(slots.root()?, source, target, *recursive, *over_proc, *itself, attributes)
             }
-            Step::Bind { source, target, recursive, over_proc, itself } => {
-                mounting::bind(slots.root()?, source, target, *recursive, *over_proc, *itself)
-            }
-            Step::Attach { tree, target, over_proc } => {
-                mounting::attach(slots.root()?, slots.tree(*tree)?, target, *over_proc)
+            Step::Attach { tree, target, over_proc, attributes } => {
+                mounting::attach(slots.root()?, slots.tree(*tree)?, target, *over_proc, attributes)
             }
             Step::MountFuse(mount) => {
                 slots.fuse = Some(mounting::mount_fuse(slots.root()?, mount)?);
                 Ok(())
             }
             Step::AwaitFuse { target } => mounting::await_fuse(slots.root()?, target),
-            Step::SetMountAttributes { target, set, clear, propagation, recursive, itself } => {
+            Step::SetMountAttributes { target, attributes, itself } => {
                 let flags = fd::O_PATH | if *itself { fd::O_NOFOLLOW } else { 0 };
                 let target = resolve::open_in_root(slots.root()?, target, flags)?;
-                mount::set_attributes(target.as_fd(), *set, *clear, *propagation, *recursive)
+                mounting::set_attributes(target.as_fd(), &[*attributes])
+            }
+            Step::SetTreeAttributes { tree, attributes, .. } => {
+                mounting::set_attributes(slots.tree(*tree)?.as_fd(), &[*attributes])
             }
             Step::Remount { target, flags, data } => {
                 let target = resolve::open_in_root(slots.root()?, target, fd::O_PATH)?;
@@ -359,7 +415,9 @@ impl Step {
             Step::MakeNode { path, mode, major, minor, uid, gid } => {
                 mounting::make_node(slots, path, *mode, *major, *minor, (*uid, *gid))
             }
-            Step::BindNode { source, path } => mounting::bind_node(slots, source, path),
+            Step::BindNode { source, path, mode, major, minor } => {
+                mounting::bind_node(slots, source, path, (*mode, *major, *minor))
+            }
             Step::Symlink { path, to, optional } => mounting::make_symlink(slots, path, to, *optional),
             Step::MoveDevice { name, new_name } => {
                 let theirs = fd::open_at(slots.proc_directory()?.as_fd(), c"ns/net", fd::O_RDONLY, 0)?;
@@ -374,7 +432,8 @@ impl Step {
                 mount::pivot_root(slots.root()?)?;
                 fd::chdir(slots.descriptors()?)
             }
-            Step::MoveRoot => {
+            Step::MoveRoot { revealing } => {
+                revealing.iter().try_for_each(|path| mount::take_away(path))?;
                 mount::move_root(slots.root()?)?;
                 fd::chdir(slots.descriptors()?)
             }
@@ -395,7 +454,7 @@ impl Step {
                 let file = mount::open_own_proc(slots.descriptors()?, path, fd::O_WRONLY)?;
                 fd::write(file.as_fd(), value.to_bytes()).map(drop)
             }
-            Step::ReopenNull => mounting::reopen_null(slots.root()?, slots.descriptors()?),
+            Step::ReopenNull => mounting::reopen_null(slots.root()?),
             Step::StartSession => {
                 process::start_session()?;
                 let Some(terminal) = &slots.terminal else { return Ok(()) };
@@ -433,7 +492,6 @@ impl Step {
                 slots.executable = programs::find_executable(candidates)?;
                 Ok(())
             }
-            Step::CloseDescriptors { first } => fd::close_on_exec_from(*first),
             Step::ResetSignals => crate::sys::signal::reset(),
             Step::InstallFilter { filter, flags } => {
                 slots.listener = seccomp::install(filter, *flags)?;

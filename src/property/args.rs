@@ -7,12 +7,11 @@ use crate::sys::process::Strings;
 use std::collections::BTreeSet;
 use std::ffi::CString;
 
+pub const HOME: Property =
+    Property { paths: &["process.env"], phase: Phase::Jailed, scope: Scope::Both, plan: plan_home };
 /// The program is looked for at create, so that a wrong name is known before `start`.
-/// What comes after the program has begun must not depend on what its caller left open.
-pub const CLOSE: Property =
-    Property { paths: &["process.args"], phase: Phase::Jailed, scope: Scope::Both, plan: plan_close };
 pub const FIND: Property =
-    Property { paths: &["process.args"], phase: Phase::Jailed, scope: Scope::Both, plan: plan_find };
+    Property { paths: &["process.args"], phase: Phase::Bare, scope: Scope::Both, plan: plan_find };
 pub const RESET: Property =
     Property { paths: &["process.args"], phase: Phase::Last, scope: Scope::Both, plan: plan_reset };
 pub const PROPERTY: Property =
@@ -31,6 +30,12 @@ fn plan_find(planner: &mut Planner) -> Result<()> {
     }
     let step = Step::FindExecutable { name: planner.c_string(name)?, candidates: candidates(planner, name)? };
     planner.step(step);
+    Ok(())
+}
+
+fn plan_home(planner: &mut Planner) -> Result<()> {
+    planner.plan.preserved_descriptors = planner.request.preserved_descriptors;
+    let process = planner.spec.process();
     if process.env.iter().rev().find_map(|variable| variable.strip_prefix("HOME=")).is_none_or(str::is_empty) {
         planner.step(Step::FindHome { uid: process.user.uid });
     }
@@ -47,11 +52,6 @@ fn candidates(planner: &Planner, name: &str) -> Result<Box<[CString]>> {
     let place =
         |directory: &str| planner.c_string(&format!("{}/{name}", if directory.is_empty() { "." } else { directory }));
     directories.split(':').map(place).collect()
-}
-
-fn plan_close(planner: &mut Planner) -> Result<()> {
-    planner.step(Step::CloseDescriptors { first: planner.request.preserved_descriptors.saturating_add(3) });
-    Ok(())
 }
 
 fn plan_reset(planner: &mut Planner) -> Result<()> {

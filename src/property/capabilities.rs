@@ -1,13 +1,13 @@
 //! `process.capabilities`.
 
 use super::{Planner, Property, Scope};
-use crate::capability::NAMES;
+use crate::capability::{CAP_SYS_ADMIN, NAMES};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 use crate::spec::{Capabilities, List};
 
 pub const PROPERTY: Property =
-    Property { paths: &["process.capabilities"], phase: Phase::Jailed, scope: Scope::Both, plan };
+    Property { paths: &["process.capabilities"], phase: Phase::Bare, scope: Scope::Both, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     // As in runc, a config without capabilities gives none.
@@ -45,6 +45,12 @@ fn plan(planner: &mut Planner) -> Result<()> {
         )?;
     }
     let ambient = raised;
+    if planner.request.no_pivot && (bounding | effective | permitted) & 1 << CAP_SYS_ADMIN != 0 {
+        return Err(planner
+            .error("CAP_SYS_ADMIN, and --no-pivot")
+            .because("the host's tree lies below the container's root, and who may unmount the root sees it")
+            .remedy("take CAP_SYS_ADMIN out of all sets, or leave --no-pivot out"));
+    }
     planner.step(Step::SetCapabilities { bounding, effective, permitted, inheritable, ambient });
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `linux.resources` and `linux.cgroupsPath`: a limit is enforced, or it is an error that says why not.
 
 use super::{Planner, Property, Scope, number_list};
-use crate::capability::CAP_SYS_ADMIN;
+use crate::capability::{CAP_MKNOD, CAP_SYS_ADMIN};
 use crate::cgroup::placement::{self, Choice, Wish};
 use crate::cgroup::{devices, settings};
 use crate::error::{Error, Result};
@@ -112,28 +112,52 @@ fn require(planner: &mut Planner, cgroup: &mut Cgroup, choice: &Choice) -> Resul
     settled
 }
 
+/// Device rules are limits. A program of the kernel's decides about each use of a device; only the host's root may attach one,
+/// to a cgroup, but then it holds in user namespaces, too: an image or a volume can bring nodes.
+///
+/// Without one, the nodes of the root, and of what the config binds from elsewhere than /dev, are dead (nodev). That is as much as
+/// runc's own default asks for, "deny all, and allow what is listed", so that is accepted as a decision: every engine writes
+/// it for every container, also for users for whom nobody could enforce it. Rules that say more are an error, and so is any
+/// rule where the container may make nodes by itself.
 fn plan_devices(planner: &mut Planner, cgroup: &mut Cgroup) -> Result<()> {
     let rules = planner.spec.linux().resources.as_ref().map(|resources| &resources.devices[..]).unwrap_or_default();
+    let program = devices::program(rules);
     let is_privileged = planner.host.may(CAP_SYS_ADMIN) && planner.host.in_initial_user_namespace();
-    if !planner.has_other_user_namespace() && is_privileged && cgroup.place != Place::None {
-        cgroup.devices = devices::program(rules);
+    if is_privileged && cgroup.place != Place::None {
+        cgroup.devices = program;
         return Ok(());
     }
-    if rules.iter().all(|rule| rule.allow) {
+    if program.is_none() {
         return Ok(());
     }
-    let property = std::mem::replace(&mut planner.current.property, RESOURCES.path());
-    let decided = if planner.has_other_user_namespace() {
-        planner.decide(
-            "device rules are left out",
-            "no device node can be made in a user namespace, so there is nothing to deny",
-        )
-    } else {
-        let reason = "there is no cgroup to hold them; nodes can be made only with CAP_MKNOD";
-        planner.decide("device rules are not enforced", reason)
+    planner.shuts_devices = true;
+    planner.shuts_devices_of_binds = is_privileged || !rules.is_empty();
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let reason = match is_privileged {
+        true => "there is no cgroup whose devices a program could decide about",
+        false => "only the host's root may attach a program that decides about devices",
     };
+    let property = std::mem::replace(&mut planner.current.property, RESOURCES.path());
+    let may_make = !planner.has_other_user_namespace() && planner.host.may_make_devices() && keeps(planner, CAP_MKNOD);
+    let decided = if devices::lists_what_is_allowed(rules) && !may_make {
+        let done =
+            "device rules: nodes of the root and of binds are dead (nodev), and those that the config names work";
+        planner.decide(done, reason)
+    } else {
+        give_up(planner, "devices", reason, "keep to \"deny all\" and what is allowed, and take CAP_MKNOD out")
+    };
+    let settled = planner.settle(decided);
     planner.current.property = property;
-    decided
+    settled
+}
+
+/// True if the container's programs may get that capability.
+fn keeps(planner: &Planner, capability: u8) -> bool {
+    let name = format!("CAP_{}", crate::capability::NAMES.get(usize::from(capability)).unwrap_or(&""));
+    let sets = planner.spec.process().capabilities.as_ref();
+    sets.is_some_and(|sets| [&sets.bounding, &sets.permitted].iter().any(|set| set.0.contains(&name)))
 }
 
 /// Wrong values are named even where nothing is enforced.

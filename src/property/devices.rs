@@ -74,6 +74,15 @@ fn plan_device(planner: &mut Planner, device: &Device) -> Result<()> {
             .error(format!("path {:?} is not an absolute path of a node", device.path))
             .remedy("write a path such as \"/dev/fuse\""));
     }
+    if device.path.split('/').any(|part| matches!(part, "." | "..")) {
+        return Err(planner
+            .error(format!("path {:?} has . or .. in it", device.path))
+            .because("an ordinary user's devices are the host's at the same path, and that must be plain to see")
+            .remedy("write the path itself"));
+    }
+    for (name, id) in [("uid", device.uid), ("gid", device.gid)] {
+        id.map_or(Ok(()), |id| planner.check_id(name, id))?;
+    }
     let number = |number: Option<i64>, name: &str| match number {
         Some(number) => {
             u32::try_from(number).map_err(|_| planner.error(format!("{name} {number} is not a device number")))
@@ -85,7 +94,7 @@ fn plan_device(planner: &mut Planner, device: &Device) -> Result<()> {
     let path = planner.c_string(&device.path)?;
     if kind != S_IFIFO && (planner.has_other_user_namespace() || !planner.host.may_make_devices()) {
         // mknod(2): a device node made in a user namespace could be used nowhere, so the kernel refuses.
-        planner.step(Step::BindNode { source: path.clone(), path });
+        planner.step(Step::BindNode { source: path.clone(), path, mode: kind, major, minor });
     } else {
         let mode = kind | device.file_mode.unwrap_or(0o666) & 0o7777;
         let (uid, gid) = (device.uid.unwrap_or(0), device.gid.unwrap_or(0));

@@ -10,8 +10,10 @@ use crate::error::Result;
 use crate::plan::Step;
 use crate::plan::step::{FuseMount, Server};
 use crate::spec::Mount;
+use crate::sys::mount::{MS_PRIVATE, MS_SLAVE};
 use crate::sys::process::Strings;
 use std::ffi::CString;
+use std::path::PathBuf;
 
 /// Where PROGRAM finds the opened /dev/fuse; libfuse takes `/dev/fd/N` for a mount point (fuse(8), since 3.3).
 pub const PLACE: &str = "/dev/fd/3";
@@ -21,7 +23,17 @@ const KERNEL: [&str; 4] = ["allow_other", "default_permissions", "max_read", "bl
 
 pub fn plan(planner: &mut Planner, mount: &Mount, program: &str, target: CString, options: &Options) -> Result<()> {
     check_reach(planner)?;
-    let Some(path) = planner.host.find_program(program) else {
+    // A program of the host's runs with arguments from the config, as hooks do: the caller has to say that it may.
+    let is_it = |named: &&PathBuf| named.file_name().is_some_and(|name| name == program);
+    let Some(named) = planner.request.fuse.iter().find(is_it) else {
+        return Err(planner
+            .error(format!("a fuse file system, and {program:?} is not a program that you let serve one"))
+            .because("it runs on the host, with your rights and with arguments from the config")
+            .remedy(format!("if you trust this config, call rootlet with --fuse {program} before the command")));
+    };
+    let is_path = named.components().count() > 1;
+    let found = if is_path { Some(planner.host.canonical(named)) } else { planner.host.find_program(program) };
+    let Some(path) = found else {
         return Err(planner
             .error(format!("the program {program:?} is missing on this host"))
             .because("it would serve the file system, and none of the directories of PATH has it")
@@ -46,6 +58,12 @@ pub fn plan(planner: &mut Planner, mount: &Mount, program: &str, target: CString
         let path = planner.request.bundle.join(source);
         if path.exists() { path.to_string_lossy().into_owned() } else { source.to_owned() }
     });
+    if let Some(flag) = source.iter().chain(for_program.iter().copied()).find(|argument| argument.starts_with('-')) {
+        return Err(planner
+            .error(format!("{flag:?} begins with -"))
+            .because("the program that serves the file system would take it for a flag")
+            .remedy("correct source and options; of a file in the bundle, write ./ before its name"));
+    }
     let options_argument = for_program.iter().map(|option| option.as_str()).collect::<Vec<_>>().join(",");
     let mut arguments = vec![program.to_owned()];
     arguments.extend(source);
@@ -60,13 +78,18 @@ pub fn plan(planner: &mut Planner, mount: &Mount, program: &str, target: CString
         ids: id_mappings::sets_up_as(planner),
         drops_groups: id_mappings::may_set_groups(planner),
     };
-    let flags = options.flags;
+    if let Some(propagation) = options.propagation.iter().find(|flags| **flags & (MS_PRIVATE | MS_SLAVE) == 0) {
+        return Err(planner
+            .error(format!("a fuse file system with propagation {propagation:#x}"))
+            .because("nothing of it would reach the host")
+            .remedy("take shared or unbindable out of the options"));
+    }
+    let flags = options.flags_of_new();
     let kind = planner.c_string(&format!("fuse.{program}"))?;
     let source = planner.c_string(mount.source.as_deref().unwrap_or(program))?;
     let mounted = FuseMount { source, target: target.clone(), kind, flags, data, server };
     planner.step(Step::MountFuse(Box::new(mounted)));
-    planner.step(Step::AwaitFuse { target: target.clone() });
-    super::mounts::attributes_of_any(planner, target, options);
+    planner.step(Step::AwaitFuse { target });
     Ok(())
 }
 

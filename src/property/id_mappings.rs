@@ -9,6 +9,10 @@ use crate::spec::IdMapping;
 pub const PROPERTY: Property =
     Property { paths: &["linux.uidMappings", "linux.gidMappings"], phase: Phase::Inside, scope: Scope::Both, plan };
 
+/// A process that may be traced can be looked into by all of its user namespace, and by all of its user.
+pub const TRACING: Property =
+    Property { paths: &["linux.uidMappings"], phase: Phase::Inside, scope: Scope::Create, plan: plan_tracing };
+
 /// user_namespaces(7): lines of a map, since Linux 4.15.
 const MOST_RANGES: usize = 340;
 
@@ -62,6 +66,13 @@ fn plan(planner: &mut Planner) -> Result<()> {
     }
     let (uid, gid) = sets_up_as(planner);
     planner.step(Step::BecomeId { uid, gid, may_set_groups: !single });
+    Ok(())
+}
+
+fn plan_tracing(planner: &mut Planner) -> Result<()> {
+    if planner.has_new_user_namespace() {
+        planner.step(Step::ForbidTracing);
+    }
     Ok(())
 }
 

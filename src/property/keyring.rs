@@ -12,8 +12,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     if planner.request.no_new_keyring {
         return Ok(());
     }
-    let name = planner.c_string(&format!("_ses.{}", planner.request.id))?;
     // ENOSYS: a kernel without keys. EPERM, EACCES: seccomp of an outer container. EDQUOT: 200 keys of an ordinary user.
-    planner.step_tolerating(Step::JoinKeyring { name }, &[Errno::ENOSYS, Errno::EPERM, Errno::EACCES, Errno::EDQUOT]);
+    planner.step_tolerating(Step::JoinNewKeyring, &[Errno::ENOSYS, Errno::EPERM, Errno::EACCES, Errno::EDQUOT]);
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::plan::{self, Decision, Entry, Origin, Phase, Plan, Step};
 use crate::spec::{Resources, Spec};
 use crate::sys::Errno;
 use std::ffi::CString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 mod apparmor;
 mod args;
@@ -93,6 +93,8 @@ pub const ORDER: &[Property] = &[
     namespaces::PROPERTY,
     id_mappings::PROPERTY,
     time_offsets::PROPERTY,
+    // When it has written what the kernel lets only a process write that may be traced.
+    id_mappings::TRACING,
     keyring::PROPERTY,
     propagation::PROPERTY,
     root::PROPERTY,
@@ -124,14 +126,17 @@ pub const ORDER: &[Property] = &[
     no_new_privileges::PROPERTY,
     cwd::PROPERTY,
     rlimits::PROPERTY,
-    args::CLOSE,
+    // Needs the root, and the process is about to let go of it.
+    args::HOME,
+    // From here on it holds nothing that leads outside.
     seccomp::EARLY,
     user::PROPERTY,
     capabilities::PROPERTY,
     args::FIND,
-    hooks::START_CONTAINER,
     args::RESET,
+    // Hooks of the image's are under it, as with the peers.
     seccomp::LATE,
+    hooks::START_CONTAINER,
     args::PROPERTY,
 ];
 
@@ -192,6 +197,8 @@ pub struct Request {
     pub cgroup_manager: CgroupManager,
     /// `--strict`: every decision is an error, and so is whatever would be ignored.
     pub strict: bool,
+    /// `--fuse`: programs of the host's that may serve file systems, by name or path.
+    pub fuse: Vec<PathBuf>,
     /// `--limits try`: a limit that cannot be enforced is a decision and not an error.
     pub try_limits: bool,
 }
@@ -250,6 +257,10 @@ pub struct Planner<'a> {
     pub entered: Option<i32>,
     /// The plan so far.
     pub plan: Plan,
+    /// Whether device nodes in the root are dead, as no program decides who may use them.
+    shuts_devices: bool,
+    /// And those in what is bound.
+    shuts_devices_of_binds: bool,
     /// What is wrong, if all of it is wanted and not only the first.
     problems: Option<Vec<Error>>,
     current: Origin,
@@ -261,7 +272,18 @@ impl<'a> Planner<'a> {
         let current = Origin { property: "", index: None };
         // A mount is two or three steps; all else is some fifty.
         let plan = Plan { entries: Vec::with_capacity(64 + 3 * spec.mounts.len()), ..Plan::default() };
-        Planner { spec, request, host, entered: None, plan, problems: None, current, phase: Phase::Born }
+        Planner {
+            spec,
+            request,
+            host,
+            entered: None,
+            plan,
+            shuts_devices: false,
+            shuts_devices_of_binds: false,
+            problems: None,
+            current,
+            phase: Phase::Born,
+        }
     }
 
     fn follow_order(&mut self) -> Result<()> {
@@ -323,6 +345,25 @@ impl Planner<'_> {
     /// Text of the current property, for the kernel.
     fn c_string(&self, text: &str) -> Result<CString> {
         plan::c_string(&self.current.to_string(), text)
+    }
+
+    /// Refuses -1, which says to the kernel that an id stays as it is: a program would be root that was not to be.
+    fn check_id(&self, name: &str, id: u32) -> Result<()> {
+        match id {
+            u32::MAX => Err(self
+                .error(format!("{name} {id} is not an id"))
+                .because("to the kernel it is -1, which changes nothing")
+                .remedy("write a number from 0 to 4294967294")),
+            _ => Ok(()),
+        }
+    }
+
+    /// True if device nodes in a bind of that path are to be dead: no program decides who may use them.
+    fn shuts_devices_of(&self, source: &Path) -> bool {
+        // What is below /dev is a device because the config says so.
+        let is_named = || source.starts_with("/dev") || self.host.is_device(source);
+        let is_image = self.shuts_devices && source.starts_with(&self.request.bundle);
+        (self.shuts_devices_of_binds || is_image) && !is_named()
     }
 
     /// Records that something is done otherwise than asked; an error under `--strict`.

@@ -90,6 +90,21 @@ impl Options {
         self.source_itself || self.target_itself
     }
 
+    /// MS_* flags of a new mount, which has nothing below it: what is for all below is for itself.
+    pub fn flags_of_new(&self) -> u64 {
+        let mut flags = self.flags;
+        for (_, flag, attributes, clears) in FLAGS {
+            // Access times are one field of several values, of which relatime is the default.
+            let is_meant = |mask: u64| *attributes != 0 && mask & attributes == *attributes;
+            match clears {
+                false if is_meant(self.set_recursively) => flags |= flag,
+                true if is_meant(self.clear_recursively) && !is_meant(self.set_recursively) => flags &= !flag,
+                _ => {}
+            }
+        }
+        flags
+    }
+
     fn add(&mut self, option: &str) {
         match option {
             "bind" => self.bind = Some(self.bind.unwrap_or(false)),
@@ -120,6 +135,18 @@ impl Options {
             }
         }
     }
+}
+
+/// MOUNT_ATTR_* for MS_* flags.
+pub fn attributes_of(flags: u64) -> u64 {
+    let set = FLAGS.iter().filter(|(_, flag, _, clears)| !clears && flags & flag != 0);
+    set.fold(0, |all, (_, _, attributes, _)| all | attributes)
+}
+
+/// Names of those MS_* flags that fsconfig(2) takes as keys.
+pub fn superblock_keys(flags: u64) -> Vec<&'static str> {
+    let known = [("sync", MS_SYNCHRONOUS), ("dirsync", MS_DIRSYNC), ("mand", MS_MANDLOCK), ("lazytime", MS_LAZYTIME)];
+    known.into_iter().chain([("ro", MS_RDONLY)]).filter(|(_, flag)| flags & flag != 0).map(|(name, _)| name).collect()
 }
 
 fn change(flags: &mut u64, flag: u64, clears: bool) {

@@ -4,6 +4,7 @@ use super::mount_options::{self, Options};
 use super::{Planner, Property, Scope, fuse, id_mappings, overlay, selinux};
 use crate::error::Result;
 use crate::host::Cgroups;
+use crate::plan::step::{Attributes, NewTree};
 use crate::plan::{Phase, Step};
 use crate::spec::{IdMapping, Mount};
 use crate::sys::mount;
@@ -110,6 +111,10 @@ fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString
     }
     let source = planner.c_string(&path.to_string_lossy())?;
     keep_access_times(planner, &mut options)?;
+    if planner.shuts_devices_of(&path) && (options.clear | options.clear_recursively) & mount::MOUNT_ATTR_NODEV == 0 {
+        options.set_recursively |= mount::MOUNT_ATTR_NODEV;
+    }
+    let attributes = attributes(&options);
     let recursive = options.bind == Some(true);
     let over_proc = destination == "/proc" || destination.starts_with("/proc/");
     if is_mapped(mount, &options) {
@@ -118,12 +123,11 @@ fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString
                 .error("idmap goes neither with src-nofollow nor with dest-nofollow")
                 .remedy("name the place that the symlink leads to"));
         }
-        planner.step(Step::Attach { tree: tree(planner), target: target.clone(), over_proc });
+        planner.step(Step::Attach { tree: tree(planner), target, over_proc, attributes });
     } else {
         let itself = (options.source_itself, options.target_itself);
-        planner.step(Step::Bind { source, target: target.clone(), recursive, over_proc, itself });
+        planner.step(Step::Bind { source, target, recursive, over_proc, itself, attributes });
     }
-    attributes(planner, target, &options);
     Ok(())
 }
 
@@ -178,6 +182,7 @@ fn plan_mapped(planner: &mut Planner) -> Result<()> {
             map_recursively: options.id_mapped == Some(true),
             uid_map: id_mappings::text(&uids),
             gid_map: id_mappings::text(&gids),
+            locked: planner.has_other_user_namespace(),
         };
         planner.step(step);
         Ok(())
@@ -199,46 +204,26 @@ fn keep_access_times(planner: &mut Planner, options: &mut Options) -> Result<()>
     planner.decide("access time options are left out", "a user namespace may not change them on the host's mounts")
 }
 
-/// What a bind cannot say in the same call.
-pub fn attributes(planner: &mut Planner, target: CString, options: &Options) {
-    if options.set | options.clear != 0 {
-        let (set, clear, itself) = (options.set, options.clear, options.means_symlinks());
-        planner.step(Step::SetMountAttributes {
-            target: target.clone(),
-            set,
-            clear,
-            propagation: 0,
-            recursive: false,
-            itself,
-        });
+/// What is changed of a bind's copy before it is attached.
+pub fn attributes(options: &Options) -> Box<[Attributes]> {
+    let mut all = Vec::new();
+    for (set, clear, recursive) in
+        [(options.set, options.clear, false), (options.set_recursively, options.clear_recursively, true)]
+    {
+        if set | clear != 0 {
+            all.push(Attributes { set, clear, propagation: 0, recursive });
+        }
     }
-    attributes_of_any(planner, target, options);
+    all.extend(propagations(&options.propagation));
+    all.into_boxed_slice()
 }
 
-/// What mount(2) of a new file system cannot say in the same call.
-pub fn attributes_of_any(planner: &mut Planner, target: CString, options: &Options) {
-    let (set, clear, itself) = (options.set_recursively, options.clear_recursively, options.means_symlinks());
-    if set | clear != 0 {
-        planner.step(Step::SetMountAttributes {
-            target: target.clone(),
-            set,
-            clear,
-            propagation: 0,
-            recursive: true,
-            itself,
-        });
-    }
-    for flags in &options.propagation {
-        let (recursive, propagation) = (flags & mount::MS_REC != 0, flags & !mount::MS_REC);
-        planner.step(Step::SetMountAttributes {
-            target: target.clone(),
-            set: 0,
-            clear: 0,
-            propagation,
-            recursive,
-            itself,
-        });
-    }
+fn propagations(flags: &[u64]) -> impl Iterator<Item = Attributes> {
+    flags.iter().map(|flags| Attributes {
+        propagation: flags & !mount::MS_REC,
+        recursive: flags & mount::MS_REC != 0,
+        ..Attributes::default()
+    })
 }
 
 fn remount(planner: &mut Planner, target: CString, options: &Options) -> Result<()> {
@@ -246,7 +231,9 @@ fn remount(planner: &mut Planner, target: CString, options: &Options) -> Result<
         let data = Some(planner.c_string(&options.data.join(","))?);
         planner.step(Step::Remount { target: target.clone(), flags: options.flags, data });
     }
-    attributes(planner, target, options);
+    for attributes in attributes(options) {
+        planner.step(Step::SetMountAttributes { target: target.clone(), attributes, itself: options.means_symlinks() });
+    }
     Ok(())
 }
 
@@ -273,15 +260,15 @@ fn new(
             "the caller's /proc is bound",
             "the container shares the caller's processes, and /proc of those cannot be mounted afresh",
         )?;
-        let step = Step::Bind {
+        let attributes = attributes(&options);
+        planner.step(Step::Bind {
             source: c"/proc".into(),
-            target: target.clone(),
+            target,
             recursive: true,
             over_proc: true,
             itself: (false, false),
-        };
-        planner.step(step);
-        attributes(planner, target, &options);
+            attributes,
+        });
         return Ok(());
     }
     let kind = if kind == "cgroup" { "cgroup2" } else { kind };
@@ -319,35 +306,68 @@ fn new(
     if matches!(kind, "tmpfs" | "devpts" | "mqueue" | "overlay") {
         options.data.extend(selinux::mount_label(planner));
     }
+    if options.copy_up && kind != "tmpfs" {
+        return Err(planner
+            .error("tmpcopyup is an option of tmpfs alone")
+            .remedy("set \"type\" to \"tmpfs\", or leave the option out"));
+    }
+    options.flags = options.flags_of_new();
+    if planner.shuts_devices && !matches!(kind, "proc" | "sysfs" | "tmpfs" | "devpts" | "mqueue" | "cgroup2") {
+        options.flags |= mount::MS_NODEV;
+    }
+    let source = planner.c_string(mount.source.as_deref().unwrap_or(kind))?;
+    // Mounts below it must find their places made; it becomes read-only when all are there.
+    let becomes_readonly = kind == "tmpfs" && options.flags & mount::MS_RDONLY != 0;
+    let propagation: Vec<_> = propagations(&options.propagation).filter(|one| is_a_change(planner, *one)).collect();
+    if becomes_readonly || options.copy_up || !propagation.is_empty() {
+        if becomes_readonly {
+            options.flags &= !mount::MS_RDONLY;
+        }
+        let tree = NewTree {
+            target,
+            kind: planner.c_string(kind)?,
+            source,
+            options: keys(planner, &options)?,
+            set: mount_options::attributes_of(options.flags),
+            attributes: propagation.into_boxed_slice(),
+            copies: options.copy_up,
+            number: becomes_readonly.then(|| tree(planner)),
+        };
+        planner.step(Step::MakeTree(Box::new(tree)));
+        return Ok(());
+    }
     let data = match options.data.is_empty() {
         true => None,
         false => Some(planner.c_string(&options.data.join(","))?),
     };
-    if kind == "tmpfs" {
-        // Mounts below it must find their places made; it becomes read-only when all are there.
-        options.flags &= !mount::MS_RDONLY;
-    }
-    if options.copy_up {
-        if kind != "tmpfs" {
-            return Err(planner
-                .error("tmpcopyup is an option of tmpfs alone")
-                .remedy("set \"type\" to \"tmpfs\", or leave the option out"));
-        }
-        planner.step(Step::MountCopy { target: target.clone(), flags: options.flags, data });
-    } else {
-        let source = planner.c_string(mount.source.as_deref().unwrap_or(kind))?;
-        let real_directory = matches!(kind, "proc" | "sysfs") || matches!(destination, "/proc" | "/sys" | "/dev");
-        planner.step(Step::Mount {
-            source,
-            target: target.clone(),
-            kind: planner.c_string(kind)?,
-            flags: options.flags,
-            data,
-            real_directory,
-        });
-    }
-    attributes_of_any(planner, target, &options);
+    let real_directory = matches!(kind, "proc" | "sysfs") || matches!(destination, "/proc" | "/sys" | "/dev");
+    let kind = planner.c_string(kind)?;
+    planner.step(Step::Mount { source, target, kind, flags: options.flags, data, real_directory });
     Ok(())
+}
+
+/// A new mount is nobody's peer and nobody's slave, unless the one that it is on is shared.
+fn is_a_change(planner: &Planner, attributes: Attributes) -> bool {
+    let is_shared = |option: &String| matches!(option.as_str(), "shared" | "rshared");
+    !matches!(attributes.propagation, mount::MS_PRIVATE | mount::MS_SLAVE)
+        || planner.spec.mounts.iter().any(|mount| mount.options.iter().any(is_shared))
+}
+
+/// The options of a file system as fsconfig(2) takes them.
+fn keys(planner: &Planner, options: &Options) -> Result<Box<[(CString, Option<CString>)]>> {
+    let pair = |option: &str| {
+        let (key, value) = option.split_once('=').map_or((option, None), |(key, value)| (key, Some(value)));
+        if value.is_some_and(|value| value.len() > 255) {
+            return Err(planner
+                .error(format!("option {key} is longer than 255 bytes"))
+                .because("with a propagation, or to be made read-only later, the kernel takes no longer one")
+                .remedy("leave the propagation out, or choose shorter paths"));
+        }
+        let value = value.map(|value| planner.c_string(value.trim_matches('"'))).transpose()?;
+        Ok((planner.c_string(key)?, value))
+    };
+    let flags = mount_options::superblock_keys(options.flags);
+    flags.into_iter().chain(options.data.iter().map(String::as_str)).map(pair).collect()
 }
 
 /// True if an earlier mount is a bind of a directory above.
@@ -361,20 +381,24 @@ fn is_below_bind(planner: &Planner, destination: &str) -> bool {
 }
 
 fn bind_host(planner: &mut Planner, source: &std::ffi::CStr, target: CString) -> Result<()> {
+    let set = mount::MOUNT_ATTR_RDONLY | mount::MOUNT_ATTR_NOSUID | mount::MOUNT_ATTR_NODEV | mount::MOUNT_ATTR_NOEXEC;
     planner.step(Step::Bind {
         source: source.into(),
-        target: target.clone(),
+        target,
         recursive: true,
         over_proc: false,
         itself: (false, false),
+        attributes: Box::new([Attributes { set, recursive: true, ..Attributes::default() }]),
     });
-    let set = mount::MOUNT_ATTR_RDONLY | mount::MOUNT_ATTR_NOSUID | mount::MOUNT_ATTR_NODEV | mount::MOUNT_ATTR_NOEXEC;
-    planner.step(Step::SetMountAttributes { target, set, clear: 0, propagation: 0, recursive: true, itself: false });
     Ok(())
 }
 
 /// `gid=5` of devpts fails with EINVAL where group 5 is not mapped.
 fn drop_unmapped_ids(planner: &mut Planner, options: &mut Options) -> Result<()> {
+    for option in &options.data {
+        let id = ["uid=", "gid="].iter().find_map(|name| option.strip_prefix(name)?.parse().ok());
+        id.map_or(Ok(()), |id| planner.check_id(option.get(..3).unwrap_or_default(), id))?;
+    }
     if !planner.has_new_user_namespace() {
         return Ok(());
     }
@@ -395,24 +419,17 @@ fn drop_unmapped_ids(planner: &mut Planner, options: &mut Options) -> Result<()>
 
 /// tmpfs mounts that the config wants read-only: after all mounts and devices.
 fn plan_readonly(planner: &mut Planner) -> Result<()> {
-    planner.each(&planner.spec.mounts, |planner, mount| {
-        if mount.kind.as_deref() != Some("tmpfs") {
-            return Ok(());
-        }
-        let options = mount_options::parse(&mount.options);
-        if options.bind.is_none() && options.flags & mount::MS_RDONLY != 0 && !options.remount {
-            let target = planner.c_string(&clean(&mount.destination))?;
-            planner.step(Step::SetMountAttributes {
-                target,
-                set: mount::MOUNT_ATTR_RDONLY,
-                clear: 0,
-                propagation: 0,
-                recursive: false,
-                itself: false,
-            });
-        }
-        Ok(())
-    })
+    let kept = planner.plan.entries.iter().filter_map(|entry| match &entry.step {
+        Step::MakeTree(tree) => Some((tree.number?, tree.target.clone())),
+        _ => None,
+    });
+    for (tree, target) in kept.collect::<Vec<_>>() {
+        planner.current.index = Some(tree);
+        let attributes = Attributes { set: mount::MOUNT_ATTR_RDONLY, ..Attributes::default() };
+        planner.step(Step::SetTreeAttributes { tree, target, attributes });
+    }
+    planner.current.index = None;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -14,14 +14,14 @@ fn plan(planner: &mut Planner) -> Result<()> {
     let Some(place) = &planner.request.notify else { return Ok(()) };
     let source = planner.c_string(&place.to_string_lossy())?;
     let target = planner.c_string("/run/notify")?;
+    let options = ["ro", "nosuid", "nodev", "noexec"].map(str::to_owned).to_vec();
     planner.step(Step::Bind {
         source,
-        target: target.clone(),
+        target,
         recursive: false,
         over_proc: false,
         itself: (false, false),
+        attributes: attributes(&mount_options::parse(&options)),
     });
-    let options = ["ro", "nosuid", "nodev", "noexec"].map(str::to_owned).to_vec();
-    attributes(planner, target, &mount_options::parse(&options));
     Ok(())
 }

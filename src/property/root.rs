@@ -1,11 +1,12 @@
 //! `root`: the directory that becomes `/`.
 
 use super::{Planner, Property, Scope, propagation};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::plan::step::Attributes;
 use crate::plan::{Phase, Step};
 use crate::sys::mount;
 
-/// A procfs that the container cannot have shaped.
+/// A procfs that the container cannot have shaped, for the labels of security modules.
 pub const PROC: Property =
     Property { paths: &["root.path"], phase: Phase::Outside, scope: Scope::Exec, plan: plan_proc };
 pub const PROPERTY: Property = Property { paths: &["root.path"], phase: Phase::Inside, scope: Scope::Both, plan };
@@ -15,13 +16,30 @@ pub const READONLY: Property =
     Property { paths: &["root.readonly"], phase: Phase::Jailed, scope: Scope::Create, plan: plan_readonly };
 
 fn plan_proc(planner: &mut Planner) -> Result<()> {
-    planner.step(Step::OpenProc);
+    // In a user namespace, a container that masks parts of its /proc gets no other; but there, nobody can look into the
+    // process, and so the host's is out of reach.
+    if needs_proc(planner) && planner.has_other_user_namespace() {
+        planner.step(Step::OpenProc);
+    }
     Ok(())
+}
+
+/// True if a process that is added writes to /proc.
+fn needs_proc(planner: &Planner) -> bool {
+    let process = planner.spec.process();
+    [&process.apparmor_profile, &process.selinux_label]
+        .iter()
+        .any(|label| label.as_ref().is_some_and(|label| !label.is_empty()))
 }
 
 fn plan(planner: &mut Planner) -> Result<()> {
     if planner.entered.is_some() {
-        planner.step(Step::EnterDescriptors);
+        if needs_proc(planner) {
+            if !planner.has_other_user_namespace() {
+                planner.step(Step::MakeProc);
+            }
+            planner.step(Step::EnterDescriptors);
+        }
         planner.step(Step::OpenRoot);
         return Ok(());
     }
@@ -36,38 +54,45 @@ fn plan(planner: &mut Planner) -> Result<()> {
     }
     let source = planner.c_string(&path.to_string_lossy())?;
     planner.step(Step::EnterDescriptors);
-    planner.step(Step::BindRoot { source });
+    let set = if planner.shuts_devices { mount::MOUNT_ATTR_NODEV } else { 0 };
+    planner.step(Step::BindRoot { source, set });
     Ok(())
 }
 
 fn plan_enter(planner: &mut Planner) -> Result<()> {
-    planner.step(if planner.request.no_pivot { Step::MoveRoot } else { Step::PivotRoot });
+    match planner.request.no_pivot {
+        true => plan_move(planner)?,
+        false => planner.step(Step::PivotRoot),
+    }
     let wanted = planner.spec.linux().rootfs_propagation.as_deref().and_then(propagation::flags);
     if let Some(flags) = wanted.filter(|flags| flags & mount::MS_PRIVATE == 0) {
-        let recursive = flags & mount::MS_REC != 0;
-        let propagation = flags & !mount::MS_REC;
-        planner.step(Step::SetMountAttributes {
-            target: c"/".into(),
-            set: 0,
-            clear: 0,
-            propagation,
-            recursive,
-            itself: false,
-        });
+        let (recursive, propagation) = (flags & mount::MS_REC != 0, flags & !mount::MS_REC);
+        set_attributes(planner, Attributes { propagation, recursive, ..Attributes::default() });
     }
     Ok(())
 }
 
+/// The host's tree stays below the container's root.
+fn plan_move(planner: &mut Planner) -> Result<()> {
+    let revealing = planner.host.revealing_mounts();
+    let revealing = revealing.iter().map(|path| planner.c_string(&path.to_string_lossy())).collect::<Result<_>>()?;
+    planner.step(Step::MoveRoot { revealing });
+    planner.plan.warnings.push(
+        Error::in_config("root.path", "--no-pivot leaves the host's mounts below the container's root")
+            .because("only without CAP_SYS_ADMIN can it not take its root away to see them")
+            .remedy("leave --no-pivot out, unless the host runs from an initramfs"),
+    );
+    Ok(())
+}
+
+/// The root is known by its descriptor.
+fn set_attributes(planner: &mut Planner, attributes: Attributes) {
+    planner.step(Step::SetMountAttributes { target: c"/".into(), attributes, itself: false });
+}
+
 fn plan_readonly(planner: &mut Planner) -> Result<()> {
     if planner.spec.root.as_ref().is_some_and(|root| root.readonly) {
-        planner.step(Step::SetMountAttributes {
-            target: c"/".into(),
-            set: mount::MOUNT_ATTR_RDONLY,
-            clear: 0,
-            propagation: 0,
-            recursive: false,
-            itself: false,
-        });
+        set_attributes(planner, Attributes { set: mount::MOUNT_ATTR_RDONLY, ..Attributes::default() });
     }
     Ok(())
 }

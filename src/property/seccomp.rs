@@ -10,7 +10,7 @@ use crate::sys::seccomp as sys;
 /// Without no_new_privs, a filter needs CAP_SYS_ADMIN, so it comes before capabilities are dropped. What rootlet still
 /// has to do must then be allowed by it.
 pub const EARLY: Property =
-    Property { paths: &["linux.seccomp"], phase: Phase::Jailed, scope: Scope::Both, plan: plan_early };
+    Property { paths: &["linux.seccomp"], phase: Phase::Bare, scope: Scope::Both, plan: plan_early };
 /// With it, nothing but execve follows.
 pub const LATE: Property =
     Property { paths: &["linux.seccomp"], phase: Phase::Last, scope: Scope::Both, plan: plan_late };

@@ -120,21 +120,17 @@ fn a_bind_keeps_the_flags_that_it_does_not_name() {
     config["mounts"] =
         json!([{"destination": "/data", "type": "bind", "source": "data", "options": ["rbind", "ro", "rnosuid"]}]);
     let plan = plan(&config, &ordinary()).unwrap();
-    let attributes: Vec<_> = plan
-        .entries
-        .iter()
-        .filter_map(|entry| match &entry.step {
-            Step::SetMountAttributes { target, set, clear, recursive, .. } if target.as_c_str() == c"/data" => {
-                Some((*set, *clear, *recursive))
-            }
-            Step::Bind { source, .. } => Some((source.as_bytes().len() as u64, 0, false)),
-            _ => None,
-        })
-        .collect();
-    use crate::sys::mount::{MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
+    let attributes = plan.entries.iter().find_map(|entry| match &entry.step {
+        Step::Bind { target, attributes, .. } if target.as_c_str() == c"/data" => Some(attributes.to_vec()),
+        _ => None,
+    });
+    use crate::plan::step::Attributes;
+    use crate::sys::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
+    let change = |set, recursive| Attributes { set, recursive, ..Attributes::default() };
+    // No program decides about an ordinary user's devices, so those of the bundle are dead.
     assert_eq!(
-        attributes,
-        [("/bundle/data".len() as u64, 0, false), (MOUNT_ATTR_RDONLY, 0, false), (MOUNT_ATTR_NOSUID, 0, true)]
+        attributes.unwrap(),
+        [change(MOUNT_ATTR_RDONLY, false), change(MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, true)]
     );
 }
 
@@ -278,7 +274,8 @@ fn a_hundred_thousand_mutated_configs_never_panic() {
     let full = full();
     let parsed = parse(&full.to_string()).unwrap();
     assert!(parsed.unknown.is_empty());
-    let request = Request { id: "box".to_owned(), bundle: "/bundle".into(), try_limits: true, ..Request::default() };
+    let (id, bundle, fuse) = ("box".to_owned(), "/bundle".into(), vec!["true".into()]);
+    let request = Request { id, bundle, fuse, try_limits: true, ..Request::default() };
     let (problems, _) = check_all(&parsed.spec, &request, &root());
     assert_eq!(problems, [], "only what is mutated is wrong");
     let mut pointers = Vec::new();

@@ -6,11 +6,16 @@ use crate::error::{Error, Result};
 use crate::plan::{Phase, Step};
 use crate::spec::IdMapping;
 
-pub const PROPERTY: Property = Property { paths: &["process.user"], phase: Phase::Jailed, scope: Scope::Both, plan };
+pub const PROPERTY: Property = Property { paths: &["process.user"], phase: Phase::Bare, scope: Scope::Both, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let user = &planner.spec.process().user;
     let linux = planner.spec.linux();
+    planner.check_id("uid", user.uid)?;
+    planner.check_id("gid", user.gid)?;
+    for gid in &user.additional_gids.0 {
+        planner.check_id("additional gid", *gid)?;
+    }
     if planner.has_new_user_namespace() {
         check_mapped(planner, "uid", user.uid, &linux.uid_mappings)?;
         check_mapped(planner, "gid", user.gid, &linux.gid_mappings)?;

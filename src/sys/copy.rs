@@ -48,12 +48,13 @@ fn directory(from: BorrowedFd, to: BorrowedFd, depth: u32) -> Result<()> {
 fn object(from: BorrowedFd, to: BorrowedFd, name: &CStr, depth: u32) -> Result<()> {
     let source = fd::open_at(from, name, fd::O_PATH | O_NOFOLLOW, 0)?;
     let status = fd::status(source.as_fd())?;
-    match status.kind() {
+    let copy = match status.kind() {
         Kind::Directory => {
             fd::make_dir_at(to, name, 0o700)?;
             let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
             let (below, copy) = (fd::open_at(from, name, flags, 0)?, fd::open_at(to, name, flags, 0)?);
             directory(below.as_fd(), copy.as_fd(), depth + 1)?;
+            copy
         }
         Kind::Symlink => {
             let mut target = [0u8; fd::PATH_MAX];
@@ -62,23 +63,25 @@ fn object(from: BorrowedFd, to: BorrowedFd, name: &CStr, depth: u32) -> Result<(
                 return Err(Error::new(Call::Readlink, Errno::ENAMETOOLONG));
             }
             fd::symlink_at(CStr::from_bytes_until_nul(&target).unwrap_or(c"."), to, name)?;
+            fd::open_at(to, name, fd::O_PATH | O_NOFOLLOW, 0)?
         }
         Kind::File if status.is_regular() => {
-            let source = fd::open_at(from, name, O_RDONLY | O_NOFOLLOW, 0)?;
+            let source = fd::open_at(from, name, O_RDONLY | O_NOFOLLOW | fd::O_NONBLOCK, 0)?;
             let copy = fd::open_at(to, name, O_WRONLY | O_CREAT | O_EXCL, 0o600)?;
             contents(source.as_fd(), copy.as_fd())?;
+            copy
         }
         Kind::File => return Err(Error::new(Call::Open, Errno::ENOTSUP)),
-    }
-    match fd::chown_at(to, name, status.uid, status.gid) {
+    };
+    match fd::chown_at(copy.as_fd(), c"", status.uid, status.gid) {
         // An owner that the user namespace does not map cannot be given.
         Err(Error { errno: Errno::EINVAL | Errno::EPERM, .. }) => {}
         other => other?,
     }
-    if status.kind() != Kind::Symlink {
-        fd::chmod_at(to, name, status.mode & 0o7777)?;
+    match status.kind() {
+        Kind::Symlink => Ok(()),
+        _ => fd::chmod(copy.as_fd(), status.mode & 0o7777),
     }
-    Ok(())
 }
 
 /// Copies the rest of a file.

@@ -1,7 +1,6 @@
 //! Who the process is: ids, groups, capabilities, securebits.
 
 use super::{Call, Errno, Error, Result, syscall};
-use core::ffi::CStr;
 
 /// Effective user id of this process.
 pub fn effective_uid() -> u32 {
@@ -30,10 +29,10 @@ pub fn set_groups(groups: &[u32]) -> Result<()> {
     syscall!(Call::Setgroups, libc::SYS_setgroups, groups.len(), groups.as_ptr()).map(drop)
 }
 
-/// umask(2).
-pub fn set_umask(mask: u32) {
+/// umask(2); what it was.
+pub fn set_umask(mask: u32) -> u32 {
     // SAFETY: umask takes a number and cannot fail.
-    unsafe { libc::umask(mask as libc::mode_t) };
+    unsafe { libc::umask(mask as libc::mode_t) }
 }
 
 #[repr(C)]
@@ -121,10 +120,11 @@ fn prctl(option: i32, first: u64, second: u64) -> Result<()> {
     syscall!(Call::Prctl, libc::SYS_prctl, option, first, second, 0, 0).map(drop)
 }
 
-/// Joins a new session keyring of that name (keyctl(2)).
-pub fn join_session_keyring(name: &CStr) -> Result<()> {
+/// Joins a new session keyring (keyctl(2)). It has no name of its own: one by its name may be there already, made by
+/// somebody else.
+pub fn join_new_session_keyring() -> Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;
-    syscall!(Call::Keyctl, libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()).map(drop)
+    syscall!(Call::Keyctl, libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, core::ptr::null::<u8>()).map(drop)
 }
 
 /// Puts every permitted capability in force again, after [`set_uid`] with [`keep_capabilities`].

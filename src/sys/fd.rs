@@ -5,7 +5,8 @@ use core::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 pub use libc::{
-    O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY,
+    O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_TRUNC,
+    O_WRONLY,
 };
 
 /// Longest path, with its NUL.
@@ -51,13 +52,28 @@ impl Status {
 
     /// True for the character device `major:minor`.
     pub fn is_char_device(&self, major: u32, minor: u32) -> bool {
-        self.mode & libc::S_IFMT == libc::S_IFCHR && self.rdev == libc::makedev(major, minor)
+        self.is_device(libc::S_IFCHR, major, minor)
+    }
+
+    /// True for a device of that type (S_IFCHR or S_IFBLK) and number.
+    pub fn is_device(&self, kind: u32, major: u32, minor: u32) -> bool {
+        self.mode & libc::S_IFMT == kind && self.rdev == libc::makedev(major, minor)
+    }
+
+    /// True for a device node, whichever.
+    pub fn is_any_device(&self) -> bool {
+        matches!(self.mode & libc::S_IFMT, libc::S_IFCHR | libc::S_IFBLK)
     }
 
     /// True for a regular file.
     pub fn is_regular(&self) -> bool {
         self.mode & libc::S_IFMT == libc::S_IFREG
     }
+}
+
+/// A device's number, as `st_rdev` has it.
+pub fn device_number(major: u32, minor: u32) -> u64 {
+    libc::makedev(major, minor)
 }
 
 /// Takes a descriptor that a system call has just returned.
@@ -96,7 +112,8 @@ pub fn open_at(dir: BorrowedFd, path: &CStr, flags: i32, mode: u32) -> Result<Ow
     Ok(own(ret))
 }
 
-fn borrow_cwd<'a>() -> BorrowedFd<'a> {
+/// The current directory.
+pub fn borrow_cwd<'a>() -> BorrowedFd<'a> {
     // SAFETY: AT_FDCWD is the kernel's name for the current directory and is never closed.
     unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) }
 }
@@ -135,12 +152,6 @@ pub const DEVPTS_MAGIC: i64 = 0x1cd1;
 pub const PIDFS_MAGIC: i64 = 0x5049_4446;
 /// `f_type` of cgroup v2.
 pub const CGROUP2_MAGIC: i64 = 0x6367_7270;
-
-/// close(2) of a descriptor that this process has inherited, and that no value owns.
-pub fn close(raw: RawFd) {
-    // SAFETY: a number; in a cloned process, the value that owned it belongs to the parent.
-    unsafe { libc::close(raw) };
-}
 
 /// fchdir(2).
 pub fn chdir(fd: BorrowedFd) -> Result<()> {
@@ -192,9 +203,16 @@ pub fn chown_at(dir: BorrowedFd, name: &CStr, uid: u32, gid: u32) -> Result<()> 
     syscall!(Call::Chown, libc::SYS_fchownat, dir.as_raw_fd(), name.as_ptr(), uid, gid, flags).map(drop)
 }
 
-/// fchmodat(2); `name` must not be a symlink.
-pub fn chmod_at(dir: BorrowedFd, name: &CStr, mode: u32) -> Result<()> {
-    syscall!(Call::Chmod, libc::SYS_fchmodat, dir.as_raw_fd(), name.as_ptr(), mode).map(drop)
+/// fchmod(2) of an opened file.
+pub fn chmod(file: BorrowedFd, mode: u32) -> Result<()> {
+    syscall!(Call::Chmod, libc::SYS_fchmod, file.as_raw_fd(), mode).map(drop)
+}
+
+/// Changes the mode of what an `O_PATH` descriptor stands for, where the current directory is /proc/self/fd. (fchmod(2)
+/// takes no such descriptor, and fchmodat2(2) came with Linux 6.6.)
+pub fn chmod_path(fd: &OwnedFd, mode: u32) -> Result<()> {
+    let name = Name::of(fd);
+    syscall!(Call::Chmod, libc::SYS_fchmodat, libc::AT_FDCWD, name.as_cstr().as_ptr(), mode).map(drop)
 }
 
 /// True if the effective user may execute `fd`, a regular file (faccessat2(2), Linux 5.8).
@@ -240,11 +258,54 @@ pub fn dup_to(fd: BorrowedFd, number: RawFd) -> Result<()> {
     syscall!(Call::Dup, libc::SYS_dup3, fd.as_raw_fd(), number, 0).map(drop)
 }
 
+/// Takes O_NONBLOCK from an opened file.
+pub fn set_blocking(fd: BorrowedFd) -> Result<()> {
+    // SAFETY: F_GETFL takes no pointer.
+    let flags = check(Call::Fcntl, unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    // SAFETY: F_SETFL takes no pointer.
+    check(Call::Fcntl, unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags & !O_NONBLOCK) }).map(drop)
+}
+
 /// A copy of a descriptor, close-on-exec, with a number of `least` or more.
 pub fn duplicate_above(fd: BorrowedFd, least: RawFd) -> Result<OwnedFd> {
     // SAFETY: F_DUPFD_CLOEXEC takes a number.
     let raw = check(Call::Dup, unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) })?;
     Ok(own(raw.into()))
+}
+
+/// Closes every descriptor from `first` on but those that are `kept` (close_range(2), Linux 5.9).
+pub fn close_all_but<I: Iterator<Item = RawFd>>(first: RawFd, kept: impl Fn() -> I) -> Result<()> {
+    let mut from = first;
+    loop {
+        let next = kept().filter(|number| *number >= from).min();
+        let last = next.map_or(u32::MAX, |next| next as u32 - 1);
+        if last >= from as u32 {
+            syscall!(Call::CloseRange, libc::SYS_close_range, from, last, 0)?;
+        }
+        match next {
+            Some(next) => from = next + 1,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// A tripwire of debug builds: ends the process if something above `first` is open that leads anywhere. A socket does not,
+/// nor does a file of nsfs, nor a file in memory.
+pub fn prove_seclusion(first: RawFd) {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    const NSFS_MAGIC: i64 = 0x6e73_6673;
+    const TMPFS_MAGIC: i64 = 0x0102_1994;
+    for number in first..1024 {
+        let Ok(status) = status(borrow(number)) else { continue };
+        let is_socket = status.mode & libc::S_IFMT == libc::S_IFSOCK;
+        let is_memory = status.is_regular() && status.links == 0 && file_system(borrow(number)) == Ok(TMPFS_MAGIC);
+        if !is_socket && !is_memory && file_system(borrow(number)) != Ok(NSFS_MAGIC) {
+            let _ = write(borrow(2), b"rootlet: a descriptor is open that leads out of the container\n");
+            super::process::exit_now(134);
+        }
+    }
 }
 
 /// Marks every descriptor from `first` on close-on-exec (close_range(2), Linux 5.11).

@@ -12,6 +12,24 @@ use std::alloc::{GlobalAlloc, Layout, System};
 
 const SIZE: usize = 1 << 20;
 
+/// Overwrites the environment that this process was started with: /proc/PID/environ shows it to whoever may look, and it
+/// has the caller's secrets.
+pub fn wipe_environment() {
+    unsafe extern "C" {
+        static mut environ: *mut *mut libc::c_char;
+    }
+    // SAFETY: no other thread looks at the environment; each string of it is writable, and ends with a NUL.
+    unsafe {
+        let mut place = environ;
+        while !place.is_null() && !(*place).is_null() {
+            let text = *place;
+            let length = libc::strlen(text);
+            core::ptr::write_bytes(text, 0, length);
+            place = place.add(1);
+        }
+    }
+}
+
 /// Bytes of a page.
 pub fn page_size() -> u64 {
     // SAFETY: sysconf takes a number.

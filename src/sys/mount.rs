@@ -75,18 +75,15 @@ pub fn propagate_root(propagation: u64) -> Result<()> {
     .map(drop)
 }
 
-/// mount(2) with MS_BIND|MS_REC of a directory on itself, which makes it a mount; returns its root.
-pub fn bind_root(path: &CStr) -> Result<OwnedFd> {
-    syscall!(
-        Call::Mount,
-        libc::SYS_mount,
-        path.as_ptr(),
-        path.as_ptr(),
-        ptr::null::<u8>(),
-        MS_BIND | MS_REC,
-        ptr::null::<u8>()
-    )?;
-    fd::open(path, fd::O_PATH | fd::O_DIRECTORY, 0)
+/// Binds a directory with all below it on itself, which makes it a mount; returns its root. With `set`, MOUNT_ATTR_* of all.
+pub fn bind_root(path: &CStr, set: u64) -> Result<OwnedFd> {
+    let place = fd::open(path, fd::O_PATH | fd::O_DIRECTORY, 0)?;
+    let tree = clone_tree(place.as_fd(), true)?;
+    if set != 0 {
+        set_attributes(tree.as_fd(), set, 0, 0, true)?;
+    }
+    attach(tree.as_fd(), place.as_fd())?;
+    Ok(tree)
 }
 
 /// mount_setattr(2) (Linux 5.12): changes what is named and leaves the rest, so flags that a user namespace may not lift stay.
@@ -111,8 +108,50 @@ fn change_attributes(target: BorrowedFd, attributes: &libc::mount_attr, recursiv
 
 /// open_tree(2) with OPEN_TREE_CLONE: a detached copy of a mount.
 pub fn open_tree(path: &CStr, recursive: bool) -> Result<OwnedFd> {
-    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | if recursive { libc::AT_RECURSIVE as u32 } else { 0 };
-    syscall!(Call::OpenTree, libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags).map(fd::own)
+    copy_tree(fd::borrow_cwd(), path, recursive, 0)
+}
+
+/// A detached copy of what a descriptor stands for.
+pub fn clone_tree(of: BorrowedFd, recursive: bool) -> Result<OwnedFd> {
+    copy_tree(of, c"", recursive, libc::AT_EMPTY_PATH)
+}
+
+fn copy_tree(directory: BorrowedFd, path: &CStr, recursive: bool, flags: i32) -> Result<OwnedFd> {
+    let recursive = if recursive { libc::AT_RECURSIVE } else { 0 };
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | (recursive | flags) as u32;
+    syscall!(Call::OpenTree, libc::SYS_open_tree, directory.as_raw_fd(), path.as_ptr(), flags).map(fd::own)
+}
+
+/// A new file system that is mounted nowhere yet (fsopen(2), fsconfig(2), fsmount(2); Linux 5.2). Options are keys, or
+/// keys with values of at most 255 bytes; `attributes` are MOUNT_ATTR_*.
+pub fn make_tree<'a>(
+    kind: &CStr,
+    source: &CStr,
+    options: impl Iterator<Item = (&'a CStr, Option<&'a CStr>)>,
+    attributes: u64,
+) -> Result<OwnedFd> {
+    // FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC, FSCONFIG_* of linux/mount.h.
+    const CLOEXEC: u32 = 1;
+    const SET_FLAG: u32 = 0;
+    const SET_STRING: u32 = 1;
+    const CREATE: u32 = 6;
+    let context = fd::own(syscall!(Call::Mount, libc::SYS_fsopen, kind.as_ptr(), CLOEXEC)?);
+    let configure = |command: u32, key: Option<&CStr>, value: Option<&CStr>| {
+        let (key, value) = (key.map_or(ptr::null(), CStr::as_ptr), value.map_or(ptr::null(), CStr::as_ptr));
+        syscall!(Call::Mount, libc::SYS_fsconfig, context.as_raw_fd(), command, key, value, 0).map(drop)
+    };
+    configure(SET_STRING, Some(c"source"), Some(source))?;
+    for (key, value) in options {
+        configure(if value.is_some() { SET_STRING } else { SET_FLAG }, Some(key), value)?;
+    }
+    configure(CREATE, None, None)?;
+    syscall!(Call::Mount, libc::SYS_fsmount, context.as_raw_fd(), CLOEXEC, attributes).map(fd::own)
+}
+
+/// A procfs of one's own, of the pid namespace that one is in: nothing covers parts of it, and `..` stays in it.
+pub fn make_proc() -> Result<OwnedFd> {
+    let attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+    make_tree(c"proc", c"proc", core::iter::empty(), attributes)
 }
 
 /// mount_setattr(2) with MOUNT_ATTR_IDMAP, of a detached mount (Linux 5.12).
@@ -173,6 +212,25 @@ pub fn move_root(root: BorrowedFd) -> Result<()> {
         ptr::null::<u8>()
     )?;
     syscall!(Call::Chroot, libc::SYS_chroot, c".".as_ptr()).map(drop)
+}
+
+/// Unmounts something; what a user namespace has locked is covered by an empty directory.
+pub fn take_away(path: &CStr) -> Result<()> {
+    match unmount_detached(path) {
+        Err(super::Error { errno: super::Errno::EINVAL | super::Errno::EPERM, .. }) => syscall!(
+            Call::Mount,
+            libc::SYS_mount,
+            c"tmpfs".as_ptr(),
+            path.as_ptr(),
+            c"tmpfs".as_ptr(),
+            MS_RDONLY,
+            c"size=0k".as_ptr()
+        )
+        .map(drop),
+        // It went with what it was on.
+        Err(super::Error { errno: super::Errno::ENOENT, .. }) => Ok(()),
+        other => other,
+    }
 }
 
 /// umount2(2) with MNT_DETACH.

@@ -20,6 +20,11 @@ pub fn unshare(kinds: i32) -> Result<()> {
     syscall!(Call::Unshare, libc::SYS_unshare, kinds).map(drop)
 }
 
+/// A table of descriptors of one's own, where it was shared (CLONE_FILES).
+pub fn unshare_descriptors() -> Result<()> {
+    unshare(libc::CLONE_FILES)
+}
+
 /// The namespace that a pid or user namespace was made in; EPERM if that is out of the caller's sight (ioctl_ns(2)).
 pub fn parent(namespace: BorrowedFd) -> Result<OwnedFd> {
     const NS_GET_PARENT: u32 = 0xb702;

@@ -261,6 +261,12 @@ pub fn kill_group(group: i32, signal: i32) -> Result<()> {
     syscall!(Call::Kill, libc::SYS_kill, -group, signal).map(drop)
 }
 
+/// Ends a child that nobody has reaped, by its pid.
+pub fn end_child(pid: i32) {
+    let _ = syscall!(Call::Kill, libc::SYS_kill, pid, libc::SIGKILL);
+    let _ = wait(pid, true);
+}
+
 /// Waits for a pidfd's process to end, or any descriptor to be readable; `false` after `milliseconds` (-1: never).
 pub fn wait_readable(fd: BorrowedFd, milliseconds: i32) -> Result<bool> {
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -306,15 +312,8 @@ pub fn start_idle(namespaces: i32, sibling: bool, cgroup: Option<BorrowedFd>) ->
     }
 }
 
-/// A user namespace with these maps, held by nothing but the descriptor. The caller needs the privilege to map them.
-pub fn make_user_namespace(uid_map: &[u8], gid_map: &[u8]) -> Result<OwnedFd> {
-    let holder = start_idle(libc::CLONE_NEWUSER, false, None)?;
-    let namespace = map_and_open(holder.pid, uid_map, gid_map);
-    holder.end();
-    namespace
-}
-
-fn map_and_open(pid: i32, uid_map: &[u8], gid_map: &[u8]) -> Result<OwnedFd> {
+/// Maps the ids of a process's new user namespace, and opens that. The caller needs the privilege to map them.
+pub fn map_and_open(pid: i32, uid_map: &[u8], gid_map: &[u8]) -> Result<OwnedFd> {
     use super::fd::{self, O_DIRECTORY, O_PATH, O_RDONLY};
     let proc = fd::open(c"/proc", O_PATH | O_DIRECTORY, 0)?;
     let name = fd::Name::of_number(pid);
@@ -367,15 +366,18 @@ fn become_beside(output: BorrowedFd, handed: BorrowedFd, identity: Identity) -> 
     creds::set_uid(identity.uid)?;
     start_session()?;
     super::signal::reset()?;
-    // Above all that is to be replaced.
-    let null = fd::open(c"/dev/null", fd::O_RDWR, 0)?;
-    let null = fd::duplicate_above(null.as_fd(), 10)?;
-    let (handed, output) = (fd::duplicate_above(handed, 10)?, fd::duplicate_above(output, 10)?);
-    fd::dup_to(null.as_fd(), 0)?;
-    fd::dup_to(output.as_fd(), 1)?;
-    fd::dup_to(output.as_fd(), 2)?;
-    fd::dup_to(handed.as_fd(), 3)?;
-    fd::close_on_exec_from(4)
+    {
+        let null = fd::open(c"/dev/null", fd::O_RDWR, 0)?;
+        // Above all that is to be replaced.
+        let [null, output, handed] =
+            [fd::duplicate_above(null.as_fd(), 10), fd::duplicate_above(output, 10), fd::duplicate_above(handed, 10)];
+        let (null, output, handed) = (null?, output?, handed?);
+        for (number, fd) in [(0, &null), (1, &output), (2, &output), (3, &handed)] {
+            fd::dup_to(fd.as_fd(), number)?;
+        }
+    }
+    // Not only marked: the kernel follows links to what is open while it looks for an interpreter.
+    fd::close_all_but(4, core::iter::empty)
 }
 
 /// Runs a program with `input` as its standard input and `output` as its standard output and error, and waits for it.
@@ -421,7 +423,8 @@ fn become_program(
         super::fd::dup_to(input, 0)?;
         super::fd::dup_to(output, 1)?;
         super::fd::dup_to(output, 2)?;
-        super::fd::close_on_exec_from(3)
+        // Not only marked: a hook of the image's may lead the kernel by its `#!` line to what is open.
+        super::fd::close_all_but(3, core::iter::empty)
     };
     match prepare() {
         Err(error) => error,

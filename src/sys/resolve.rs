@@ -1,7 +1,9 @@
 //! Paths inside a root: resolved by the kernel, made where they are missing, without allocating.
 
-use super::fd::{Kind, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_PATH, PATH_MAX, PROC_MAGIC};
-use super::fd::{file_system, make_dir_at, make_file_at, open_at, own, readlink_at, status};
+use super::fd::{
+    Kind, O_CLOEXEC, O_DIRECTORY, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, PATH_MAX, PROC_MAGIC,
+};
+use super::fd::{borrow_cwd, file_system, make_dir_at, make_file_at, open_at, own, readlink_at, status};
 use super::{Call, Errno, Error, Result, syscall};
 use core::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -14,6 +16,22 @@ pub fn open_in_root(root: BorrowedFd, path: &CStr, flags: i32) -> Result<OwnedFd
 /// As [`open_in_root`], but no symlink at all is followed.
 pub fn open_in_root_no_symlinks(root: BorrowedFd, path: &CStr, flags: i32) -> Result<OwnedFd> {
     openat2(root, path, flags, libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_SYMLINKS)
+}
+
+/// Opens a program of the process's own root as `O_PATH`, by no magic link of procfs (CVE-2024-21626).
+pub fn open_program(path: &CStr) -> Result<OwnedFd> {
+    openat2(borrow_cwd(), path, O_PATH, libc::RESOLVE_NO_MAGICLINKS)
+}
+
+/// Opens a regular file for reading that somebody else has put there: a fifo is not waited for, and no device is opened.
+pub fn open_file_in_root(root: BorrowedFd, path: &CStr) -> Result<OwnedFd> {
+    let is_file = |fd: &OwnedFd| match status(fd.as_fd())?.is_regular() {
+        true => Ok(()),
+        false => Err(Error::new(Call::Open, Errno::EINVAL)),
+    };
+    is_file(&open_in_root(root, path, O_PATH)?)?;
+    let file = open_in_root(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY)?;
+    is_file(&file).map(|()| file)
 }
 
 fn openat2(dir: BorrowedFd, path: &CStr, flags: i32, resolve: u64) -> Result<OwnedFd> {

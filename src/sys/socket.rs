@@ -59,7 +59,7 @@ pub fn listen(path: &CStr) -> Result<OwnedFd> {
     let address = address(path)?;
     let socket = own(syscall!(Call::Socket, libc::SYS_socket, libc::AF_UNIX, Kind::Packets.flags(), 0)?);
     syscall!(Call::Listen, libc::SYS_bind, socket.as_raw_fd(), &raw const address, size_of::<libc::sockaddr_un>())?;
-    syscall!(Call::Listen, libc::SYS_listen, socket.as_raw_fd(), 1)?;
+    syscall!(Call::Listen, libc::SYS_listen, socket.as_raw_fd(), 16)?;
     Ok(socket)
 }
 

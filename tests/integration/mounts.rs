@@ -301,6 +301,9 @@ fn a_mount_namespace_is_joined_by_path() {
     assert_eq!(done.ok().out, "seen\n");
 }
 
+/// What the tests let serve file systems.
+const SERVERS: &str = "--fuse squashfuse --fuse fuse-overlayfs --fuse silent --fuse true";
+
 /// Runs a script with rootlet as the sandbox's user, where everybody may open /dev/fuse.
 fn with_fuse(sandbox: &Sandbox, script: &str) -> crate::sandbox::Done {
     let place = sandbox.path().join("fuse-node");
@@ -308,7 +311,7 @@ fn with_fuse(sandbox: &Sandbox, script: &str) -> crate::sandbox::Done {
     let text = format!(
         "mount -t tmpfs -o mode=755 fuse-node {place} && mknod -m 666 {place}/fuse c 10 229 && mount --bind {place}/fuse /dev/fuse && \
          as_user='setpriv --reuid {uid} --regid {uid} --clear-groups' && \
-         rootlet() {{ $as_user {rootlet} \"$@\"; }} && \
+         rootlet() {{ $as_user {rootlet} {SERVERS} \"$@\"; }} && \
          {script}",
         place = place.display(),
         uid = sandbox.uid(),
@@ -392,7 +395,10 @@ fn a_fuse_file_system_lives_and_ends_with_the_container() {
     let path =
         format!("{}:{}", std::path::Path::new(&silent).parent().unwrap().display(), std::env::var("PATH").unwrap());
     let rootlet = binary().display().to_string();
-    with_fuse(&sandbox, &format!("export PATH={path}; $as_user {rootlet} run box & sleep 0.5; kill -9 $!; wait; true"));
+    with_fuse(
+        &sandbox,
+        &format!("export PATH={path}; $as_user {rootlet} {SERVERS} run box & sleep 0.5; kill -9 $!; wait; true"),
+    );
     eventually("the server has ended by itself", || servers("/bin/sh", &sandbox) == 0);
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
     eventually("the container's process has ended", || sandbox.rootlet(&["list", "-q"]).ok().out.is_empty());
@@ -449,11 +455,16 @@ fn what_is_wrong_with_a_fuse_mount_is_named() {
         });
     };
     set("fuse.nosuch-program", "x");
-    sandbox.run().fails(&["mounts[", "\"nosuch-program\" is missing on this host", "apt install nosuch-program"]);
+    let run = |named: &str| sandbox.run_with(&["--fuse", named]);
+    run("nosuch-program").fails(&[
+        "mounts[",
+        "\"nosuch-program\" is missing on this host",
+        "apt install nosuch-program",
+    ]);
     set("fuse.true", "x");
     let is_closed = fs::metadata("/dev/fuse").is_ok_and(|metadata| metadata.permissions().mode() & 0o006 == 0);
     if is_closed && sandbox.uid() != 0 {
-        sandbox.run().fails(&["mounts[", "(/data)", "you may not open /dev/fuse", "chmod 666 /dev/fuse"]);
+        run("true").fails(&["mounts[", "(/data)", "you may not open /dev/fuse", "chmod 666 /dev/fuse"]);
     } else {
         skip("everybody may open /dev/fuse here, or there is none");
     }

@@ -1,0 +1,65 @@
+//! How a container is entered and looked into from outside: by its first process, or, while that waits for its start and
+//! nobody may look it up in /proc, by what it hands over itself.
+
+use super::state::Container;
+use crate::error::{Error, Result};
+use crate::init::{Entrance, Message};
+use crate::sys::{Errno, fd, socket};
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+/// What a waiting container hands over.
+#[derive(Debug, Default)]
+pub struct Handed {
+    /// CLONE_NEW* of what it does not share with its maker; none if /proc shows them all the same.
+    namespaces: Vec<(i32, OwnedFd)>,
+    /// Its root.
+    pub root: Option<OwnedFd>,
+}
+
+impl Handed {
+    /// How the container is entered; `process` is its first one.
+    pub fn into_entrance(self, process: OwnedFd) -> Entrance {
+        match self.namespaces.is_empty() {
+            true => Entrance::Process(process),
+            false => Entrance::Namespaces(self.namespaces),
+        }
+    }
+}
+
+/// The socket that a created container listens on; `None` if it does not, any more.
+pub fn connect(container: &Container) -> Result<Option<OwnedFd>> {
+    let system = |error| Error::from_call("start.sock", error);
+    let path = CString::new(container.directory.as_os_str().as_bytes())
+        .map_err(|_| Error::new("--root has a NUL character"))?;
+    // An address has room for 107 bytes, and the directory's path may be longer.
+    let directory = fd::open(&path, fd::O_PATH, 0).map_err(system)?;
+    let address = CString::new(format!("/proc/self/fd/{}/start.sock", directory.as_raw_fd())).unwrap_or_default();
+    match socket::connect(&address, socket::Kind::Packets) {
+        Err(error) if matches!(error.errno, Errno::ECONNREFUSED | Errno::ENOENT) => Ok(None),
+        other => other.map(Some).map_err(system),
+    }
+}
+
+/// Asks a container for what it is in. One that has started by now hands over nothing.
+pub fn ask(container: &Container) -> Result<Handed> {
+    let mut handed = Handed::default();
+    if !container.is_waiting() {
+        return Ok(handed);
+    }
+    let Some(connection) = connect(container)? else { return Ok(handed) };
+    let system = |error| Error::from_call("start.sock", error);
+    match Message::Enter.send(connection.as_fd(), None) {
+        Err(error) if matches!(error.errno, Errno::EPIPE | Errno::ECONNRESET) => return Ok(handed),
+        other => other.map_err(system)?,
+    }
+    loop {
+        match Message::receive(connection.as_fd()).map_err(system)? {
+            Some((Message::Namespace { kind }, Some(namespace))) => handed.namespaces.push((kind, namespace)),
+            Some((Message::Root, root)) => handed.root = root,
+            Some(_) => return Err(Error::new("start.sock: not a word of a container's")),
+            None => return Ok(handed),
+        }
+    }
+}
