@@ -1,6 +1,7 @@
 //! What the user reads when something fails: one line that names the property and the operation, then the cause and the mend.
 
 use crate::sys::{self, Errno};
+use std::borrow::Cow;
 use std::fmt;
 
 /// An error for people. [`fmt::Display`] gives the first line; the log adds `because:` and `try:`.
@@ -129,6 +130,28 @@ pub fn quote(text: &str) -> String {
     quoted
 }
 
+/// A text in which nothing speaks to a terminal: control characters, and those that turn the direction of what is read, are
+/// shown as JSON writes them. Line ends and tabs are left only where `keep_lines` says so.
+pub fn printable(text: &str, keep_lines: bool) -> Cow<'_, str> {
+    let is_plain = |letter: char| match letter {
+        '\n' | '\t' => keep_lines,
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
+        letter => !letter.is_control(),
+    };
+    if text.chars().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        match letter {
+            letter if is_plain(letter) => shown.push(letter),
+            '\n' => shown.push_str("\\n"),
+            letter => shown.push_str(&format!("\\u{:04x}", u32::from(letter))),
+        }
+    }
+    Cow::Owned(shown)
+}
+
 /// An errno with its name and meaning, in words that no client of runc matches.
 pub struct Meaning(pub Errno);
 
@@ -162,6 +185,12 @@ mod tests {
     #[test]
     fn quoted_words_are_not_taken_for_ours() {
         assert_eq!(quote("a: No such file or directory\nb: Permission denied"), "a: ENOENT; b: EACCES");
+    }
+
+    #[test]
+    fn a_text_cannot_speak_to_a_terminal() {
+        assert_eq!(printable("a\x1b[2Jb\u{9b}c\nd\u{202e}", false), "a\\u001b[2Jb\\u009bc\\nd\\u202e");
+        assert_eq!(printable("a\nb\t", true), "a\nb\t");
     }
 
     #[test]

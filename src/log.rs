@@ -3,7 +3,7 @@
 //! An engine reads the file of `--log` as one JSON document after a failure, so besides the error nothing is written
 //! to it without `--debug`. Warnings are for people: they go to standard error if no log file is given.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, printable};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
@@ -45,10 +45,11 @@ impl Log {
             self.record("error", &error.in_one_line(), Some(error));
         }
         if self.file.is_some() || self.format == Format::Text {
-            let mut text = format!("error: {error}\n");
+            // What images, configs and other programs have written must not speak to a terminal.
+            let mut text = format!("error: {}\n", printable(&error.to_string(), false));
             for (label, part) in [("because", &error.because), ("try", &error.remedy)] {
                 if let Some(part) = part {
-                    text.push_str(&format!("{label}: {part}\n"));
+                    text.push_str(&format!("{label}: {}\n", printable(part, false)));
                 }
             }
             let _ = std::io::stderr().write_all(text.as_bytes());
@@ -59,7 +60,10 @@ impl Log {
     pub fn warn(&self, warning: &Error) {
         let text = &warning.in_one_line();
         match (&self.file, self.format) {
-            (None, Format::Text) => drop(std::io::stderr().write_all(format!("warning: {text}\n").as_bytes())),
+            (None, Format::Text) => {
+                let line = format!("warning: {}\n", printable(text, false));
+                drop(std::io::stderr().write_all(line.as_bytes()));
+            }
             (None, Format::Json) => self.record("warning", text, None),
             (Some(_), _) if self.debug => self.record("warning", text, None),
             (Some(_), _) => {}

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::host::{hierarchy_root, own_cgroup};
 use crate::plan::Setting;
-use crate::sys::{Errno, fd, process, signal};
+use crate::sys::{Errno, fd, mount, process, signal};
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs;
@@ -27,6 +27,16 @@ fn failed(path: &Path, file: &str, error: &io::Error) -> Error {
 pub fn open(path: &Path) -> Result<OwnedFd> {
     let name = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
     fd::open(&name, fd::O_RDONLY | fd::O_DIRECTORY, 0).map_err(|error| Error::from_call(path.display(), error))
+}
+
+/// Opens it for a process that is born where others may look at it: a handle that leads nowhere but to this cgroup, as far
+/// as the caller may have one. (Others may not look, in a user namespace.)
+pub fn open_alone(path: &Path) -> Result<OwnedFd> {
+    let name = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+    match mount::open_tree(&name, false) {
+        Err(error) if matches!(error.errno, Errno::EPERM | Errno::ENOSYS | Errno::EINVAL) => open(path),
+        other => other.map_err(|error| Error::from_call(path.display(), error)),
+    }
 }
 
 /// Makes the cgroup, below `base` which exists: its place, and a handle with a lock on it, which keeps others away while

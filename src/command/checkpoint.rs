@@ -71,6 +71,9 @@ pub struct Images {
     /// Allow file locks
     #[arg(long)]
     file_locks: bool,
+    /// Options for CRIU from this file (the container's annotation org.criu.config must name the same)
+    #[arg(long, value_name = "FILE")]
+    criu_config: Option<PathBuf>,
     /// How cgroups are treated
     #[arg(long, value_name = "MODE", value_enum)]
     manage_cgroups_mode: Option<Mode>,
@@ -117,6 +120,7 @@ impl Images {
             empty_network: !self.empty_ns.is_empty(),
             auto_dedup: self.auto_dedup,
             lazy_pages: self.lazy_pages,
+            criu_config: self.criu_config.clone(),
         })
     }
 }

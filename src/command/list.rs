@@ -3,6 +3,7 @@
 use super::Globals;
 use crate::container::Container;
 use crate::container::state::View;
+use crate::error::printable;
 use crate::log::Log;
 use clap::{Parser, ValueEnum};
 use std::collections::BTreeMap;
@@ -58,7 +59,7 @@ impl super::Run for List {
 type Row = [String; 6];
 
 fn row(view: &View) -> Row {
-    let bundle = view.bundle.display().to_string();
+    let bundle = printable(&view.bundle.to_string_lossy(), false).into_owned();
     let (id, created) = (view.id.to_owned(), view.created.to_owned());
     [id, view.pid.to_string(), view.status.clone(), bundle, created, view.owner.clone()]
 }

@@ -23,7 +23,7 @@ mod start;
 mod state;
 mod update;
 
-use crate::error::Error;
+use crate::error::{Error, printable};
 use crate::log::Log;
 use crate::sys::started_privileged;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -89,7 +89,7 @@ fn say(text: &str) -> crate::error::Result<()> {
 /// Prints; false if nobody listens any more.
 fn is_heard(text: &str) -> crate::error::Result<bool> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(printable(text, true).as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(Error::from_io("cannot write to standard output", &error)),
         Ok(()) => Ok(true),

@@ -104,9 +104,10 @@ impl<'a> Making<'a> {
         Ok(making)
     }
 
-    /// The directory, if it is made.
-    pub fn open(&self) -> Result<Option<OwnedFd>> {
-        self.record.as_ref().map(|record| tree::open(&record.path)).transpose()
+    /// The directory, if it is made. Whoever joins others' namespaces is seen by them at once.
+    pub fn open(&self, joins: bool) -> Result<Option<OwnedFd>> {
+        let open = if joins { tree::open_alone } else { tree::open };
+        self.record.as_ref().map(|record| open(&record.path)).transpose()
     }
 
     /// True if a process has to be taken there.
@@ -145,7 +146,7 @@ impl<'a> Making<'a> {
 
     /// Takes a process there that exists already.
     pub fn adopt(&mut self, id: &str, pid: i32) -> Result<()> {
-        let place = if self.is_scope() { Some(self.take(id, pid)?) } else { self.open()? };
+        let place = if self.is_scope() { Some(self.take(id, pid)?) } else { self.open(false)? };
         let Some(place) = place else { return Ok(()) };
         let name = fd::Name::of_number(pid);
         fd::write_file(place.as_fd(), c"cgroup.procs", name.as_cstr().to_bytes())

@@ -101,7 +101,7 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
         page_server: options.page_server.clone(),
         freezer: cgroup.map(|path| path.to_string_lossy().into_owned()),
         external,
-        config: spec.annotations.as_ref().and_then(|all| all.get("org.criu.config")).cloned(),
+        config: options.images.criu_config(&spec)?,
         unprivileged,
         ..options.images.request(&opened, LOG)
     };

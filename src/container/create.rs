@@ -3,6 +3,7 @@
 use super::cgroup::{Keeper, Making};
 use super::follow::{Follow, Followed};
 use super::identity::Identity;
+use super::interrupt::Interrupt;
 use super::root::{Reservation, Root};
 use super::state::{Container, State, remove_places};
 use super::{cgroup, console, hooks, notify, publish};
@@ -77,7 +78,7 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     let start = undo.listen(options.start)?;
     let notify = undo.notify(options)?;
     let cgroup = undo.cgroup.insert(Making::begin(&plan, options.start == Start::Now)?);
-    let (directory, is_scope) = (cgroup.open()?, cgroup.is_scope());
+    let (directory, is_scope) = (cgroup.open(!plan.joins.is_empty())?, cgroup.is_scope());
     let mut take = |pid| cgroup.take(&options.request.id, pid);
     let equipment = Equipment {
         start,
@@ -100,7 +101,8 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     cgroup.complete()?;
     init.run_born_steps(&plan)?;
     let begins = options.start == Start::Now;
-    let follow = Follow { init: &init, plan: &plan, container, status: "creating", begins, output };
+    let interrupt = if begins { Interrupt::of_foreground()? } else { Interrupt::default() };
+    let follow = Follow { init: &init, plan: &plan, container, status: "creating", begins, output, interrupt };
     let Followed { terminal, tolerated, pid_namespace } = follow.to_the_end()?;
     container.complete(tolerated, pid_namespace, log)?;
     if options.start == Start::Later {
@@ -132,6 +134,7 @@ pub(super) fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan,
         hooks: spec.hooks.clone(),
         namespaces: print::namespace_names(plan.all_namespaces()).map(str::to_owned).collect(),
         no_new_keyring: options.request.no_new_keyring,
+        no_pivot: options.request.no_pivot,
         has_own_pids: spec.has_new_namespace("pid"),
         is_attached: options.start == Start::Now,
         decisions: plan.decisions.clone(),

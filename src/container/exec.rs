@@ -4,6 +4,7 @@ use super::cgroup::Record;
 use super::console;
 use super::create::tell;
 use super::follow::{Follow, Followed};
+use super::interrupt::{self, Interrupt};
 use super::state::{Container, Status};
 use super::{entrance, passwd, publish, run};
 use crate::cgroup::tree;
@@ -96,6 +97,7 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     let entrance = handed.into_entrance(process);
     options.request.bundle = state.bundle.clone();
     options.request.no_new_keyring = state.no_new_keyring;
+    options.request.no_pivot = state.no_pivot;
     let namespaces = print::namespace_flags(&state.namespaces);
     let mut plan = compile_exec(namespaces, &spec, &options.request, &host)?;
     heed(&mut plan, std::iter::empty(), &options.request)?;
@@ -122,11 +124,13 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
         cgroup: match &cgroup {
             None => Birthplace::Same,
             Some((record, _)) if record.is_out_of_reach(&host) => Birthplace::Taken(&mut take),
-            Some((_, place)) => Birthplace::Directory(tree::open(place)?),
+            Some((_, place)) => Birthplace::Directory(tree::open_alone(place)?),
         },
         console: options.console_socket.as_deref().map(publish::connect).transpose()?,
         slots: prepare(&plan, None)?,
     };
+    // Asked for while there is an environment.
+    let _ = host.bus();
     // Who is in the container already may look at the new process before it is a program, and it has this memory.
     memory::wipe_environment();
     let init = spawn(&plan, equipment).map_err(|error| match container.status() {
@@ -134,7 +138,9 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
         Status::Stopped => stopped(),
         _ => error,
     })?;
-    let follow = Follow { init: &init, plan: &plan, container, status: "running", begins: true, output: None };
+    let interrupt = if options.detach { Interrupt::default() } else { Interrupt::of_foreground()? };
+    let (init, plan, status, begins) = (&init, &plan, "running", true);
+    let follow = Follow { init, plan, container, status, begins, output: None, interrupt };
     let publish = |Followed { terminal, tolerated, .. }| {
         tolerated.iter().for_each(|decision| log.debug(&decision.to_string()));
         if let Some(socket) = &options.pidfd_socket {
@@ -146,10 +152,11 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
         Ok(terminal)
     };
     let terminal = init
-        .run_born_steps(&plan)
+        .run_born_steps(plan)
         .and_then(|()| follow.to_the_end())
         .and_then(publish)
-        .inspect_err(|_| init.process.end())?;
+        .inspect_err(|_| init.process.end())
+        .inspect_err(|error| if options.detach { () } else { interrupt::obey(error, log) })?;
     if options.detach {
         return Ok(0);
     }

@@ -1,6 +1,7 @@
 //! Listening to a new process until it is ready, or has become its program.
 
 use super::fuse::{self, Serving};
+use super::interrupt::Interrupt;
 use super::state::Container;
 use super::{hooks, listener};
 use crate::error::Result;
@@ -22,6 +23,8 @@ pub struct Follow<'a> {
     pub begins: bool,
     /// What hooks in the container say.
     pub output: Option<OwnedFd>,
+    /// What ends all this.
+    pub interrupt: Interrupt,
 }
 
 /// What the process has handed over.
@@ -47,15 +50,15 @@ impl Follow<'_> {
     }
 
     fn answer(&mut self, servers: &mut Vec<Serving>) -> Result<Followed> {
-        let Follow { init, plan, .. } = *self;
+        let Follow { init, plan, container, status, .. } = *self;
         let mut followed = Followed::default();
         let mut may_begin = self.begins && !plan.is_filtered_early();
         loop {
-            fuse::wait_for_word(init, servers)?;
+            fuse::wait_for_word(init, servers, &self.interrupt)?;
             match init.receive()? {
                 Some((Message::Console, master)) => followed.terminal = master,
                 Some((Message::Hooks, _)) => {
-                    hooks::run_before_start(self.container)?;
+                    hooks::run_before_start(container, &self.interrupt)?;
                     init.run_steps(plan, Phase::Hooked)?;
                     init.go()?;
                 }
@@ -64,7 +67,7 @@ impl Follow<'_> {
                     init.go()?;
                 }
                 Some((Message::Notify, fd)) => {
-                    listener::hand_over(plan.listener.as_ref(), self.container, self.status, fd)?;
+                    listener::hand_over(plan.listener.as_ref(), container, status, fd)?;
                     init.go()?;
                 }
                 Some((Message::Tolerated { step, error }, _)) => {

@@ -1,6 +1,7 @@
 //! Servers of fuse mounts: programs of the host that end when the container's mount is gone.
 
 use super::hooks::last_words;
+use super::interrupt::Interrupt;
 use crate::error::{Error, Result};
 use crate::init::{Init, environment};
 use crate::plan::{Join, Plan, Step};
@@ -52,17 +53,16 @@ pub fn serve(init: &Init, plan: &Plan, step: u32, device: Option<OwnedFd>) -> Re
 }
 
 /// Waits for the child's next word, but not for ever: a server may hold its file system without answering.
-pub fn wait_for_word(init: &Init, servers: &[Serving]) -> Result<()> {
-    let Some(last) = servers.last() else { return Ok(()) };
-    match wait_readable(init.socket.as_fd(), PATIENCE_MILLISECONDS) {
-        Ok(true) => Ok(()),
-        Ok(false) => {
+pub fn wait_for_word(init: &Init, servers: &[Serving], interrupt: &Interrupt) -> Result<()> {
+    let Some(last) = servers.last() else { return interrupt.wait_readable(init.socket.as_fd(), -1).map(drop) };
+    match interrupt.wait_readable(init.socket.as_fd(), PATIENCE_MILLISECONDS)? {
+        true => Ok(()),
+        false => {
             let seconds = PATIENCE_MILLISECONDS / 1000;
             Err(Error::in_config(last.property.clone(), format!("{} does not answer for {seconds} s", last.name))
                 .because("it holds the file system and serves nothing, or what it serves is out of reach")
                 .remedy("run it by hand on the host to see why"))
         }
-        Err(error) => Err(Error::from_call("fuse", error)),
     }
 }
 

@@ -1,9 +1,10 @@
 //! Hooks that are run in the runtime's namespaces (runtime.md, lifecycle). Those in the container are steps of the plan.
 
+use super::interrupt::Interrupt;
 use super::state::Container;
 use crate::error::{Error, Result, quote};
 use crate::spec::{Hook, Spec};
-use crate::sys::process::{open_pidfd, wait_readable};
+use crate::sys::process::open_pidfd;
 use crate::sys::{fd, process, signal};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,16 +12,16 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 /// prestart and createRuntime: the namespaces are made, the root is not entered.
-pub fn run_before_start(container: &Container) -> Result<()> {
+pub fn run_before_start(container: &Container, interrupt: &Interrupt) -> Result<()> {
     let Some(hooks) = container.state.as_ref().and_then(|state| state.hooks.as_ref()) else { return Ok(()) };
-    run_all("prestart", &hooks.prestart, container, "creating")?;
-    run_all("createRuntime", &hooks.create_runtime, container, "creating")
+    run_all("prestart", &hooks.prestart, container, "creating", interrupt)?;
+    run_all("createRuntime", &hooks.create_runtime, container, "creating", interrupt)
 }
 
 /// poststart: the program has begun.
 pub fn run_poststart(container: &Container) -> Result<()> {
     match container.state.as_ref().and_then(|state| state.hooks.as_ref()) {
-        Some(hooks) => run_all("poststart", &hooks.poststart, container, "running"),
+        Some(hooks) => run_all("poststart", &hooks.poststart, container, "running", &Interrupt::default()),
         None => Ok(()),
     }
 }
@@ -28,16 +29,24 @@ pub fn run_poststart(container: &Container) -> Result<()> {
 /// poststop: all is over, so a failure changes nothing; the next ones are run.
 pub fn run_poststop(container: &Container) -> Vec<Error> {
     let Some(hooks) = container.state.as_ref().and_then(|state| state.hooks.as_ref()) else { return Vec::new() };
-    let results =
-        hooks.poststop.iter().enumerate().map(|(index, hook)| run("poststop", index, hook, container, "stopped"));
+    let interrupt = Interrupt::default();
+    let hooks = hooks.poststop.iter().enumerate();
+    let results = hooks.map(|(index, hook)| run("poststop", index, hook, container, "stopped", &interrupt));
     results.filter_map(Result::err).collect()
 }
 
-fn run_all(name: &str, hooks: &[Hook], container: &Container, status: &str) -> Result<()> {
-    hooks.iter().enumerate().try_for_each(|(index, hook)| run(name, index, hook, container, status))
+fn run_all(name: &str, hooks: &[Hook], container: &Container, status: &str, interrupt: &Interrupt) -> Result<()> {
+    hooks.iter().enumerate().try_for_each(|(index, hook)| run(name, index, hook, container, status, interrupt))
 }
 
-fn run(name: &str, index: usize, hook: &Hook, container: &Container, status: &str) -> Result<()> {
+fn run(
+    name: &str,
+    index: usize,
+    hook: &Hook,
+    container: &Container,
+    status: &str,
+    interrupt: &Interrupt,
+) -> Result<()> {
     let failed = |message: String| {
         Error::in_config(format!("hooks.{name}[{index}]"), format!("error running {name} hook #{index}: {message}"))
     };
@@ -70,9 +79,11 @@ fn run(name: &str, index: usize, hook: &Hook, container: &Container, status: &st
             [child.stdout.take().map(|pipe| Box::new(pipe) as _), child.stderr.take().map(|pipe| Box::new(pipe) as _)];
         move || pipes.into_iter().flatten().map(read_end).collect::<Vec<_>>().join("")
     });
-    if !wait_readable(pidfd.as_fd(), timeout).map_err(|error| Error::from_call(&hook.path, error))? {
+    let waited = interrupt.wait_readable(pidfd.as_fd(), timeout);
+    if !matches!(waited, Ok(true)) {
         let _ = process::kill_group(pid, signal::SIGKILL);
         let _ = child.wait();
+        waited?;
         return Err(failed(format!("{} took longer than {} s and was ended", hook.path, hook.timeout.unwrap_or(0))));
     }
     let status = child.wait().map_err(|error| Error::from_io(&hook.path, &error))?;

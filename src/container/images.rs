@@ -4,6 +4,8 @@ use crate::criu::{self, CgroupMode, Request};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::plan::{Plan, Slots, Step};
+use crate::property::CRIU_CONFIG;
+use crate::spec::Spec;
 use crate::sys::{fd, namespace};
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -34,6 +36,8 @@ pub struct Images {
     pub auto_dedup: bool,
     /// Leave memory to a page server.
     pub lazy_pages: bool,
+    /// A file of options for CRIU, which can name programs that it runs.
+    pub criu_config: Option<PathBuf>,
 }
 
 /// Marks images of a container that was run in the foreground: it ends with its maker (PR_SET_PDEATHSIG), and CRIU
@@ -67,6 +71,20 @@ impl Images {
         // An older one would be taken for this one's.
         let _ = std::fs::remove_file(&log);
         Ok(Opened { images, work, log })
+    }
+
+    /// The file of options for CRIU: that of the container's annotation only if the caller has named it, too.
+    pub fn criu_config(&self, spec: &Spec) -> Result<Option<String>> {
+        let annotated = spec.annotations.as_ref().and_then(|all| all.get(CRIU_CONFIG));
+        let given = self.criu_config.as_ref().map(|path| path.to_string_lossy().into_owned());
+        match annotated.filter(|path| given.as_ref() != Some(*path)) {
+            Some(path) => Err(Error::in_config("annotations", format!("{CRIU_CONFIG} names {path:?}, and you do not"))
+                .because(
+                    "options of CRIU can name programs that it runs on the host, and no config does that by itself",
+                )
+                .remedy(format!("if you trust that file, give --criu-config {path}"))),
+            None => Ok(given),
+        }
     }
 
     /// The request that both commands begin with.

@@ -14,6 +14,7 @@ pub mod fuse;
 pub mod hooks;
 pub mod identity;
 pub mod images;
+pub mod interrupt;
 pub mod kill;
 pub mod listener;
 pub mod notify;

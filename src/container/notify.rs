@@ -4,7 +4,7 @@
 use super::state::Container;
 use crate::error::{Error, Result};
 use crate::sys::process::wait_readable;
-use crate::sys::{fd, socket, tty};
+use crate::sys::{creds, fd, socket, tty};
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::linux::net::SocketAddrExt;
@@ -69,9 +69,12 @@ impl Relay {
         let handle = fd::open(&path, fd::O_PATH, 0).map_err(|error| Error::from_call(place.display(), error))?;
         let name = format!("/proc/self/fd/{}/notify.sock", handle.as_raw_fd());
         let _ = std::fs::remove_file(&name);
-        let program = UnixDatagram::bind(&name).map_err(failed("listen"))?;
-        // Whoever the program is in the container may write to it.
-        std::fs::set_permissions(&name, std::fs::Permissions::from_mode(0o777)).map_err(failed("share the socket"))?;
+        // Whoever the program is in the container may write to it, from its making on: changed later, by its name, the mode could
+        // be another file's.
+        let umask = creds::set_umask(0);
+        let program = UnixDatagram::bind(&name);
+        creds::set_umask(umask);
+        let program = program.map_err(failed("listen"))?;
         Ok(Some(Relay { program, manager }))
     }
 

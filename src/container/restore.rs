@@ -7,6 +7,7 @@ use super::checkpoint::{DESCRIPTORS, is_replaced};
 use super::create::{Created, Options, Start, Undo, describe, lost, rootfs_of, tell};
 use super::external;
 use super::images::{self, Images};
+use super::interrupt::Interrupt;
 use super::state::STAGE;
 use super::{console, hooks, publish};
 use crate::criu::{Notice, Request, Streams, Task, Worker};
@@ -104,7 +105,7 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
         tcp_close: wanted.tcp_close,
         lsm_profile: wanted.lsm_profile.clone(),
         lsm_mount_context: wanted.lsm_mount_context.clone(),
-        config: spec.annotations.as_ref().and_then(|all| all.get("org.criu.config")).cloned(),
+        config: wanted.images.criu_config(&spec)?,
         unprivileged,
         ..wanted.images.request(&opened, LOG)
     };
@@ -119,7 +120,7 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
                 let state = describe(&spec, &host, options, &plan, &made);
                 let container = container.insert(super::Container::new(directory.clone(), state));
                 container.save(&text)?;
-                hooks::run_before_start(container)?;
+                hooks::run_before_start(container, &Interrupt::default())?;
             }
             "post-restore" => {
                 let made = Process::open(notice.pid).map_err(|error| Error::from_call("container", error))?;

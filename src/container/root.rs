@@ -13,6 +13,12 @@ use std::time::Duration;
 /// Of a state's directory.
 const MODE: u32 = 0o700;
 
+/// Of a directory in which users delete and rename only what is theirs (inode(7)).
+const STICKY: u32 = 0o1000;
+
+/// /proc/sys/kernel/overflowuid.
+const OVERFLOW: u32 = 65534;
+
 /// The directory of all states.
 #[derive(Clone, Debug)]
 pub struct Root {
@@ -49,7 +55,7 @@ impl Root {
                 .remedy("name one that you may write to with --root DIR, or set XDG_RUNTIME_DIR")
         };
         match std::fs::symlink_metadata(&self.path) {
-            Ok(metadata) => return self.check_owner(&metadata),
+            Ok(_) => return self.check(),
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(&error)),
             Err(_) => {}
         }
@@ -64,23 +70,34 @@ impl Root {
     }
 
     fn check(&self) -> Result<()> {
-        let metadata = std::fs::symlink_metadata(&self.path);
+        let metadata = if self.explicit { self.path.metadata() } else { self.path.symlink_metadata() };
         self.check_owner(
             &metadata.map_err(|error| Error::from_io(format!("state directory {}", self.path.display()), &error))?,
         )
     }
 
-    /// A default directory must be one's own. One that the user names may be shared, as /tmp is: each state in it is 0700.
+    /// A default directory must be one's own. One that the user names may be shared, as /tmp is: each state in it is 0700. But
+    /// then it must be sticky, or others could put one state in the place of another.
     fn check_owner(&self, metadata: &std::fs::Metadata) -> Result<()> {
-        if self.explicit {
+        let (own, mode) = (creds::effective_uid(), metadata.mode());
+        if !self.explicit {
+            if metadata.uid() == own && metadata.is_dir() && mode & 0o022 == 0 {
+                return Ok(());
+            }
+            return Err(Error::new(format!("the state directory {} is not yours alone", self.path.display()))
+                .because(format!("it belongs to uid {} with mode {:o}", metadata.uid(), mode & 0o7777))
+                .remedy("name another with --root DIR, or set XDG_RUNTIME_DIR"));
+        }
+        // Root may do all anyway, and OVERFLOW is what a user namespace shows of who is not mapped.
+        let is_trusted = [own, 0, OVERFLOW].contains(&metadata.uid());
+        let is_shared = mode & 0o002 != 0 || mode & 0o020 != 0 && metadata.gid() != creds::effective_gid();
+        if is_trusted && (!is_shared || mode & STICKY != 0) {
             return Ok(());
         }
-        if metadata.uid() == creds::effective_uid() && metadata.is_dir() && metadata.mode() & 0o022 == 0 {
-            return Ok(());
-        }
-        Err(Error::new(format!("the state directory {} is not yours alone", self.path.display()))
-            .because(format!("it belongs to uid {} with mode {:o}", metadata.uid(), metadata.mode() & 0o7777))
-            .remedy("name another with --root DIR, or set XDG_RUNTIME_DIR"))
+        let (uid, gid, mode) = (metadata.uid(), metadata.gid(), mode & 0o7777);
+        Err(Error::new(format!("--root {}: others may put states there in the place of yours", self.path.display()))
+            .because(format!("it belongs to {uid}:{gid} with mode {mode:o}"))
+            .remedy("name a directory of your own, or one with the sticky bit, as /tmp has (chmod +t)"))
     }
 
     /// The container of that id.
@@ -112,11 +129,17 @@ impl Root {
         let directory = self.path.join(id);
         let system = |error| Error::from_call(directory.display(), error);
         let name = |file: &str| CString::new(format!("{id}{file}")).unwrap_or_default();
-        match resolve::open_in_root_no_symlinks(shelf, &name("/state.json"), fd::O_RDONLY) {
+        let flags = fd::O_RDONLY | fd::O_NONBLOCK | fd::O_NOCTTY;
+        match resolve::open_in_root_no_symlinks(shelf, &name("/state.json"), flags) {
             Ok(file) => {
                 // A file of one's own with no other name was put there by oneself, whosever the directory is.
                 let status = fd::status(file.as_fd()).map_err(system)?;
                 check_state(id, status.uid, status.mode)?;
+                if !status.is_regular() {
+                    return Err(Error::new(format!("the state of container {id:?} is no file"))
+                        .because("a fifo or something else is in its place")
+                        .remedy(format!("see `ls -l {}`", directory.display())));
+                }
                 if status.links != 1 {
                     return Err(Error::new(format!("container {id:?} is not yours"))
                         .because("its state has another name elsewhere (a hard link)")

@@ -3,7 +3,7 @@
 use super::console::Relay;
 use super::create::{Created, Options, Start, create};
 use super::restore::Wanted;
-use super::{hooks, start};
+use super::{hooks, interrupt, start};
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::sys::process::{self, Ended, Process};
@@ -17,7 +17,7 @@ pub fn run(options: &Options, keep: bool, subreaper: bool, log: &Log) -> Result<
     if subreaper {
         creds::become_subreaper().map_err(system)?;
     }
-    let created = create(options, log)?;
+    let created = create(options, log).inspect_err(|error| interrupt::obey(error, log))?;
     if let Err(error) = hooks::run_poststart(&created.container) {
         created.destroy();
         return Err(error);

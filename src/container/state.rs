@@ -8,11 +8,13 @@ use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::plan::{Decision, Listener};
 use crate::spec::{self, Hooks, Map, Spec};
-use crate::sys::creds;
+use crate::sys::{Errno, creds, fd};
 use serde::{Deserialize, Serialize};
+use std::ffi::CString;
 use std::fmt;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +23,9 @@ pub const FILES: [&str; 6] = [".state.json", ".config.json", "config.json", "sta
 
 /// The directories in it, which only some containers have, or for a while.
 pub const PLACES: [&str; 2] = [notify::PLACE, STAGE];
+
+/// A state is not read further than that.
+const LARGEST: u64 = 64 << 20;
 
 /// `state.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -54,6 +59,9 @@ pub struct State {
     /// Whether it keeps its maker's session keyring.
     #[serde(default)]
     pub no_new_keyring: bool,
+    /// Whether the host's mounts lie below its root (`--no-pivot`).
+    #[serde(default)]
+    pub no_pivot: bool,
     /// Whether it has a pid namespace of its own, so that its processes end with its first one.
     pub has_own_pids: bool,
     /// Whether it ends with the foreground `run` that made it, which deletes it.
@@ -145,7 +153,7 @@ impl Container {
         let mut text = usual.get(..length).unwrap_or_default();
         if length == usual.len() {
             long.extend_from_slice(&usual);
-            file.read_to_end(&mut long).map_err(failed)?;
+            file.take(LARGEST).read_to_end(&mut long).map_err(failed)?;
             text = &long;
         }
         match serde_json::from_slice(text) {
@@ -162,10 +170,13 @@ impl Container {
 
     /// Reads the state again, as for whoever has its lock now.
     pub fn reload(&self) -> Result<Container> {
-        let failed = |error: std::io::Error| Error::from_io(format!("cannot read the state of {:?}", self.id), &error);
-        let state = match std::fs::File::open(self.directory.join("state.json")) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            other => Some(other.map_err(failed)?.into()),
+        let path = CString::new(self.directory.join("state.json").into_os_string().into_vec()).unwrap_or_default();
+        let state = match fd::open_file(&path) {
+            Err(error) if error.errno == Errno::ENOENT => None,
+            other => {
+                let failed = |error| Error::from_call(format!("cannot read the state of {:?}", self.id), error);
+                Some(other.map_err(failed)?)
+            }
         };
         Container::load(&self.id, self.directory.clone(), state, self.start_socket().exists())
     }

@@ -10,7 +10,7 @@ pub mod probe;
 mod programs;
 pub mod step;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, printable};
 use crate::sys::{self, Errno};
 use serde::{Deserialize, Serialize};
 use std::ffi::CString;
@@ -326,13 +326,15 @@ impl fmt::Display for Plan {
             "keep    descriptors 0 to {last}; the others are closed before the first step that is bare"
         )?;
         for entry in &self.entries {
-            writeln!(formatter, "{:7} {:28} {}", entry.phase.to_string(), entry.origin.to_string(), entry.step)?;
+            let step = entry.step.to_string();
+            let (phase, origin) = (entry.phase.to_string(), entry.origin.to_string());
+            writeln!(formatter, "{phase:7} {origin:28} {}", printable(&step, false))?;
         }
         for decision in &self.decisions {
-            writeln!(formatter, "decided {decision}")?;
+            writeln!(formatter, "decided {}", printable(&decision.to_string(), false))?;
         }
         for warning in &self.warnings {
-            writeln!(formatter, "warning {}", warning.in_one_line())?;
+            writeln!(formatter, "warning {}", printable(&warning.in_one_line(), false))?;
         }
         Ok(())
     }

@@ -14,7 +14,8 @@ pub fn run_hook(program: &Program, slots: &Slots) -> Result<()> {
     fd::write(input.as_fd(), program.input.1.to_bytes())?;
     fd::rewind(input.as_fd())?;
     let output = slots.hook_output.as_ref().map_or(fd::borrow(2), AsFd::as_fd);
-    process::run_to_end(&program.path, &program.arguments, &program.environment, input.as_fd(), output, program.timeout)
+    let environment = program.environment.as_ref();
+    process::run_to_end(&program.path, &program.arguments, environment, input.as_fd(), output, program.timeout)
 }
 
 /// An /etc/passwd is not read further than that.

@@ -102,8 +102,8 @@ pub struct Program {
     pub path: CString,
     /// Including argument 0.
     pub arguments: Strings,
-    /// The whole environment.
-    pub environment: Strings,
+    /// The whole environment; `None`: the runtime's own.
+    pub environment: Option<Strings>,
     /// Milliseconds, or -1.
     pub timeout: i32,
     /// The state on its standard input, up to its pid and from there on.

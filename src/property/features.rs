@@ -54,8 +54,12 @@ pub fn document() -> Value {
             "netDevices": { "enabled": is_done("linux.netDevices") },
         },
         "annotations": { "rootlet.version": env!("CARGO_PKG_VERSION") },
+        "potentiallyUnsafeConfigAnnotations": ANNOTATIONS,
     })
 }
+
+/// Every annotation that changes what rootlet does.
+const ANNOTATIONS: [&str; 2] = [super::CRIU_CONFIG, super::KEEP_GROUPS];
 
 /// True for a property that a row of ORDER claims and that is not refused.
 pub fn is_done(path: &str) -> bool {

@@ -49,18 +49,20 @@ fn check(property: &str, hook: &Hook) -> Result<()> {
 fn plan_create_container(planner: &mut Planner) -> Result<()> {
     let Some(hooks) = &planner.spec.hooks else { return Ok(()) };
     // runtime-spec, hooks: the path resolves in the runtime's namespaces, and the runtime's environment is the default.
-    let environment: Vec<String> = std::env::vars_os()
-        .map(|(name, value)| format!("{}={}", name.to_string_lossy(), value.to_string_lossy()))
-        .collect();
-    plan_hooks(planner, &hooks.create_container, &environment, "creating")
+    plan_hooks(planner, &hooks.create_container, None, "creating")
 }
 
 fn plan_start_container(planner: &mut Planner) -> Result<()> {
     let Some(hooks) = &planner.spec.hooks else { return Ok(()) };
-    plan_hooks(planner, &hooks.start_container, &planner.spec.process().env, "created")
+    plan_hooks(planner, &hooks.start_container, Some(&planner.spec.process().env), "created")
 }
 
-fn plan_hooks<'a>(planner: &mut Planner<'a>, hooks: &'a [Hook], environment: &[String], status: &str) -> Result<()> {
+fn plan_hooks<'a>(
+    planner: &mut Planner<'a>,
+    hooks: &'a [Hook],
+    environment: Option<&[String]>,
+    status: &str,
+) -> Result<()> {
     planner.each(hooks, |planner, hook| {
         let strings = |texts: &[String]| {
             texts.iter().map(|text| planner.c_string(text)).collect::<Result<Vec<CString>>>().map(Strings::new)
@@ -68,7 +70,7 @@ fn plan_hooks<'a>(planner: &mut Planner<'a>, hooks: &'a [Hook], environment: &[S
         let path = planner.c_string(&hook.path)?;
         let arguments =
             if hook.args.is_empty() { strings(std::slice::from_ref(&hook.path))? } else { strings(&hook.args)? };
-        let environment = strings(hook.env.as_deref().unwrap_or(environment))?;
+        let environment = hook.env.as_deref().or(environment).map(strings).transpose()?;
         let timeout =
             hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
         let input = state(planner, status)?;

@@ -162,6 +162,12 @@ pub fn claim(path: &str) -> Option<&'static Property> {
     claims.max_by_key(|(length, _)| *length).map(|(_, row)| row)
 }
 
+/// crun's annotation, which podman writes for `--group-add keep-groups`: the caller's groups stay.
+pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
+/// runc's annotation: a file of options for CRIU.
+pub const CRIU_CONFIG: &str = "org.criu.config";
+
 /// The version is checked by whoever loads a config; annotations go to hooks and into the state.
 const ANNOTATIONS: Property =
     Property { paths: &["ociVersion", "annotations"], phase: Phase::Host, scope: Scope::Create, plan: |_| Ok(()) };

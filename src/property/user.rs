@@ -37,10 +37,8 @@ fn plan(planner: &mut Planner) -> Result<()> {
         )?;
         planner.current.property = PROPERTY.path();
     }
-    // crun's annotation, which podman writes for `--group-add keep-groups`.
     let annotations = planner.spec.annotations.as_ref();
-    let keeps =
-        annotations.is_some_and(|all| all.get("run.oci.keep_original_groups").is_some_and(|value| value == "1"));
+    let keeps = annotations.is_some_and(|all| all.get(super::KEEP_GROUPS).is_some_and(|value| value == "1"));
     let groups = (may_set_groups && !keeps).then(|| user.additional_gids.0.clone().into_boxed_slice());
     // Nobody has become it yet where `exec` enters.
     let is_that_user = planner.entered.is_none()

@@ -2,7 +2,10 @@
 
 use super::{Spec, schema};
 use crate::error::{Error, Result};
+use crate::sys::{self, Errno, fd};
+use std::ffi::CString;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// A config larger than this is refused; real ones have some kilobytes.
@@ -42,8 +45,15 @@ pub fn read(path: &Path) -> Result<String> {
         }
     };
     let mut bytes = Vec::with_capacity(USUAL);
-    let file = std::fs::File::open(path).map_err(|error| unreadable(&error))?;
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::new("the bundle has a NUL character"))?;
+    let file = match fd::open_file(&name) {
+        // A bundle may be somebody else's.
+        Err(sys::Error { errno: Errno::EINVAL, .. }) => {
+            return Err(Error::new(format!("{} is not a file", path.display())).remedy("write one with `rootlet spec`"));
+        }
+        other => other.map_err(|error| unreadable(&std::io::Error::from_raw_os_error(error.errno as i32)))?,
+    };
+    std::fs::File::from(file).take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
     if bytes.len() as u64 > LARGEST {
         return Err(Error::new(format!("{} is too large", path.display()))
             .because(format!("a config has at most {LARGEST} bytes")));

@@ -406,6 +406,25 @@ pub fn wait_for_end_or_change(pidfd: BorrowedFd, file: Option<BorrowedFd>, milli
     }
 }
 
+/// Waits until one of two can be read; which of them, or `None` after `milliseconds` (-1: never).
+pub fn wait_for_either(fds: [BorrowedFd; 2], milliseconds: i32) -> Result<Option<[bool; 2]>> {
+    let mut polls = fds.map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 });
+    // SAFETY: `polls` are two pollfds.
+    match check(Call::Poll, unsafe { libc::poll(polls.as_mut_ptr(), 2, milliseconds) }) {
+        Err(Error { errno: Errno::EINTR, .. }) => Ok(None),
+        other => other.map(|_| Some(polls.map(|poll| poll.revents != 0))),
+    }
+}
+
+/// Opens a regular file for reading that somebody else may have put there: a fifo is not waited for.
+pub fn open_file(path: &CStr) -> Result<OwnedFd> {
+    let file = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0)?;
+    match status(file.as_fd())?.is_regular() {
+        true => Ok(file),
+        false => Err(Error::new(Call::Open, Errno::EINVAL)),
+    }
+}
+
 /// True if there is something of that name (faccessat(2)).
 pub fn exists_at(dir: BorrowedFd, name: &CStr) -> bool {
     syscall!(Call::Lookup, libc::SYS_faccessat, dir.as_raw_fd(), name.as_ptr(), libc::F_OK).is_ok()

@@ -12,19 +12,25 @@ use std::alloc::{GlobalAlloc, Layout, System};
 
 const SIZE: usize = 1 << 20;
 
+unsafe extern "C" {
+    /// environ(7).
+    static environ: *const *mut libc::c_char;
+}
+
+/// The table of the environment's strings.
+pub fn environment() -> *const *mut libc::c_char {
+    // SAFETY: rootlet changes no variable, so the table is as the kernel has made it.
+    unsafe { environ }
+}
+
 /// Overwrites the environment that this process was started with: /proc/PID/environ shows it to whoever may look, and it
 /// has the caller's secrets.
 pub fn wipe_environment() {
-    unsafe extern "C" {
-        static mut environ: *mut *mut libc::c_char;
-    }
-    // SAFETY: no other thread looks at the environment; each string of it is writable, and ends with a NUL.
+    let mut place = environment();
+    // SAFETY: the table ends with a null pointer; each string is writable, ends with a NUL, and is looked at by no other thread.
     unsafe {
-        let mut place = environ;
         while !place.is_null() && !(*place).is_null() {
-            let text = *place;
-            let length = libc::strlen(text);
-            core::ptr::write_bytes(text, 0, length);
+            core::ptr::write_bytes(*place, 0, libc::strlen(*place));
             place = place.add(1);
         }
     }

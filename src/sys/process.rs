@@ -183,6 +183,15 @@ pub fn execute(path: &CStr, arguments: &Strings, environment: &Strings, last: Op
     }
 }
 
+/// execve(2) with the environment of this process. Returns only to say why it failed.
+fn execute_with_own(path: &CStr, arguments: &Strings) -> Error {
+    let (arguments, environment) = (arguments.table(None), super::memory::environment());
+    match syscall!(Call::Execve, libc::SYS_execve, path.as_ptr(), arguments, environment) {
+        Ok(_) => Error::new(Call::Execve, Errno::UnknownErrno),
+        Err(error) => error,
+    }
+}
+
 /// execveat(2) of an open file with the caller's environment.
 pub fn execute_fd(file: BorrowedFd, arguments: &Strings, environment: &Strings) -> Error {
     let (arguments, environment) = (arguments.table(None), environment.table(None));
@@ -380,12 +389,13 @@ fn become_beside(output: BorrowedFd, handed: BorrowedFd, identity: Identity) -> 
     fd::close_all_but(4, core::iter::empty)
 }
 
-/// Runs a program with `input` as its standard input and `output` as its standard output and error, and waits for it.
+/// Runs a program with `input` as its standard input and `output` as its standard output and error, and waits for it; without
+/// an `environment`, it has the caller's.
 /// Its descriptors are those three; it is ended with its process group after `milliseconds` (-1: never).
 pub fn run_to_end(
     path: &CStr,
     arguments: &Strings,
-    environment: &Strings,
+    environment: Option<&Strings>,
     input: BorrowedFd,
     output: BorrowedFd,
     milliseconds: i32,
@@ -413,7 +423,7 @@ pub fn run_to_end(
 fn become_program(
     path: &CStr,
     arguments: &Strings,
-    environment: &Strings,
+    environment: Option<&Strings>,
     input: BorrowedFd,
     output: BorrowedFd,
 ) -> Error {
@@ -428,6 +438,9 @@ fn become_program(
     };
     match prepare() {
         Err(error) => error,
-        Ok(()) => execute(path, arguments, environment, None),
+        Ok(()) => match environment {
+            Some(environment) => execute(path, arguments, environment, None),
+            None => execute_with_own(path, arguments),
+        },
     }
 }

@@ -55,10 +55,46 @@ pub fn next() -> i32 {
 
 /// signalfd(2) of every signal, not blocking.
 pub fn open_queue() -> Result<OwnedFd> {
-    let set = full_set();
+    open_queue_of_set(&full_set())
+}
+
+/// signalfd(2) of some signals, not blocking.
+pub fn open_queue_of(signals: &[i32]) -> Result<OwnedFd> {
+    // SAFETY: an all-zero sigset is the empty set, and sigaddset adds to it.
+    let set = unsafe {
+        let mut set: libc::sigset_t = zeroed();
+        for signal in signals {
+            libc::sigaddset(&mut set, *signal);
+        }
+        set
+    };
+    open_queue_of_set(&set)
+}
+
+fn open_queue_of_set(set: &libc::sigset_t) -> Result<OwnedFd> {
     // SAFETY: `set` is a signal set; -1 asks for a new descriptor.
-    let raw = check(Call::Signalfd, unsafe { libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })?;
+    let raw = check(Call::Signalfd, unsafe { libc::signalfd(-1, set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })?;
     Ok(super::fd::own(raw.into()))
+}
+
+/// The signals by which people and supervisors end a command, without those that the caller has it ignore.
+pub fn endings() -> Vec<i32> {
+    let is_ignored = |signal: &i32| {
+        // SAFETY: an all-zero sigaction is a valid value, and sigaction fills it.
+        let mut action: libc::sigaction = unsafe { zeroed() };
+        // SAFETY: nothing is changed.
+        unsafe { libc::sigaction(*signal, ptr::null(), &mut action) == 0 && action.sa_sigaction == libc::SIG_IGN }
+    };
+    [SIGTERM, libc::SIGINT].into_iter().filter(|signal| !is_ignored(signal)).collect()
+}
+
+/// True if a blocked signal waits to be delivered.
+pub fn is_pending(signal: i32) -> bool {
+    // SAFETY: an all-zero sigset is the empty set, which sigpending fills and sigismember reads.
+    unsafe {
+        let mut set: libc::sigset_t = zeroed();
+        libc::sigpending(&mut set) == 0 && libc::sigismember(&set, signal) == 1
+    }
 }
 
 /// The number of the next signal in a queue, or `None` if it is empty.

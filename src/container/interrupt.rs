@@ -1,0 +1,48 @@
+//! What ends a foreground command before its program has begun: SIGTERM and SIGINT, which wait blocked until somebody
+//! passes them on.
+
+use crate::error::{Error, Result};
+use crate::log::Log;
+use crate::sys::{fd, process, signal};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// Whether one of them has come; `None` where signals are not blocked, and so end the command by themselves.
+#[derive(Debug, Default)]
+pub struct Interrupt(Option<OwnedFd>);
+
+impl Interrupt {
+    /// For a command that has blocked all signals.
+    pub fn of_foreground() -> Result<Interrupt> {
+        let queue = signal::open_queue_of(&signal::endings()).map_err(|error| Error::from_call("signals", error))?;
+        Ok(Interrupt(Some(queue)))
+    }
+
+    /// Waits until a descriptor can be read, or a process ends; `false` after `milliseconds` (-1: never).
+    pub fn wait_readable(&self, other: BorrowedFd, milliseconds: i32) -> Result<bool> {
+        let failed = |error| Error::from_call("container", error);
+        let Some(queue) = &self.0 else { return process::wait_readable(other, milliseconds).map_err(failed) };
+        let start = Instant::now();
+        loop {
+            let patience = Duration::from_millis(milliseconds.max(0) as u64);
+            let left = patience.saturating_sub(start.elapsed()).as_millis() as i32;
+            let left = if milliseconds < 0 { -1 } else { left };
+            match fd::wait_for_either([other, queue.as_fd()], left).map_err(failed)? {
+                None => {}
+                Some([_, true]) => {
+                    return Err(Error::new("ended by a signal before the program had begun"));
+                }
+                Some([is_ready, _]) => return Ok(is_ready),
+            }
+        }
+    }
+}
+
+/// Ends this command by the signal that has interrupted it, if one has. What was made is taken back by now.
+pub fn obey(error: &Error, log: &Log) {
+    if signal::endings().iter().any(|signal| signal::is_pending(*signal)) {
+        log.error(error);
+        // As what is pending is let through, this is the end.
+        let _ = signal::reset();
+    }
+}
