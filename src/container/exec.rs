@@ -156,7 +156,7 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
         .and_then(|()| follow.to_the_end())
         .and_then(publish)
         .inspect_err(|_| init.process.end())
-        .inspect_err(|error| if options.detach { () } else { interrupt::obey(error, log) })?;
+        .inspect_err(|error| interrupt::obey(error, log))?;
     if options.detach {
         return Ok(0);
     }

@@ -148,6 +148,9 @@ pub struct Attributes {
     pub recursive: bool,
 }
 
+/// An option of a file system: a key, perhaps with a value.
+pub type Key = (CString, Option<CString>);
+
 /// A new file system that mount(2) could not make in one call: it is complete before it is anywhere to be seen.
 #[derive(Debug, PartialEq)]
 pub struct NewTree {
@@ -157,8 +160,8 @@ pub struct NewTree {
     pub kind: CString,
     /// What mountinfo calls its source.
     pub source: CString,
-    /// Keys, and keys with values.
-    pub options: Box<[(CString, Option<CString>)]>,
+    /// For fsconfig(2).
+    pub options: Box<[Key]>,
     /// MOUNT_ATTR_*.
     pub set: u64,
     /// Propagation.

@@ -4,7 +4,7 @@ use super::mount_options::{self, Options};
 use super::{Planner, Property, Scope, fuse, id_mappings, overlay, selinux};
 use crate::error::Result;
 use crate::host::Cgroups;
-use crate::plan::step::{Attributes, NewTree};
+use crate::plan::step::{Attributes, Key, NewTree};
 use crate::plan::{Phase, Step};
 use crate::spec::{IdMapping, Mount};
 use crate::sys::mount;
@@ -354,7 +354,7 @@ fn is_a_change(planner: &Planner, attributes: Attributes) -> bool {
 }
 
 /// The options of a file system as fsconfig(2) takes them.
-fn keys(planner: &Planner, options: &Options) -> Result<Box<[(CString, Option<CString>)]>> {
+fn keys(planner: &Planner, options: &Options) -> Result<Box<[Key]>> {
     let pair = |option: &str| {
         let (key, value) = option.split_once('=').map_or((option, None), |(key, value)| (key, Some(value)));
         if value.is_some_and(|value| value.len() > 255) {
