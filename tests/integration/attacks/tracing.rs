@@ -1,0 +1,149 @@
+//! Looking into a rootlet that waits, or that is about to become a program: CVE-2016-9962.
+
+use super::{allow, everybody, has_strace, program, secret, slowly};
+use crate::sandbox::{Done, Sandbox, eventually, finish};
+use serde_json::json;
+use std::fs;
+
+/// What shows of process 1: lines that begin with `leak` are of the host.
+fn look(secret: &str) -> String {
+    format!(
+        "for f in /proc/1/fd/*; do cat $f/../../../../../../../..{secret} 2>/dev/null && echo leak $f; done; \
+         for f in root cwd; do cat /proc/1/$f/../../../../../../../..{secret} 2>/dev/null && echo leak $f; done; \
+         cat /proc/1/environ 2>/dev/null | tr '\\0' '\\n' | grep SECRET && echo leak environ; true"
+    )
+}
+
+#[track_caller]
+fn sees_nothing(done: &Done) {
+    assert!(!done.out.contains("leak") && !done.out.contains("secret") && !done.out.contains("SECRET"), "{done:?}");
+}
+
+fn create(sandbox: &Sandbox) {
+    let bundle = sandbox.bundle();
+    let mut create = sandbox.command(&["create", "-b", bundle.to_str().unwrap(), "box"]);
+    create.env("SECRET", "of the caller");
+    finish(create).ok();
+}
+
+#[test]
+fn a_created_container_shows_nothing_of_its_maker() {
+    for sandbox in everybody() {
+        let secret = secret(&sandbox);
+        sandbox.sh("true");
+        create(&sandbox);
+        let look = look(secret.to_str().unwrap());
+        sees_nothing(&sandbox.rootlet(&["exec", "box", "sh", "-c", &look]).ok());
+        // Also not to who may trace.
+        if sandbox.uid() == 0 {
+            sees_nothing(&sandbox.rootlet(&["exec", "--cap", "CAP_SYS_PTRACE", "box", "sh", "-c", &look]).ok());
+        }
+        // Where it has a user namespace, nobody in it looks at all.
+        if sandbox.config()["linux"]["uidMappings"].is_array() {
+            let done = sandbox.rootlet(&["exec", "box", "sh", "-c", "ls /proc/1/fd; cat /proc/1/environ | wc -c"]).ok();
+            assert_eq!(done.out, "0\n", "{done:?}");
+        }
+        sandbox.rootlet(&["start", "box"]).ok();
+        sandbox.rootlet(&["delete", "--force", "box"]).ok();
+        sandbox.is_clean();
+    }
+}
+
+#[test]
+fn a_hook_of_the_images_sees_nothing_of_the_maker() {
+    for sandbox in everybody() {
+        let secret = secret(&sandbox);
+        program(&sandbox, "hook", &format!("#!/bin/sh\n{{ {}; }} >/data/found 2>&1\n", look(secret.to_str().unwrap())));
+        sandbox.sh("cat /data/found");
+        sandbox.edit(|config| {
+            config["root"]["readonly"] = json!(false);
+            config["hooks"] = json!({"startContainer": [{"path": "/hook", "env": ["PATH=/bin"]}]});
+        });
+        let bundle = sandbox.bundle();
+        let mut run = sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]);
+        run.env("SECRET", "of the caller");
+        sees_nothing(&finish(run).ok());
+        create(&sandbox);
+        sandbox.rootlet(&["start", "box"]).ok();
+        eventually("it has ended", || sandbox.status("box") == "stopped");
+        let found = fs::read_to_string(sandbox.rootfs().join("data/found")).unwrap();
+        assert!(!found.contains("leak") && !found.contains("SECRET"), "{found}");
+    }
+}
+
+#[test]
+fn who_may_trace_sees_no_environment_of_who_calls_exec() {
+    // A neighbour with CAP_SYS_PTRACE, in the user namespace of the host, reads what a new process has from its maker.
+    let Some(sandbox) = Sandbox::root() else { return };
+    if !has_strace(&sandbox) {
+        return;
+    }
+    sandbox.sh("while :; do cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep SECRET; done >/found");
+    sandbox.edit(|config| {
+        allow(config, "CAP_SYS_PTRACE");
+        config["root"]["readonly"] = json!(false);
+    });
+    sandbox.start();
+    for call in ["close_range", "capset", "execve"] {
+        let strace = ["-f", "-qq", "-o", "/dev/null", "-e"];
+        let delay = format!("inject={call}:delay_enter=150000:when=1..4");
+        let rootlet = crate::sandbox::binary().to_str().unwrap();
+        let mut exec =
+            sandbox.program("strace".as_ref(), &[&strace[..], &[&delay, rootlet, "exec", "box", "true"]].concat());
+        exec.env("SECRET", "of the caller");
+        finish(exec).ok();
+    }
+    assert_eq!(fs::read_to_string(sandbox.rootfs().join("found")).unwrap(), "");
+}
+
+#[test]
+fn hooks_of_the_host_look_up_the_process_and_its_namespaces() {
+    // What nobody else may see is what createRuntime hooks are for.
+    for sandbox in everybody() {
+        let hook = sandbox.script("hook", "pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); readlink /proc/$pid/ns/net /proc/$pid/ns/user >&2 && exit 3");
+        sandbox.sh("true");
+        sandbox
+            .edit(|config| config["hooks"] = json!({"createRuntime": [{"path": hook, "env": ["PATH=/bin:/usr/bin"]}]}));
+        sandbox.run().fails(&["createRuntime", "net:[", "user:["]);
+    }
+}
+
+#[test]
+fn exactly_one_start_has_a_container() {
+    // 20 rounds of two starts at once.
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1000");
+    for round in 0..20 {
+        create(&sandbox);
+        let starts: Vec<_> = (0..2).map(|_| sandbox.command(&["start", "box"])).collect();
+        let codes: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = starts.into_iter().map(|start| scope.spawn(|| finish(start).code)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(codes.iter().sum::<i32>(), 1, "{round}: {codes:?}");
+        sandbox.rootlet(&["delete", "--force", "box"]).ok();
+    }
+}
+
+#[test]
+fn a_waiting_container_is_entered_by_what_it_hands_over() {
+    for sandbox in everybody() {
+        sandbox.sh("true");
+        create(&sandbox);
+        let done = sandbox
+            .rootlet(&["exec", "-u", "root", "box", "sh", "-c", "hostname; ps -o pid,args | grep -c sh; id -u"])
+            .ok();
+        assert!(done.out.starts_with("rootlet\n") && done.out.ends_with("0\n"), "{done:?}");
+        let ps = sandbox.rootlet(&["ps", "--format", "json", "box"]).ok();
+        assert_eq!(ps.out.matches(',').count(), 0, "the first process alone: {ps:?}");
+        slowly_started(&sandbox);
+        sandbox.rootlet(&["delete", "--force", "box"]).ok();
+    }
+}
+
+/// A start that takes long is one all the same.
+fn slowly_started(sandbox: &Sandbox) {
+    if has_strace(sandbox) {
+        slowly(sandbox, "inject=sendmsg:delay_enter=50000", &["start", "box"]).ok();
+    }
+}
