@@ -1,7 +1,7 @@
 //! CRIU, which writes processes to files and makes them again: its requests and answers (criu.org/RPC, images/rpc.proto),
 //! and a conversation with one that works for us alone (`criu swrk`).
 
-mod protobuf;
+pub mod protobuf;
 
 use crate::error::{Error, Result, quote};
 use crate::sys::{fd, socket};
