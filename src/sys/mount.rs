@@ -246,3 +246,20 @@ pub fn open_own_proc(directory: BorrowedFd, name: &CStr, flags: i32) -> Result<O
     }
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_in_procfs_is_not_written_to() {
+        // CVE-2019-16884, CVE-2025-52881: a label or a parameter that goes to a file of somebody else's choice.
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("exec"), "").unwrap();
+        let directory = OwnedFd::from(std::fs::File::open(place.path()).unwrap());
+        let error = open_own_proc(directory.as_fd(), c"exec", fd::O_WRONLY).unwrap_err();
+        assert_eq!(error.errno, super::super::Errno::ENOTSUP);
+        let proc = OwnedFd::from(std::fs::File::open("/proc/self/fd").unwrap());
+        open_own_proc(proc.as_fd(), c"../stat", fd::O_RDONLY).unwrap();
+    }
+}

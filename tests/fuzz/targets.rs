@@ -15,9 +15,11 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-/// All of them, by the names of their corpora.
-pub const TARGETS: [(&str, fn(&[u8])); 5] =
-    [("bus", bus), ("config", config), ("criu", criu), ("state", state), ("users", users)];
+/// A corpus, and what is done with each input of it.
+type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: [Target; 5] = [("bus", bus), ("config", config), ("criu", criu), ("state", state), ("users", users)];
 
 /// A directory of this process, which goes with it as far as anybody cares: it is in memory, and has two small files.
 fn place() -> &'static PathBuf {

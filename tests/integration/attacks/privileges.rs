@@ -297,3 +297,25 @@ fn an_agents_socket_is_not_looked_for_in_the_root() {
     sandbox.run().fails(&["linux.seccomp", "/agent.sock"]);
     assert!(inside.accept().is_err(), "nobody came");
 }
+
+#[test]
+fn exec_runs_from_a_copy_where_the_container_owns_the_binary() {
+    // CVE-2019-5736, by exec: the container's root is the binary's owner.
+    use std::os::unix::fs::MetadataExt;
+    let sandbox = Sandbox::ordinary();
+    let own = sandbox.path().join("own-rootlet");
+    fs::copy(crate::sandbox::binary(), &own).unwrap();
+    if is_root() {
+        std::os::unix::fs::chown(&own, Some(sandbox.uid()), Some(sandbox.uid())).unwrap();
+    }
+    sandbox.sh("sleep 1000");
+    sandbox.start();
+    let mut exec = sandbox.program(&own, &["exec", "box", "sleep", "1000"]).spawn().unwrap();
+    let exe = format!("/proc/{}/exe", exec.id());
+    let ps = || sandbox.rootlet(&["ps", "--format", "json", "box"]).ok().out;
+    crate::sandbox::eventually("it runs", || ps().matches(',').count() == 1);
+    let is_copy = fs::metadata(exe).unwrap().ino() != fs::metadata(&own).unwrap().ino();
+    exec.kill().unwrap();
+    exec.wait().unwrap();
+    assert!(is_copy, "it runs from the file that the container's root may write to");
+}

@@ -147,3 +147,25 @@ fn slowly_started(sandbox: &Sandbox) {
         slowly(sandbox, "inject=sendmsg:delay_enter=50000", &["start", "box"]).ok();
     }
 }
+
+#[test]
+fn who_is_in_a_user_namespace_looks_at_no_new_process() {
+    for sandbox in everybody() {
+        if !sandbox.config()["linux"]["uidMappings"].is_array() || !has_strace(&sandbox) {
+            continue;
+        }
+        // Its name is looked at afterwards: by then it is no program of the container's yet.
+        sandbox
+            .sh("while :; do for p in /proc/[0-9]*; do cat $p/environ >/dev/null 2>&1 && ls $p/fd >/dev/null 2>&1 && \
+             case $(cat $p/comm) in rootlet*) echo seen $p;; esac; done; done >/found 2>/dev/null");
+        sandbox.edit(|config| {
+            allow(config, "CAP_SYS_PTRACE");
+            config["root"]["readonly"] = json!(false);
+        });
+        sandbox.start();
+        for call in ["close_range", "openat2", "capset", "execve"] {
+            slowly(&sandbox, &format!("inject={call}:delay_enter=100000:when=1..6"), &["exec", "box", "true"]).ok();
+        }
+        assert_eq!(fs::read_to_string(sandbox.rootfs().join("found")).unwrap(), "");
+    }
+}
