@@ -154,3 +154,18 @@ pub fn check_privileges(host: &Host) -> Result<bool> {
     }
     Ok(!is_privileged)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_annotation_alone_gives_criu_no_options() {
+        let annotations = [(CRIU_CONFIG.to_owned(), "/x.conf".to_owned())].into_iter().collect();
+        let spec = Spec { annotations: Some(annotations), ..Spec::default() };
+        let given = |path: Option<&str>| Images { criu_config: path.map(PathBuf::from), ..Images::default() };
+        assert!(given(None).criu_config(&spec).is_err() && given(Some("/y.conf")).criu_config(&spec).is_err());
+        assert_eq!(given(Some("/x.conf")).criu_config(&spec), Ok(Some("/x.conf".to_owned())));
+        assert_eq!(given(None).criu_config(&Spec::default()), Ok(None));
+    }
+}

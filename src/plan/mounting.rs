@@ -298,8 +298,8 @@ pub fn mask(slots: &mut Slots, path: &CStr) -> Result<()> {
     match &slots.mask {
         Some(mask) => mount::bind_fd(mask, &target, false),
         None => {
-            let size = [(c"size", Some(c"0k"))].into_iter();
-            let mask = mount::make_tree(c"tmpfs", c"tmpfs", size, mount::MOUNT_ATTR_RDONLY)?;
+            let options = [(c"size", Some(c"0k")), (c"ro", None)].into_iter();
+            let mask = mount::make_tree(c"tmpfs", c"tmpfs", options, mount::MOUNT_ATTR_RDONLY)?;
             mount::attach(mask.as_fd(), target.as_fd())?;
             slots.mask = Some(mask);
             Ok(())

@@ -39,19 +39,24 @@ fn attributes_belong_to_the_mount_whatever_its_place_is_called_by_then() {
             return;
         }
         let volume = sandbox.mkdir("volume", 0o777);
-        let kept = sandbox.mkdir("kept", 0o777);
+        let [kept, open] = ["kept", "open"].map(|name| sandbox.mkdir(name, 0o777));
         for name in ["volume/one", "volume/other"] {
             sandbox.mkdir(name, 0o777);
         }
-        sandbox.add_mount(json!({"destination": "/data", "type": "bind", "source": volume, "options": ["rbind"]}));
-        sandbox
-            .add_mount(json!({"destination": "/data/one", "type": "bind", "source": kept, "options": ["rbind", "ro"]}));
+        let bind = |destination: &str, source: &Path, options: &[&str]| {
+            sandbox
+                .add_mount(json!({"destination": destination, "type": "bind", "source": source, "options": options}));
+        };
+        bind("/data", &volume, &["rbind"]);
+        // Two mounts that change their names: the attributes of one must not become the other's.
+        bind("/data/other", &open, &["rbind"]);
+        bind("/data/one", &kept, &["rbind", "ro"]);
         sandbox.add_mount(
-            json!({"destination": "/data/one", "type": "tmpfs", "source": "tmpfs", "options": ["ro", "nosuid"]}),
+            json!({"destination": "/data/one", "type": "tmpfs", "source": "fresh", "options": ["ro", "nosuid"]}),
         );
         sandbox.edit(|config| config["linux"]["readonlyPaths"].as_array_mut().unwrap().push(json!("/data/one")));
-        // Every mount below /data, wherever it lies now.
-        sandbox.sh("grep ' /data/' /proc/self/mountinfo | cut -d' ' -f6 | grep -v -c ^ro; true");
+        // Wherever they lie now.
+        sandbox.sh("grep -e '/kept /data' -e ' fresh ' /proc/self/mountinfo | cut -d' ' -f6 | grep -v -c ^ro; true");
         let bundle = sandbox.bundle();
         let run = ["run", "-b", bundle.to_str().unwrap(), "box"];
         while_exchanging(&volume.join("one"), &volume.join("other"), || {
@@ -116,7 +121,7 @@ fn a_node_is_not_exchanged_for_a_link_before_its_mode_is_set() {
     let bundle = sandbox.bundle();
     // The mode has to be set, as the umask takes it away.
     let rootlet = crate::sandbox::binary().display();
-    let calls = "inject=fchmodat,chmod,fchmodat2,fchmod:delay_enter=20000";
+    let calls = "inject=fchmodat,chmod,?fchmodat2,fchmod:delay_enter=20000";
     let run =
         format!("umask 077; exec strace -f -qq -o /dev/null -e {calls} {rootlet} run -b {} box", bundle.display());
     let is_over = AtomicBool::new(false);
@@ -124,6 +129,8 @@ fn a_node_is_not_exchanged_for_a_link_before_its_mode_is_set() {
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 if fs::symlink_metadata(dev.join("node")).is_ok_and(|metadata| !metadata.is_symlink()) {
+                    // When it has been looked at, and before its mode is set.
+                    std::thread::sleep(std::time::Duration::from_millis(5));
                     let _ = fs::remove_file(dev.join("node"));
                     let _ = symlink(&victim, dev.join("node"));
                 }
@@ -183,7 +190,7 @@ fn a_socket_for_notifications_has_its_mode_from_its_making_on() {
         sandbox.sh("stat -c %a /run/notify/notify.sock");
         fs::create_dir_all(sandbox.rootfs().join("run/notify")).unwrap();
         let bundle = sandbox.bundle();
-        let delays = "inject=chmod,fchmodat,fchmodat2,fchmod:delay_enter=20000";
+        let delays = "inject=chmod,fchmodat,?fchmodat2,fchmod:delay_enter=20000";
         let run =
             ["-f", "-qq", "-o", "/dev/null", "-e", delays, crate::sandbox::binary().to_str().unwrap(), "run", "-b"];
         let is_over = AtomicBool::new(false);
