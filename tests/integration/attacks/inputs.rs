@@ -6,6 +6,7 @@ use crate::sandbox::{Sandbox, eventually, finish, is_root, skip, wait};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -82,7 +83,16 @@ fn a_foreground_run_ends_by_a_signal_before_its_program_has_begun() {
             .edit(|config| config["hooks"] = json!({"createRuntime": [{"path": hook, "env": ["PATH=/bin:/usr/bin"]}]}));
         let bundle = sandbox.bundle();
         for signal in [libc::SIGTERM, libc::SIGINT] {
-            let mut run = sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]).spawn().unwrap();
+            let mut run = sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]);
+            // What a shell's & has ignored stays ignored.
+            // SAFETY: signal(2) of a signal that exists.
+            unsafe {
+                run.pre_exec(move || {
+                    libc::signal(signal, libc::SIG_DFL);
+                    Ok(())
+                })
+            };
+            let mut run = run.spawn().unwrap();
             eventually("it is being created", || sandbox.states().join("box/state.json").exists());
             // SAFETY: the pid of a child that was not waited for.
             unsafe { libc::kill(run.id() as i32, signal) };
