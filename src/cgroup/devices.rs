@@ -21,7 +21,7 @@ struct Rule {
     access: u8,
 }
 
-/// What every container may use, whatever its rules say: the devices that are made for it, and nodes without opening them.
+/// What every container may use, unless a rule denies it in particular: the devices that are made for it, and nodes without opening them.
 const DEFAULTS: [Rule; 10] = {
     const fn character(major: i32, minor: Option<i32>) -> Rule {
         Rule { allow: true, kind: Some(2), major: Some(major), minor, access: ALL }
@@ -111,7 +111,9 @@ pub fn program(rules: &[DeviceRule]) -> Option<Vec<u64>> {
         instruction(LOAD_WORD, 4, 1, 4, 0),
         instruction(LOAD_WORD, 5, 1, 8, 0),
     ];
-    let order = DEFAULTS.iter().chain(rules.iter().rev());
+    // What is said of all devices comes behind the defaults, and what is said of some since then comes before them.
+    let general = last.map_or(&rules[..0], |last| rules.get(..=last).unwrap_or_default());
+    let order = after.iter().rev().chain(&DEFAULTS).chain(general.iter().rev());
     for rule in order {
         let decide = match rule.allow {
             // What is allowed needs no further looking at.
@@ -197,12 +199,19 @@ mod tests {
         let program = program(&rules(text)).unwrap();
         let (read, write, both, mknod) = (2, 4, 6, 1);
         let asks = |kind, access, major, minor| asks(&program, kind, access, major, minor);
-        assert!(asks(2, both, 1, 3), "/dev/null, whatever the rules say");
+        assert!(asks(2, both, 1, 3), "/dev/null, although all is denied");
         assert!(asks(2, both, 136, 7) && asks(2, mknod, 99, 9) && asks(1, mknod, 99, 9));
         assert!(asks(2, both, 10, 229) && !asks(2, both, 10, 228) && !asks(1, read, 10, 229));
         assert!(asks(1, both, 8, 0) && asks(1, read, 8, 1));
         assert!(!asks(1, write, 8, 1) && !asks(1, both, 8, 1), "one denied access denies all of it");
         assert!(!asks(2, read, 1, 1) && !asks(1, read, 9, 0));
+    }
+
+    #[test]
+    fn a_default_device_is_denied_in_particular() {
+        let text = r#"[{"allow": false}, {"allow": false, "type": "c", "major": 1, "minor": 5, "access": "w"}]"#;
+        let program = program(&rules(text)).unwrap();
+        assert!(asks(&program, 2, 2, 1, 5) && !asks(&program, 2, 4, 1, 5) && asks(&program, 2, 4, 1, 3));
     }
 
     #[test]

@@ -25,11 +25,13 @@ mod update;
 
 use crate::error::{Error, printable};
 use crate::log::Log;
+use crate::sys::memory::note_arguments;
 use crate::sys::started_privileged;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 pub use global::Globals;
@@ -112,7 +114,9 @@ const UNKNOWN_COMMAND: u8 = 3;
 
 /// Runs a command line; the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments: Vec<OsString> = arguments.into_iter().skip(1).collect();
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    note_arguments(arguments.iter().map(|argument| argument.as_bytes()));
+    arguments.drain(..arguments.len().min(1));
     if started_privileged() {
         // CVE-2020-5291: with privileges that its caller has not, every file name and variable would be an attack.
         let error = Error::new("rootlet is installed setuid, setgid or with capabilities")
@@ -120,6 +124,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Log::default().error(&error.remedy("chmod u-s,g-s it, and remove its capabilities with `setcap -r`"));
         return ExitCode::FAILURE;
     }
+    crate::sys::signal::heed_children();
     let (globals, rest) = match global::split(arguments) {
         Ok(split) => split,
         Err(error) => return complain(&Log::default(), &Command::new("rootlet"), error, 1),

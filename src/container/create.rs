@@ -88,10 +88,11 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
             None => Birthplace::Same,
         },
         console: options.console_socket.as_deref().map(publish::connect).transpose()?,
-        slots: prepare(&plan, hooks::output(&spec)?)?,
+        slots: prepare(&plan, hooks::outputs(&spec)?)?,
         ..Equipment::default()
     };
-    let output = equipment.slots.hook_output.as_ref().and_then(|output| output.try_clone().ok());
+    let outputs = [&equipment.slots.hook_output, &equipment.slots.image_output];
+    let outputs = outputs.map(|output| output.as_ref().and_then(|output| output.try_clone().ok()));
     let init = spawn(&plan, equipment)?;
     undo.process = Some(init.process.duplicate().map_err(|error| Error::from_call("container", error))?);
     let reservation = undo.reservation.as_ref().ok_or_else(lost)?;
@@ -102,7 +103,7 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     init.run_born_steps(&plan)?;
     let begins = options.start == Start::Now;
     let interrupt = if begins { Interrupt::of_foreground()? } else { Interrupt::default() };
-    let follow = Follow { init: &init, plan: &plan, container, status: "creating", begins, output, interrupt };
+    let follow = Follow { init: &init, plan: &plan, container, status: "creating", begins, outputs, interrupt };
     let Followed { terminal, tolerated, pid_namespace } = follow.to_the_end()?;
     container.complete(tolerated, pid_namespace, log)?;
     if options.start == Start::Later {

@@ -4,10 +4,13 @@
 use super::state::Container;
 use crate::error::{Error, Result};
 use crate::init::{Entrance, Message};
-use crate::sys::{Errno, fd, socket};
+use crate::sys::{Errno, fd, process, socket};
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+
+/// How long a container may take to answer.
+const PATIENCE_MILLISECONDS: i32 = 10_000;
 
 /// What a waiting container hands over.
 #[derive(Debug, Default)]
@@ -55,6 +58,12 @@ pub fn ask(container: &Container) -> Result<Handed> {
         other => other.map_err(system)?,
     }
     loop {
+        // It is waiting for just this, unless somebody has stopped it.
+        if !process::wait_readable(connection.as_fd(), PATIENCE_MILLISECONDS).map_err(system)? {
+            return Err(Error::new(format!("container {:?} does not answer", container.id))
+                .because("it waits for its start, but its first process is stopped or frozen")
+                .remedy(format!("let it go on: `rootlet resume {0}`, or `rootlet kill {0} CONT`", container.id)));
+        }
         match Message::receive(connection.as_fd()).map_err(system)? {
             Some((Message::Namespace { kind }, Some(namespace))) => handed.namespaces.push((kind, namespace)),
             Some((Message::Root, root)) => handed.root = root,

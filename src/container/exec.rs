@@ -127,12 +127,12 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
             Some((_, place)) => Birthplace::Directory(tree::open_alone(place)?),
         },
         console: options.console_socket.as_deref().map(publish::connect).transpose()?,
-        slots: prepare(&plan, None)?,
+        slots: prepare(&plan, [None, None])?,
     };
     // Asked for while there is an environment.
     let _ = host.bus();
     // Who is in the container already may look at the new process before it is a program, and it has this memory.
-    memory::wipe_environment();
+    memory::wipe_traces();
     let init = spawn(&plan, equipment).map_err(|error| match container.status() {
         // It has ended meanwhile.
         Status::Stopped => stopped(),
@@ -140,7 +140,7 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     })?;
     let interrupt = if options.detach { Interrupt::default() } else { Interrupt::of_foreground()? };
     let (init, plan, status, begins) = (&init, &plan, "running", true);
-    let follow = Follow { init, plan, container, status, begins, output: None, interrupt };
+    let follow = Follow { init, plan, container, status, begins, outputs: [None, None], interrupt };
     let publish = |Followed { terminal, tolerated, .. }| {
         tolerated.iter().for_each(|decision| log.debug(&decision.to_string()));
         if let Some(socket) = &options.pidfd_socket {

@@ -21,8 +21,8 @@ pub struct Follow<'a> {
     pub status: &'a str,
     /// Whether its program begins at once: then the end of file is the beginning.
     pub begins: bool,
-    /// What hooks in the container say.
-    pub output: Option<OwnedFd>,
+    /// What hooks in the container say: those of the host's, and those of the image's.
+    pub outputs: [Option<OwnedFd>; 2],
     /// What ends all this.
     pub interrupt: Interrupt,
 }
@@ -83,7 +83,7 @@ impl Follow<'_> {
                 }
                 Some((Message::Fail { step, error }, _)) => {
                     let failed = plan.entries.get(step as usize).map(|entry| &entry.step);
-                    let blame = hooks::with_output(plan.blame(step as usize, error), self.output.take());
+                    let blame = hooks::with_output(plan.blame(step as usize, error), std::mem::take(&mut self.outputs));
                     return Err(fuse::with_output(blame, failed, servers));
                 }
                 None if may_begin => return Ok(followed),

@@ -74,11 +74,10 @@ fn run(
     let timeout = hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
     let pid = child.id() as i32;
     let pidfd = open_pidfd(pid).map_err(|error| Error::from_call(&hook.path, error))?;
-    let drain = std::thread::spawn({
-        let pipes: [Option<Box<dyn Read + Send>>; 2] =
-            [child.stdout.take().map(|pipe| Box::new(pipe) as _), child.stderr.take().map(|pipe| Box::new(pipe) as _)];
-        move || pipes.into_iter().flatten().map(read_end).collect::<Vec<_>>().join("")
-    });
+    // Each by itself: who fills one waits for it to be read.
+    let pipes: [Option<Box<dyn Read + Send>>; 2] =
+        [child.stdout.take().map(|pipe| Box::new(pipe) as _), child.stderr.take().map(|pipe| Box::new(pipe) as _)];
+    let drains = pipes.map(|pipe| pipe.map(|pipe| std::thread::spawn(move || read_end(pipe))));
     let waited = interrupt.wait_readable(pidfd.as_fd(), timeout);
     if !matches!(waited, Ok(true)) {
         let _ = process::kill_group(pid, signal::SIGKILL);
@@ -90,7 +89,7 @@ fn run(
     if status.success() {
         return Ok(());
     }
-    let text = drain.join().unwrap_or_default();
+    let text = drains.into_iter().flatten().filter_map(|drain| drain.join().ok()).collect::<String>();
     let error = failed(format!("{}: {status}", hook.path)).remedy("run it by hand, with `rootlet state` as its input");
     Err(if text.is_empty() { error } else { error.because(format!("it said: {text}")) })
 }
@@ -107,21 +106,31 @@ pub fn last_words(text: &[u8]) -> String {
     quote(String::from_utf8_lossy(end).trim())
 }
 
-/// A file in memory for what hooks in the container say, if there are any.
-pub fn output(spec: &Spec) -> Result<Option<OwnedFd>> {
-    match &spec.hooks {
-        Some(hooks) if !hooks.create_container.is_empty() || !hooks.start_container.is_empty() => {
-            fd::memory_file(c"hooks").map(Some).map_err(|error| Error::from_call("hooks", error))
-        }
-        _ => Ok(None),
-    }
+/// Files in memory for what hooks in the container say, as far as there are any: those of the host's, and those of the image's.
+/// Not one for both, as the image would read in it.
+pub fn outputs(spec: &Spec) -> Result<[Option<OwnedFd>; 2]> {
+    let Some(hooks) = &spec.hooks else { return Ok([None, None]) };
+    let open = |hooks: &[Hook]| match hooks.is_empty() {
+        true => Ok(None),
+        false => fd::memory_file(c"hooks").map(Some).map_err(|error| Error::from_call("hooks", error)),
+    };
+    Ok([open(&hooks.create_container)?, open(&hooks.start_container)?])
 }
 
 /// Adds what hooks in the container said.
-pub fn with_output(error: Error, output: Option<OwnedFd>) -> Error {
-    let Some(output) = output.filter(|_| error.property.starts_with("hooks.")) else { return error };
+pub fn with_output(error: Error, outputs: [Option<OwnedFd>; 2]) -> Error {
+    let [host, image] = outputs;
+    let output = match error.property.as_str() {
+        property if property.starts_with("hooks.createContainer") => host,
+        property if property.starts_with("hooks.startContainer") => image,
+        _ => None,
+    };
+    let Some(output) = output else { return error };
     let mut text = Vec::new();
     let _ = fd::rewind(output.as_fd());
-    let _ = std::fs::File::from(output).read_to_end(&mut text);
+    let _ = std::fs::File::from(output).take(LONGEST).read_to_end(&mut text);
     if text.is_empty() { error } else { error.because(format!("it said: {}", last_words(&text))) }
 }
+
+/// What a hook says is not read further than that.
+const LONGEST: u64 = 16 << 20;

@@ -40,9 +40,8 @@ impl Interrupt {
 
 /// Ends this command by the signal that has interrupted it, if one has. What was made is taken back by now.
 pub fn obey(error: &Error, log: &Log) {
-    if signal::endings().iter().any(|signal| signal::is_pending(*signal)) {
+    if let Some(signal) = signal::endings().into_iter().find(|signal| signal::is_pending(*signal)) {
         log.error(error);
-        // As what is pending is let through, this is the end.
-        let _ = signal::reset();
+        signal::let_end(signal);
     }
 }

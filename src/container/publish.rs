@@ -15,6 +15,11 @@ pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
         Error::from_io(format!("cannot write the pid file {}", path.display()), error).remedy("correct --pid-file")
     };
     let name = path.file_name().ok_or_else(|| Error::new(format!("--pid-file {} is not a file", path.display())))?;
+    // /dev/null, or a fifo, would be replaced by a file.
+    if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(Error::new(format!("--pid-file {} is there, and is no file", path.display()))
+            .remedy("name a file that is missing, or may be replaced"));
+    }
     let draft = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
     let write = || {
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&draft)?;

@@ -112,7 +112,10 @@ impl Root {
     /// The container of that id, if there is one, and also if its state cannot be read.
     pub fn look_for(&self, id: &str) -> Result<Option<Container>> {
         check_id(id)?;
-        let Ok(shelf) = open(&self.path) else { return Ok(None) };
+        let shelf = match open(&self.path) {
+            Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(None),
+            other => other.map_err(|error| Error::from_call(self.path.display(), error).remedy("correct --root"))?,
+        };
         let found = self.look_up(shelf.as_fd(), id)?;
         self.check().map(|()| found)
     }

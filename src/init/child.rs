@@ -158,7 +158,7 @@ impl Child<'_> {
         let slots = &self.slots;
         fd::close_all_but(self.first(), || {
             let own = [Some(&self.socket), start, container, self.console.as_ref()];
-            let left = [slots.hook_output.as_ref(), slots.proc.as_ref()];
+            let left = [slots.hook_output.as_ref(), slots.image_output.as_ref(), slots.proc.as_ref()];
             let namespaces = self.namespaces.iter().map(Option::as_ref);
             let numbered = slots.trees.iter().map(|(_, fd)| fd).chain(entered.iter().map(|(_, fd)| fd));
             let all = own.into_iter().chain(left).chain(namespaces).flatten().chain(numbered);
@@ -168,7 +168,7 @@ impl Child<'_> {
 
     /// From here on, what the image's programs or the container's processes may look at leads nowhere: descriptors are closed
     /// and not only marked, as the kernel follows links to them while it looks for a `#!` line's interpreter (CVE-2024-21626),
-    /// and the caller's environment is gone.
+    /// and the caller's environment and arguments are gone.
     fn let_go(&mut self) -> Result<(), Failure> {
         if let (Beginning::Later(_), Some(descriptors)) = (&self.start, &self.slots.descriptors)
             && self.plan.namespaces & namespace::CLONE_NEWUSER != 0
@@ -182,7 +182,7 @@ impl Child<'_> {
         }
         self.slots.let_go();
         std::mem::forget(std::mem::take(&mut self.container));
-        memory::wipe_environment();
+        memory::wipe_traces();
         self.close_all_but_own(None).map_err(|error| self.lost(error))?;
         fd::prove_seclusion(self.first());
         Ok(())
@@ -198,10 +198,11 @@ impl Child<'_> {
         loop {
             let caller = socket::accept(start.as_fd()).map_err(|error| self.lost(error))?;
             match Message::receive(caller.as_fd()) {
-                Ok(Some((Message::Go, _))) => {
+                // Whoever is gone by now has not started it.
+                Ok(Some((Message::Go, _))) if Message::Go.send(caller.as_fd(), None).is_ok() => {
                     self.socket = caller;
                     self.namespaces = Default::default();
-                    return self.tell(Message::Go);
+                    return Ok(());
                 }
                 Ok(Some((Message::Enter, _))) => self.show_namespaces(caller.as_fd()),
                 // Who asks may be gone before the answer.

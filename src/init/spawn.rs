@@ -93,13 +93,15 @@ pub struct Init {
 }
 
 /// Runs the Host steps; what they leave is for the child.
-pub fn prepare(plan: &Plan, hook_output: Option<OwnedFd>) -> Result<Slots> {
+/// Hooks in the container write to `outputs`, those of the host's to the first.
+pub fn prepare(plan: &Plan, outputs: [Option<OwnedFd>; 2]) -> Result<Slots> {
+    let [hook_output, image_output] = outputs;
     // What the child keeps there finds its room made.
     let trees = plan.entries.iter().filter(|entry| match &entry.step {
         Step::MakeTree(tree) => tree.number.is_some(),
         step => matches!(step, Step::OpenMapped { .. }),
     });
-    let mut slots = Slots { hook_output, trees: Vec::with_capacity(trees.count()), ..Slots::default() };
+    let mut slots = Slots { hook_output, image_output, trees: Vec::with_capacity(trees.count()), ..Slots::default() };
     run_steps(plan, Phase::Host, &mut slots).map(|()| slots)
 }
 

@@ -36,8 +36,10 @@ pub struct Slots {
     pub executable: usize,
     /// `HOME=...` from the container's passwd.
     pub home: Option<Home>,
-    /// Where hooks in the container write to.
+    /// Where hooks of the host's write to that run in the container.
     pub hook_output: Option<OwnedFd>,
+    /// Where hooks of the image's write to.
+    pub image_output: Option<OwnedFd>,
     /// Trees with mapped ids, by the number that their mount has in config.json.
     pub trees: Vec<(usize, OwnedFd)>,
     /// One that was just opened, and is not among them yet.
@@ -56,7 +58,8 @@ impl Slots {
 
     /// Forgets all that leads to files, for whoever closes it; what is left is known or harmless.
     pub fn let_go(&mut self) {
-        let (executable, home, hook_output) = (self.executable, self.home.take(), self.hook_output.take());
+        // The image's hooks do not read what the host's have said.
+        let (executable, home, hook_output) = (self.executable, self.home.take(), self.image_output.take());
         let bare = Slots { executable, home, hook_output, ..Slots::default() };
         std::mem::forget(std::mem::replace(self, bare));
     }

@@ -10,6 +10,9 @@ pub const PROPERTY: Property =
 fn plan(planner: &mut Planner) -> Result<()> {
     planner.each(&planner.spec.linux().masked_paths, |planner, path| {
         let path = readonly_paths::absolute(planner, path)?;
+        if readonly_paths::is_root(&path) {
+            return Err(planner.error("the root cannot be masked").remedy("name what is to be hidden in it"));
+        }
         planner.step(Step::Mask { path });
         Ok(())
     })

@@ -67,7 +67,7 @@ fn plan_mount(planner: &mut Planner, mount: &Mount) -> Result<()> {
 }
 
 /// A path without `.`, `..` and empty parts; a relative one counts from the root (deprecated, as in runc).
-fn clean(path: &str) -> String {
+pub fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {
@@ -215,6 +215,10 @@ pub fn attributes(options: &Options) -> Box<[Attributes]> {
         }
     }
     all.extend(propagations(&options.propagation));
+    if options.propagation.is_empty() && (options.set | options.set_recursively) & mount::MOUNT_ATTR_RDONLY != 0 {
+        // What the host mounts below it later would come along, and be writable.
+        all.push(Attributes { propagation: mount::MS_PRIVATE, recursive: true, ..Attributes::default() });
+    }
     all.into_boxed_slice()
 }
 
@@ -388,7 +392,12 @@ fn bind_host(planner: &mut Planner, source: &std::ffi::CStr, target: CString) ->
         recursive: true,
         over_proc: false,
         itself: (false, false),
-        attributes: Box::new([Attributes { set, recursive: true, ..Attributes::default() }]),
+        attributes: Box::new([Attributes {
+            set,
+            propagation: mount::MS_PRIVATE,
+            recursive: true,
+            ..Attributes::default()
+        }]),
     });
     Ok(())
 }

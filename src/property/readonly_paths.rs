@@ -1,8 +1,10 @@
 //! `linux.readonlyPaths`.
 
-use super::{Planner, Property, Scope};
+use super::{Planner, Property, Scope, mounts};
 use crate::error::Result;
+use crate::plan::step::Attributes;
 use crate::plan::{Phase, Step};
+use crate::sys::mount;
 
 pub const PROPERTY: Property =
     Property { paths: &["linux.readonlyPaths"], phase: Phase::Jailed, scope: Scope::Create, plan };
@@ -10,6 +12,12 @@ pub const PROPERTY: Property =
 fn plan(planner: &mut Planner) -> Result<()> {
     planner.each(&planner.spec.linux().readonly_paths, |planner, path| {
         let path = absolute(planner, path)?;
+        if is_root(&path) {
+            // A copy over the root would be seen by nobody: the root itself is changed, with all that is below.
+            let attributes = Attributes { set: mount::MOUNT_ATTR_RDONLY, recursive: true, ..Attributes::default() };
+            planner.step(Step::SetMountAttributes { target: c"/".into(), attributes, itself: false });
+            return Ok(());
+        }
         planner.step(Step::MakeReadonly { path });
         Ok(())
     })
@@ -21,4 +29,9 @@ pub fn absolute(planner: &Planner, path: &str) -> Result<std::ffi::CString> {
         return Err(planner.error(format!("{path:?} is not an absolute path")).remedy("start it with /"));
     }
     planner.c_string(path)
+}
+
+/// True for `/` and what comes to the same, such as `/etc/..`.
+pub fn is_root(path: &std::ffi::CStr) -> bool {
+    mounts::clean(&path.to_string_lossy()) == "/"
 }

@@ -125,12 +125,16 @@ fn a_bind_keeps_the_flags_that_it_does_not_name() {
         _ => None,
     });
     use crate::plan::step::Attributes;
-    use crate::sys::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY};
+    use crate::sys::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_PRIVATE};
     let change = |set, recursive| Attributes { set, recursive, ..Attributes::default() };
     // No program decides about an ordinary user's devices, so those of the bundle are dead.
     assert_eq!(
         attributes.unwrap(),
-        [change(MOUNT_ATTR_RDONLY, false), change(MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, true)]
+        [
+            change(MOUNT_ATTR_RDONLY, false),
+            change(MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, true),
+            Attributes { propagation: MS_PRIVATE, recursive: true, ..Attributes::default() }
+        ]
     );
 }
 

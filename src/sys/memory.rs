@@ -7,7 +7,7 @@
 
 use core::cell::UnsafeCell;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::alloc::{GlobalAlloc, Layout, System};
 
 const SIZE: usize = 1 << 20;
@@ -23,12 +23,47 @@ pub fn environment() -> *const *mut libc::c_char {
     unsafe { environ }
 }
 
-/// Overwrites the environment that this process was started with: /proc/PID/environ shows it to whoever may look, and it
-/// has the caller's secrets.
-pub fn wipe_environment() {
+/// The arguments of this process behind its name: where they lie, and how many bytes they are, or 0 if that is not known.
+static ARGUMENTS: (AtomicPtr<u8>, AtomicUsize) = (AtomicPtr::new(null_mut()), AtomicUsize::new(0));
+
+/// Notes where the kernel has put the arguments: one behind the other, with a NUL each, in front of the environment, or if that
+/// is empty of the program's path (execve in the kernel, and getauxval(3)). `texts`: what they are.
+pub fn note_arguments<'a>(texts: impl DoubleEndedIterator<Item = &'a [u8]>) {
+    let first = environment();
+    // SAFETY: the table ends with a null pointer; getauxval only reads the auxiliary vector.
+    let end = unsafe {
+        match first.is_null() || (*first).is_null() {
+            true => libc::getauxval(libc::AT_EXECFN) as *mut u8,
+            false => (*first).cast::<u8>(),
+        }
+    };
+    let (mut start, mut behind_name) = (end, end);
+    for text in texts.rev() {
+        behind_name = start;
+        start = start.wrapping_sub(text.len() + 1);
+        let is_there = |(offset, byte): (usize, &u8)| {
+            // SAFETY: from its end backwards, it is looked at as far as it is what the kernel has put there.
+            unsafe { start.wrapping_add(offset).read() == *byte }
+        };
+        if end.is_null() || !text.iter().enumerate().rev().all(is_there) {
+            return;
+        }
+    }
+    ARGUMENTS.0.store(behind_name, Ordering::Relaxed);
+    ARGUMENTS.1.store(end.addr() - behind_name.addr(), Ordering::Relaxed);
+}
+
+/// Overwrites the environment and the arguments that this process was started with: /proc/PID/environ and cmdline show them to
+/// whoever may look, and they have the caller's secrets.
+pub fn wipe_traces() {
     let mut place = environment();
-    // SAFETY: the table ends with a null pointer; each string is writable, ends with a NUL, and is looked at by no other thread.
+    // SAFETY: the bytes that `note_arguments` has found. Of the environment, the table ends with a null pointer. Each string is
+    // writable, ends with a NUL, and is looked at by no other thread.
     unsafe {
+        let (start, length) = (ARGUMENTS.0.load(Ordering::Relaxed), ARGUMENTS.1.load(Ordering::Relaxed));
+        if length > 0 {
+            core::ptr::write_bytes(start, 0, length);
+        }
         while !place.is_null() && !(*place).is_null() {
             core::ptr::write_bytes(*place, 0, libc::strlen(*place));
             place = place.add(1);

@@ -88,6 +88,23 @@ pub fn endings() -> Vec<i32> {
     [SIGTERM, libc::SIGINT].into_iter().filter(|signal| !is_ignored(signal)).collect()
 }
 
+/// Ends this process by a signal that is pending, and by no other one.
+pub fn let_end(signal: i32) {
+    // SAFETY: an all-zero sigset is the empty set, sigaddset adds to it, and nothing is written elsewhere.
+    unsafe {
+        let mut set: libc::sigset_t = zeroed();
+        libc::sigaddset(&mut set, signal);
+        libc::signal(signal, libc::SIG_DFL);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &set, ptr::null_mut());
+    }
+}
+
+/// What a caller may have set and rootlet cannot do with: where the ends of children are ignored, they cannot be waited for.
+pub fn heed_children() {
+    // SAFETY: signal(2) of a signal that exists.
+    unsafe { libc::signal(SIGCHLD, libc::SIG_DFL) };
+}
+
 /// True if a blocked signal waits to be delivered.
 pub fn is_pending(signal: i32) -> bool {
     // SAFETY: an all-zero sigset is the empty set, which sigpending fills and sigismember reads.

@@ -152,3 +152,14 @@ fn a_bad_hook_is_refused_before_anything_is_made() {
     sandbox.run().fails(&["hooks.prestart[0]", "timeout"]);
     sandbox.is_clean();
 }
+
+#[test]
+fn a_hook_may_say_much() {
+    let sandbox = Sandbox::ordinary();
+    let hook = sandbox.script("hook", "head -c 200000 /dev/zero >&2; head -c 200000 /dev/zero");
+    sandbox.sh("echo ran");
+    sandbox.edit(|config| {
+        config["hooks"] = json!({"createRuntime": [{"path": hook, "env": ["PATH=/bin:/usr/bin"]}], "poststop": [{"path": hook, "env": ["PATH=/bin:/usr/bin"]}]});
+    });
+    assert_eq!(sandbox.run().ok().out, "ran\n");
+}

@@ -480,3 +480,38 @@ fn root_runs_containers_without_a_user_namespace() {
     assert_eq!(out, "0\n 0 0 4294967295\nlo\nCapEff:\t0000000020000420\n");
     sandbox.is_clean();
 }
+
+#[test]
+fn a_caller_that_ignores_the_ends_of_its_children_gets_its_exit_code() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("exit 9");
+    let bundle = sandbox.bundle();
+    let run = format!("trap '' CHLD; exec {} run -b {} box", binary().display(), bundle.display());
+    assert_eq!(finish(sandbox.program("/bin/sh".as_ref(), &["-c", &run])).code, 9);
+}
+
+#[test]
+fn what_cannot_be_looked_for_is_not_missing() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1000");
+    sandbox.start();
+    let states = sandbox.states();
+    let fault = ["-qq", "-o", "/dev/null", "-P", states.to_str().unwrap(), "-e", "inject=openat:error=EMFILE"];
+    let delete = [&fault[..], &[binary().to_str().unwrap(), "delete", "--force", "box"]].concat();
+    let done = finish(sandbox.program("strace".as_ref(), &delete));
+    if done.err.contains("strace:") {
+        return skip("strace does not work here");
+    }
+    done.fails(&["EMFILE"]);
+    assert_eq!(sandbox.status("box"), "running");
+}
+
+#[test]
+fn a_pid_file_takes_no_other_things_place() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("true");
+    let (bundle, place) = (sandbox.bundle(), sandbox.mkdir("place", 0o755));
+    let run = ["run", "-d", "--pid-file", place.to_str().unwrap(), "-b", bundle.to_str().unwrap(), "box"];
+    sandbox.rootlet(&run).fails(&["--pid-file", "is no file"]);
+    sandbox.is_clean();
+}

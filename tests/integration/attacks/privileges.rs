@@ -326,3 +326,69 @@ fn exec_runs_from_a_copy_where_the_container_owns_the_binary() {
     exec.wait().unwrap();
     assert!(is_copy, "it runs from the file that the container's root may write to");
 }
+
+#[test]
+fn no_limit_takes_a_process_of_the_hosts_in() {
+    // linux.resources.unified with cgroup.procs: a process of the host's was in the container's cgroup, and ended with it.
+    for sandbox in everybody() {
+        let mut victim = Command::new("sleep").arg("1000").spawn().unwrap();
+        let limit = json!({"cgroup.procs": victim.id().to_string()});
+        sandbox.sh("sleep 1000");
+        sandbox.start();
+        let file = sandbox.write("resources.json", &json!({"unified": limit}).to_string());
+        let update = sandbox.rootlet(&["update", "-r", file.to_str().unwrap(), "box"]);
+        sandbox.rootlet(&["delete", "--force", "box"]).ok();
+        assert!(update.code == 1 && update.err.contains("cgroup.procs"), "{update:?}");
+        for name in ["cgroup.procs", "cgroup.freeze", "cgroup.kill", "cgroup.subtree_control", "cgroup.threads"] {
+            sandbox.edit(|config| config["linux"]["resources"] = json!({"unified": {name: victim.id().to_string()}}));
+            sandbox.run().fails(&["unified", name, "is no limit"]);
+        }
+        assert!(victim.try_wait().unwrap().is_none(), "it lives");
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+    }
+}
+
+#[test]
+fn the_root_can_be_read_only_by_its_path_and_cannot_be_masked() {
+    for sandbox in everybody() {
+        for path in ["/", "//", "/etc/.."] {
+            sandbox.edit(|config| {
+                config["root"]["readonly"] = json!(false);
+                config["linux"]["readonlyPaths"] = json!([path]);
+                config["linux"]["maskedPaths"] = json!([]);
+            });
+            assert_eq!(sandbox.output("touch /made /data/made 2>/dev/null || echo refused"), "refused\n", "{path}");
+            sandbox.edit(|config| config["linux"]["maskedPaths"] = json!([path]));
+            sandbox.run().fails(&["linux.maskedPaths[0]", "cannot be masked"]);
+        }
+    }
+}
+
+#[test]
+fn what_the_host_mounts_later_below_a_read_only_bind_is_not_there() {
+    if !is_root() {
+        return skip("needs root to mount something on the host's side");
+    }
+    for sandbox in everybody() {
+        let shared = sandbox.mkdir("shared", 0o777);
+        sandbox.mkdir("shared/below", 0o777);
+        sandbox
+            .add_mount(json!({"destination": "/data", "type": "bind", "source": shared, "options": ["rbind", "rro"]}));
+        sandbox.sh("echo ready; while ! [ -e /tmp/go ]; do sleep 0.05; done; touch /data/below/made 2>/dev/null && echo written; true");
+        sandbox.add_mount(
+            json!({"destination": "/tmp", "type": "bind", "source": sandbox.mkdir("go", 0o777), "options": ["bind"]}),
+        );
+        let script = format!(
+            "mount --make-rshared / && cd {0} && {{ setpriv --reuid {1} --regid {1} --clear-groups {2} run -b bundle box & }} && sleep 1 && \
+             mount -t tmpfs -o mode=777 tmpfs shared/below && touch go/go && wait",
+            sandbox.path().display(),
+            sandbox.uid(),
+            crate::sandbox::binary().display()
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &script]).env("XDG_RUNTIME_DIR", sandbox.path().join("xdg"));
+        let done = finish(command);
+        assert!(done.out.contains("ready") && !done.out.contains("written"), "{done:?}");
+    }
+}

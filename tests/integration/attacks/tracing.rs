@@ -10,7 +10,7 @@ fn look(secret: &str) -> String {
     format!(
         "for f in /proc/1/fd/*; do cat $f/../../../../../../../..{secret} 2>/dev/null && echo leak $f; done; \
          for f in root cwd; do cat /proc/1/$f/../../../../../../../..{secret} 2>/dev/null && echo leak $f; done; \
-         cat /proc/1/environ 2>/dev/null | tr '\\0' '\\n' | grep SECRET && echo leak environ; true"
+         cat /proc/1/environ /proc/1/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -e SECRET -e bundle && echo leak environ; true"
     )
 }
 
@@ -167,5 +167,65 @@ fn who_is_in_a_user_namespace_looks_at_no_new_process() {
             slowly(&sandbox, &format!("inject={call}:delay_enter=100000:when=1..6"), &["exec", "box", "true"]).ok();
         }
         assert_eq!(fs::read_to_string(sandbox.rootfs().join("found")).unwrap(), "");
+    }
+}
+
+#[test]
+fn a_start_that_is_given_up_starts_nothing() {
+    for sandbox in everybody() {
+        sandbox.sh("true");
+        create(&sandbox);
+        let state: serde_json::Value = serde_json::from_str(&sandbox.rootlet(&["state", "box"]).ok().out).unwrap();
+        let pid = state["pid"].as_i64().unwrap() as i32;
+        // SAFETY: the pid of a container that was just created.
+        let signal = |signal| unsafe { libc::kill(pid, signal) };
+        signal(libc::SIGSTOP);
+        let mut start = sandbox.command(&["start", "box"]).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        start.kill().unwrap();
+        start.wait().unwrap();
+        signal(libc::SIGCONT);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert_eq!(sandbox.status("box"), "created");
+        sandbox.rootlet(&["start", "box"]).ok();
+        sandbox.rootlet(&["delete", "--force", "box"]).ok();
+    }
+}
+
+#[test]
+fn the_command_line_of_exec_is_not_to_be_seen_inside() {
+    // It is readable for everybody, and has what `-e` adds.
+    for sandbox in everybody() {
+        if !has_strace(&sandbox) {
+            return;
+        }
+        sandbox.sh("while :; do cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep WORD; done >/found 2>/dev/null");
+        sandbox.edit(|config| config["root"]["readonly"] = json!(false));
+        sandbox.start();
+        for call in ["close_range", "capset", "execve"] {
+            let delay = format!("inject={call}:delay_enter=100000:when=1..4");
+            slowly(&sandbox, &delay, &["exec", "-e", "PASS=WORD", "box", "true"]).ok();
+        }
+        let found = fs::read_to_string(sandbox.rootfs().join("found")).unwrap();
+        // The command that looks for it has the word, too.
+        assert!(found.lines().all(|line| line == "WORD" || line.starts_with("while ")), "{found}");
+    }
+}
+
+#[test]
+fn a_hook_of_the_images_does_not_read_what_the_hosts_have_said() {
+    for sandbox in everybody() {
+        let host = sandbox.script("hook", "echo a secret of the host; echo a secret of the host >&2");
+        program(
+            &sandbox,
+            "hook",
+            "#!/bin/sh\nfor f in /proc/self/fd/* /proc/1/fd/*; do head -c 4000 $f; done 2>/dev/null | grep secret >&2; exit 3\n",
+        );
+        sandbox.sh("true");
+        sandbox.edit(|config| {
+            config["hooks"] = json!({"createContainer": [{"path": host, "env": ["PATH=/bin:/usr/bin"]}], "startContainer": [{"path": "/hook", "env": ["PATH=/bin"]}]});
+        });
+        let done = sandbox.run().fails(&["startContainer"]);
+        assert!(!done.err.contains("secret"), "{done:?}");
     }
 }
