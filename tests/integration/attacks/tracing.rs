@@ -219,7 +219,7 @@ fn a_hook_of_the_images_does_not_read_what_the_hosts_have_said() {
         program(
             &sandbox,
             "hook",
-            "#!/bin/sh\nfor f in /proc/self/fd/* /proc/1/fd/*; do head -c 4000 $f; done 2>/dev/null | grep secret >&2; exit 3\n",
+            "#!/bin/sh\nfor f in /proc/$$/fd/* /proc/1/fd/*; do head -c 4000 $f; done 2>/dev/null | grep secret >&2; exit 3\n",
         );
         sandbox.sh("true");
         sandbox.edit(|config| {
