@@ -11,7 +11,7 @@
 //!     <------------------------- Console(fd)   only with a terminal and no console socket
 //! 3   <------------------------------- Hooks   only with prestart or createRuntime hooks, or network devices
 //!     run them ; Hooked steps ; Go --------->
-//!                                              Jailed steps: createContainer hooks, pivot_root, user, capabilities
+//!                                              Jailed steps: createContainer hooks, pivot_root, directory
 //!                                              it lets go of all that leads outside
 //!                                              Bare steps: user, capabilities, the executable
 //! 4   <------------------------------- Ready   only for `create` and `run -d`, or with an early system call filter

@@ -219,13 +219,14 @@ fn a_hook_of_the_images_does_not_read_what_the_hosts_have_said() {
         program(
             &sandbox,
             "hook",
-            "#!/bin/sh\nfor f in /proc/$$/fd/* /proc/1/fd/*; do head -c 4000 $f; done 2>/dev/null | grep 'a secre[t]' >&2; exit 3\n",
+            "#!/bin/sh\nfor f in /proc/$$/fd/* /proc/1/fd/*; do head -c 4000 $f; done 2>/dev/null | grep 'a secre[t]' >/data/found; exit 3\n",
         );
         sandbox.sh("true");
         sandbox.edit(|config| {
             config["hooks"] = json!({"createContainer": [{"path": host, "env": ["PATH=/bin:/usr/bin"]}], "startContainer": [{"path": "/hook", "env": ["PATH=/bin"]}]});
         });
-        let done = sandbox.run().fails(&["startContainer"]);
-        assert!(!done.err.contains("a secret of"), "{done:?}");
+        sandbox.edit(|config| config["root"]["readonly"] = json!(false));
+        sandbox.run().fails(&["startContainer"]);
+        assert_eq!(fs::read_to_string(sandbox.rootfs().join("data/found")).unwrap(), "");
     }
 }
