@@ -291,6 +291,12 @@ pub fn own_cgroup(root: &Path, text: &str) -> Option<PathBuf> {
     is_seen.then(|| if own == "/" { root.to_owned() } else { root.join(own.trim_start_matches('/')) })
 }
 
+/// True in a chroot: its root is no mount, or a mount below that of the namespace, which mountinfo does not show.
+pub fn is_in_chroot() -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    !mounts.is_empty() && !mounts.lines().any(|line| line.split(' ').nth(4) == Some("/"))
+}
+
 /// The profile of AppArmor that confines the caller.
 pub fn apparmor_profile() -> Option<String> {
     let text = std::fs::read_to_string("/proc/self/attr/current").ok()?;

@@ -73,6 +73,10 @@ pub fn explain_clone(namespaces: &str, errno: Errno) -> Error {
             .because("this host forbids user namespaces to ordinary users: kernel.unprivileged_userns_clone is 0")
             .remedy("as root: sysctl kernel.unprivileged_userns_clone=1"),
         Errno::EPERM | Errno::EACCES if restricted_by_apparmor() => error.because(APPARMOR.0).remedy(APPARMOR.1),
+        // user_namespaces(7): EPERM if the root directory is not that of the mount namespace.
+        Errno::EPERM if host::is_in_chroot() => error
+            .because("you are in a chroot, in which the kernel makes no user namespaces")
+            .remedy("enter that root by pivot_root, as `unshare --mount` and `switch_root` or a container do; or run this outside of it"),
         Errno::EPERM => error
             .because("a seccomp filter of an outer container, or a missing privilege, forbids the namespaces")
             .remedy("start the outer container with a seccomp profile that allows clone and unshare (Docker: --security-opt seccomp=unconfined)"),

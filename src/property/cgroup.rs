@@ -201,11 +201,11 @@ pub fn check<'a>(planner: &mut Planner<'a>, resources: &'a Resources) -> Result<
         }
     }
     for name in resources.unified.iter().flatten().map(|(name, _)| name) {
-        if name.starts_with("cgroup.") {
+        if name.starts_with("cgroup.") && !name.starts_with("cgroup.max.") {
             // cgroup.procs takes any process of the host's in, and what ends the container would end that.
             let planned = Err(planner
                 .error(format!("unified: {name:?} is no limit"))
-                .because("the files that begin with cgroup. say what is in a cgroup and what becomes of it, which is rootlet's business")
+                .because("but for cgroup.max.*, the files that begin with cgroup. say what is in a cgroup and what becomes of it, which is rootlet's business")
                 .remedy("take it out; `rootlet pause` freezes a container, `rootlet kill` ends it"));
             planner.settle(planned)?;
         } else if name.contains('/') || !name.contains('.') {

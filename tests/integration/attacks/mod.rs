@@ -66,9 +66,10 @@ fn slowly(sandbox: &Sandbox, delays: &str, arguments: &[&str]) -> crate::sandbox
 
 /// True if strace(1) can be had and works here.
 fn has_strace(sandbox: &Sandbox) -> bool {
-    let works = finish(sandbox.program("strace".as_ref(), &["-f", "-qq", "-o", "/dev/null", "true"])).code == 0;
+    let mut strace = sandbox.program("strace".as_ref(), &["-f", "-qq", "-o", "/dev/null", "true"]);
+    let works = strace.status().is_ok_and(|status| status.success());
     if !works {
-        crate::sandbox::skip("strace does not work here");
+        crate::sandbox::skip("strace is not installed, or does not work here");
     }
     works
 }
