@@ -6,7 +6,7 @@ use serde_json::json;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 #[test]
 fn a_group_that_only_restricts_cannot_be_dropped() {
@@ -331,7 +331,7 @@ fn exec_runs_from_a_copy_where_the_container_owns_the_binary() {
 fn no_limit_takes_a_process_of_the_hosts_in() {
     // linux.resources.unified with cgroup.procs: a process of the host's was in the container's cgroup, and ended with it.
     for sandbox in everybody() {
-        let mut victim = Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut victim = sandbox.program("sleep".as_ref(), &["1000"]).stdout(Stdio::null()).spawn().unwrap();
         let limit = json!({"cgroup.procs": victim.id().to_string()});
         sandbox.sh("sleep 1000");
         sandbox.start();
