@@ -1,7 +1,7 @@
 //! `linux.resources` and `linux.cgroupsPath`: a limit is enforced, or it is an error that says why not.
 
 use super::{Planner, Property, Scope, number_list};
-use crate::capability::{CAP_MKNOD, CAP_SYS_ADMIN};
+use crate::capability::CAP_SYS_ADMIN;
 use crate::cgroup::placement::{self, Choice, Wish};
 use crate::cgroup::{devices, settings};
 use crate::error::{Error, Result};
@@ -115,10 +115,10 @@ fn require(planner: &mut Planner, cgroup: &mut Cgroup, choice: &Choice) -> Resul
 /// Device rules are limits. A program of the kernel's decides about each use of a device; only the host's root may attach one,
 /// to a cgroup, but then it holds in user namespaces, too: an image or a volume can bring nodes.
 ///
-/// Without one, the nodes of the root, and of what the config binds from elsewhere than /dev, are dead (nodev). That is as much as
-/// runc's own default asks for, "deny all, and allow what is listed", so that is accepted as a decision: every engine writes
-/// it for every container, also for users for whom nobody could enforce it. Rules that say more are an error, and so is any
-/// rule where the container may make nodes by itself.
+/// Without one, the nodes of the root, of every file system that is mounted afresh, and of what the config binds from elsewhere
+/// than /dev, are dead (nodev); those that the config names are bound. That is as much as runc's own default asks for, "deny all,
+/// and allow what is listed", so that is accepted as a decision: every engine writes it for every container, also for users for
+/// whom nobody could enforce it. Rules that say more are an error, and so is any rule where the container may mount by itself.
 fn plan_devices(planner: &mut Planner, cgroup: &mut Cgroup) -> Result<()> {
     let rules = planner.spec.linux().resources.as_ref().map(|resources| &resources.devices[..]).unwrap_or_default();
     let program = devices::program(rules);
@@ -140,13 +140,13 @@ fn plan_devices(planner: &mut Planner, cgroup: &mut Cgroup) -> Result<()> {
         false => "only the host's root may attach a program that decides about devices",
     };
     let property = std::mem::replace(&mut planner.current.property, RESOURCES.path());
-    let may_make = !planner.has_other_user_namespace() && planner.host.may_make_devices() && keeps(planner, CAP_MKNOD);
-    let decided = if devices::lists_what_is_allowed(rules) && !may_make {
+    let may_mount = !planner.has_other_user_namespace() && keeps(planner, CAP_SYS_ADMIN);
+    let decided = if devices::lists_what_is_allowed(rules) && !may_mount {
         let done =
             "device rules: nodes of the root and of binds are dead (nodev), and those that the config names work";
         planner.decide(done, reason)
     } else {
-        give_up(planner, "devices", reason, "keep to \"deny all\" and what is allowed, and take CAP_MKNOD out")
+        give_up(planner, "devices", reason, "keep to \"deny all\" and what is allowed, and take CAP_SYS_ADMIN out")
     };
     let settled = planner.settle(decided);
     planner.current.property = property;

@@ -91,9 +91,15 @@ fn plan_device(planner: &mut Planner, device: &Device) -> Result<()> {
         None => Err(planner.error(format!("{name} is missing")).remedy("see `ls -l` of the host's device")),
     };
     let (major, minor) = (number(device.major, "major")?, number(device.minor, "minor")?);
+    if device.path == "/dev/ptmx" {
+        // As in runc, it is a link to that of the container's own devpts, also where an engine lists all of the host's devices.
+        return Ok(());
+    }
     let path = planner.c_string(&device.path)?;
-    if kind != S_IFIFO && (planner.has_other_user_namespace() || !planner.host.may_make_devices()) {
-        // mknod(2): a device node made in a user namespace could be used nowhere, so the kernel refuses.
+    let is_dead = planner.has_other_user_namespace() || !planner.host.may_make_devices() || planner.shuts_devices;
+    if kind != S_IFIFO && is_dead {
+        // mknod(2): a device node made in a user namespace could be used nowhere, so the kernel refuses; and where no program
+        // decides about devices, only what is bound can be.
         planner.step(Step::BindNode { source: path.clone(), path, mode: kind, major, minor });
     } else {
         let mode = kind | device.file_mode.unwrap_or(0o666) & 0o7777;

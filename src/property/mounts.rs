@@ -316,7 +316,9 @@ fn new(
             .remedy("set \"type\" to \"tmpfs\", or leave the option out"));
     }
     options.flags = options.flags_of_new();
-    if planner.shuts_devices && !matches!(kind, "proc" | "sysfs" | "tmpfs" | "devpts" | "mqueue" | "cgroup2") {
+    // What is mounted in a user namespace has no devices anyway.
+    let is_dead = kind == "tmpfs" && planner.has_other_user_namespace();
+    if planner.shuts_devices && !is_dead && !matches!(kind, "proc" | "sysfs" | "devpts" | "mqueue" | "cgroup2") {
         options.flags |= mount::MS_NODEV;
     }
     let source = planner.c_string(mount.source.as_deref().unwrap_or(kind))?;
