@@ -48,7 +48,7 @@ fn containers_live_and_end() {
         let done = podman.run("exec -e A=b -u user -w /tmp life sh -c 'id -u; pwd; echo $A; exit 5'");
         assert_eq!((done.code, done.out.as_str()), (5, "1000\n/tmp\nb\n"), "{done:?}");
         // It reads /proc of processes that may have ended since.
-        eventually("podman top", || podman.run("top life pid comm").out.contains("sh"));
+        crate::sandbox::eventually("podman top", || podman.run("top life pid comm").out.contains("sh"));
         podman.says("exec -d life sleep 1000");
         podman.says("pause life");
         assert!(podman.says("ps -a --format '{{.Status}}'").contains("Paused"));
