@@ -15,7 +15,7 @@ fn main() -> anyhow::Result<()> {
 
     // What would happen, as data: nothing is made yet.
     let request = Request { id: format!("embed-{}", std::process::id()), bundle: bundle.clone(), ..Request::default() };
-    let plan = compile(&spec::load(&bundle)?.spec, &request, &Host::new())?;
+    let plan = compile(&spec::load(&bundle)?.spec, &request, &Host::new()?)?;
     println!("{} steps", plan.entries.len());
     for decision in &plan.decisions {
         println!("decided: {decision}");
@@ -26,7 +26,7 @@ fn main() -> anyhow::Result<()> {
     let options =
         Options { root: &root, request, start: Start::Later, pid_file: None, console_socket: None, pidfd_socket: None };
     let created = create(&options, &Log::default())?;
-    println!("pid {} is {}", created.process.pid, created.container.status());
+    println!("pid {} is {}", created.process.pid, created.container.status()?);
     rootlet::container::start(&created.container)?;
     let ended = rootlet::sys::process::wait(created.process.pid, true)
         .map_err(|error| rootlet::error::Error::from_call("container", error))?;

@@ -99,6 +99,34 @@ impl Error {
     }
 }
 
+/// What may say that something is not there.
+pub trait Absence {
+    /// True if it says so: there is no such file (ENOENT, ENOTDIR), process (ESRCH), or cgroup any more (ENODEV).
+    fn is_absence(&self) -> bool;
+}
+
+impl Absence for sys::Error {
+    fn is_absence(&self) -> bool {
+        matches!(self.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ESRCH | Errno::ENODEV)
+    }
+}
+
+impl Absence for std::io::Error {
+    fn is_absence(&self) -> bool {
+        let errno = self.raw_os_error().map(Errno::from_raw);
+        errno.is_some_and(|errno| sys::Error::new(sys::Call::Open, errno).is_absence())
+    }
+}
+
+/// The three answers to whether there is something: it, `None`, or why that could not be found out.
+pub fn found<T, E: Absence>(looked_up: std::result::Result<T, E>) -> std::result::Result<Option<T>, E> {
+    match looked_up {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.is_absence() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.property.is_empty() {

@@ -1,7 +1,8 @@
 //! What the caller and the kernel allow, asked at most once and only when a property wants to know.
 
 use crate::capability::{CAP_MKNOD, CAP_SYS_ADMIN};
-use crate::sys::{creds, fd, sched};
+use crate::error::{Error, Result, found};
+use crate::sys::{Errno, creds, fd, sched};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
@@ -68,13 +69,10 @@ pub struct Host {
 
 impl Host {
     /// The host of this process.
-    pub fn new() -> Host {
-        Host {
-            uid: creds::effective_uid(),
-            gid: creds::effective_gid(),
-            capabilities: creds::effective_capabilities(),
-            ..Host::default()
-        }
+    pub fn new() -> Result<Host> {
+        let (uid, gid) = (creds::effective_uid(), creds::effective_gid());
+        let capabilities = creds::effective_capabilities().map_err(|error| Error::from_call("capabilities", error))?;
+        Ok(Host { uid, gid, capabilities, ..Host::default() })
     }
 
     /// True if the caller has that capability (in its own user namespace).
@@ -88,130 +86,150 @@ impl Host {
     }
 
     /// True if device nodes can be made without a user namespace of the container's own.
-    pub fn may_make_devices(&self) -> bool {
-        self.may(CAP_MKNOD) && self.in_initial_user_namespace()
+    pub fn may_make_devices(&self) -> Result<bool> {
+        Ok(self.may(CAP_MKNOD) && self.in_initial_user_namespace()?)
     }
 
     /// True in the initial user namespace: the one that maps every id to itself.
-    pub fn in_initial_user_namespace(&self) -> bool {
-        *self.in_initial_user_namespace.get_or_init(|| {
-            let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-            map.split_whitespace().eq(["0", "0", "4294967295"])
+    pub fn in_initial_user_namespace(&self) -> Result<bool> {
+        remember(&self.in_initial_user_namespace, || {
+            Ok(read("/proc/self/uid_map")?.split_whitespace().eq(["0", "0", "4294967295"]))
         })
+        .copied()
     }
 
     /// Version of the kernel.
-    pub fn kernel(&self) -> &str {
-        self.kernel.get_or_init(|| std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default())
+    pub fn kernel(&self) -> Result<&str> {
+        remember(&self.kernel, || read("/proc/sys/kernel/osrelease")).map(String::as_str)
     }
 
     /// The caller's oom_score_adj.
-    pub fn oom_score_adj(&self) -> i32 {
-        *self.oom_score_adj.get_or_init(|| {
-            let text = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
-            text.trim().parse().unwrap_or(0)
-        })
+    pub fn oom_score_adj(&self) -> Result<i32> {
+        let ask = || {
+            let path = "/proc/self/oom_score_adj";
+            read(path)?.trim().parse().map_err(|_| Error::new(format!("{path} has no number")))
+        };
+        remember(&self.oom_score_adj, ask).copied()
     }
 
     /// The cgroup version that /sys/fs/cgroup shows.
-    pub fn cgroups(&self) -> Cgroups {
-        *self.cgroups.get_or_init(|| {
-            let directory = fd::open(c"/sys/fs/cgroup", fd::O_PATH | fd::O_DIRECTORY, 0);
-            match directory.and_then(|directory| fd::file_system(directory.as_fd())) {
-                Ok(fd::CGROUP2_MAGIC) => Cgroups::Unified,
-                _ => Cgroups::Legacy,
-            }
-        })
+    pub fn cgroups(&self) -> Result<Cgroups> {
+        let ask = || {
+            let is_unified = has_hierarchy(c"/sys/fs/cgroup")?;
+            Ok(if is_unified { Cgroups::Unified } else { Cgroups::Legacy })
+        };
+        remember(&self.cgroups, ask).copied()
     }
 
     /// The version 2 hierarchy: alone on /sys/fs/cgroup, or beside version 1.
-    pub fn hierarchy(&self) -> Option<&Hierarchy> {
+    pub fn hierarchy(&self) -> Result<Option<&Hierarchy>> {
         let find = || {
-            let root = hierarchy_root()?;
-            let own = own_cgroup(&root, &std::fs::read_to_string("/proc/self/cgroup").ok()?)?;
-            Some(Hierarchy { root, own })
+            let Some(root) = hierarchy_root()? else { return Ok(None) };
+            let own = own_cgroup(&root, &read("/proc/self/cgroup")?);
+            Ok(own.map(|own| Hierarchy { root, own }))
         };
-        self.hierarchy.get_or_init(find).as_ref()
+        remember(&self.hierarchy, find).map(Option::as_ref)
     }
 
-    /// True if the caller is in the namespace that has this file.
-    pub fn is_in_namespace(&self, file: &Path) -> bool {
-        let id = |path: &Path| path.metadata().map(|file| (file.dev(), file.ino())).ok();
-        let Some(asked) = id(file) else { return false };
-        let own = std::fs::read_dir("/proc/self/ns").into_iter().flatten().flatten();
-        own.into_iter().any(|entry| id(&entry.path()) == Some(asked))
+    /// Whether the caller is in the namespace that has this file.
+    pub fn is_in_namespace(&self, file: &Path) -> Result<bool> {
+        let failed = |error: std::io::Error| Error::from_io(file.display(), &error);
+        let id = |path: &Path| Ok(found(path.metadata()).map_err(failed)?.map(|file| (file.dev(), file.ino())));
+        let Some(asked) = id(file)? else { return Ok(false) };
+        for entry in std::fs::read_dir("/proc/self/ns").map_err(failed)? {
+            if id(&entry.map_err(failed)?.path())? == Some(asked) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What the caller may do with a cgroup.
-    pub fn level(&self, path: &Path) -> Level {
-        let look = || {
-            let c_path = |name: &str| CString::new(path.join(name).as_os_str().as_bytes()).unwrap_or_default();
-            let words = |file: &str| {
-                let text = std::fs::read_to_string(path.join(file)).unwrap_or_default();
-                text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
-            };
-            Level {
-                is_writable: fd::may_write(&c_path("")) && fd::may_write(&c_path("cgroup.procs")),
-                controllers: words("cgroup.controllers"),
-                enabled: words("cgroup.subtree_control"),
-                is_empty: words("cgroup.procs").is_empty(),
-            }
+    pub fn level(&self, path: &Path) -> Result<Level> {
+        if let Some(level) = self.levels.borrow().get(path) {
+            return Ok(level.clone());
+        }
+        let c_path = |name: &str| CString::new(path.join(name).as_os_str().as_bytes()).unwrap_or_default();
+        let may_write = |name| fd::may_write(&c_path(name)).map_err(|error| Error::from_call(path.display(), error));
+        let words = |file: &str| match found(std::fs::read_to_string(path.join(file))) {
+            // A threaded cgroup does not tell its processes.
+            Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => Ok(Vec::new()),
+            Err(error) => Err(Error::from_io(format!("cgroup {}: {file}", path.display()), &error)),
+            Ok(text) => Ok(text.unwrap_or_default().split_whitespace().map(str::to_owned).collect::<Vec<_>>()),
         };
-        self.levels.borrow_mut().entry(path.to_owned()).or_insert_with(look).clone()
+        let level = Level {
+            is_writable: may_write("")? && may_write("cgroup.procs")?,
+            controllers: words("cgroup.controllers")?,
+            enabled: words("cgroup.subtree_control")?,
+            is_empty: words("cgroup.procs")?.is_empty(),
+        };
+        Ok(self.levels.borrow_mut().entry(path.to_owned()).or_insert(level).clone())
     }
 
     /// The socket of the caller's systemd: the user's, or for root the system's.
-    pub fn bus(&self) -> Option<PathBuf> {
+    pub fn bus(&self) -> Result<Option<PathBuf>> {
         let find = || {
-            let exists = |path: &PathBuf| path.exists();
-            if self.has_system_manager() {
-                return Some(PathBuf::from("/run/dbus/system_bus_socket")).filter(exists);
+            let places: Vec<PathBuf> = match self.has_system_manager()? {
+                true => vec!["/run/dbus/system_bus_socket".into()],
+                false => {
+                    let address = std::env::var("DBUS_SESSION_BUS_ADDRESS").unwrap_or_default();
+                    let given = address.split([';', ',']).find_map(|part| part.strip_prefix("unix:path="));
+                    let usual = dirs::runtime_dir().map(|directory| directory.join("bus"));
+                    given.map(PathBuf::from).into_iter().chain(usual).collect()
+                }
+            };
+            for place in places {
+                if exists(&place)? {
+                    return Ok(Some(place));
+                }
             }
-            let address = std::env::var("DBUS_SESSION_BUS_ADDRESS").unwrap_or_default();
-            let given = address.split([';', ',']).find_map(|part| part.strip_prefix("unix:path=")).map(PathBuf::from);
-            let usual = dirs::runtime_dir().map(|directory| directory.join("bus"));
-            given.into_iter().chain(usual).find(exists)
+            Ok(None)
         };
-        self.bus.get_or_init(find).clone()
+        remember(&self.bus, find).cloned()
     }
 
-    /// True if the caller's systemd is that of the system. In rootless podman's user namespace, the uid is 0 all the same.
-    pub fn has_system_manager(&self) -> bool {
-        self.uid == 0 && self.in_initial_user_namespace()
+    /// Whether the caller's systemd is that of the system. In rootless podman's user namespace, the uid is 0 all the same.
+    pub fn has_system_manager(&self) -> Result<bool> {
+        Ok(self.uid == 0 && self.in_initial_user_namespace()?)
     }
 
-    /// The cgroup of the caller's systemd.
-    pub fn manager_cgroup(&self) -> PathBuf {
-        let Some(Hierarchy { root, own }) = self.hierarchy() else { return PathBuf::new() };
-        if self.has_system_manager() {
-            return root.clone();
+    /// The cgroup of the caller's systemd; `None` without a version 2 hierarchy.
+    pub fn manager_cgroup(&self) -> Result<Option<PathBuf>> {
+        let Some(Hierarchy { root, own }) = self.hierarchy()? else { return Ok(None) };
+        if self.has_system_manager()? {
+            return Ok(Some(root.clone()));
         }
         let user_of = |path: &Path| {
             let name = path.file_name()?.to_str()?;
             name.strip_prefix("user-")?.strip_suffix(".slice")?.parse::<u32>().ok()
         };
         let uid = own.ancestors().find_map(user_of).unwrap_or(self.uid);
-        root.join(format!("user.slice/user-{uid}.slice/user@{uid}.service"))
+        Ok(Some(root.join(format!("user.slice/user-{uid}.slice/user@{uid}.service"))))
     }
 
-    /// True if AppArmor confines programs.
-    pub fn has_apparmor(&self) -> bool {
-        std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
+    /// Whether AppArmor confines programs.
+    pub fn has_apparmor(&self) -> Result<bool> {
+        let path = "/sys/module/apparmor/parameters/enabled";
+        let text = found(std::fs::read(path)).map_err(|error| Error::from_io(path, &error))?;
+        Ok(text.is_some_and(|text| text.starts_with(b"Y")))
     }
 
-    /// True if SELinux labels programs (selinux(8): its file system is mounted).
-    pub fn has_selinux(&self) -> bool {
-        Path::new("/sys/fs/selinux/enforce").exists()
+    /// Whether SELinux labels programs (selinux(8): its file system is mounted).
+    pub fn has_selinux(&self) -> Result<bool> {
+        exists(Path::new("/sys/fs/selinux/enforce"))
     }
 
-    /// True if the file system of Resource Director Technology is mounted.
-    pub fn has_resctrl(&self) -> bool {
-        Path::new("/sys/fs/resctrl/schemata").exists()
+    /// Whether the file system of Resource Director Technology is mounted.
+    pub fn has_resctrl(&self) -> Result<bool> {
+        exists(Path::new("/sys/fs/resctrl/schemata"))
     }
 
     /// Where a symlink of the host leads to; `None` if it is no symlink.
-    pub fn symlink(&self, path: &Path) -> Option<PathBuf> {
-        std::fs::read_link(path).ok()
+    pub fn symlink(&self, path: &Path) -> Result<Option<PathBuf>> {
+        match std::fs::read_link(path) {
+            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => Ok(None),
+            other => found(other).map_err(|error| Error::from_io(path.display(), &error)),
+        }
     }
 
     /// A program of the host by its name, in the caller's PATH.
@@ -228,42 +246,66 @@ impl Host {
     }
 
     /// Where the caller sees a procfs.
-    pub fn proc_mounts(&self) -> Vec<PathBuf> {
+    pub fn proc_mounts(&self) -> Result<Vec<PathBuf>> {
         mount_points(&["proc"])
     }
 
     /// Where the caller sees a procfs or a sysfs, the innermost first. While a mount namespace has one that nothing covers,
     /// whoever is root in a user namespace may mount another ("mount too revealing").
-    pub fn revealing_mounts(&self) -> Vec<PathBuf> {
-        mount_points(&["proc", "sysfs"]).into_iter().rev().collect()
+    pub fn revealing_mounts(&self) -> Result<Vec<PathBuf>> {
+        Ok(mount_points(&["proc", "sysfs"])?.into_iter().rev().collect())
     }
 
-    /// True if there is a device node.
-    pub fn is_device(&self, path: &Path) -> bool {
+    /// Whether there is a device node.
+    pub fn is_device(&self, path: &Path) -> Result<bool> {
         use std::os::unix::fs::FileTypeExt;
-        let kind = path.metadata().map(|metadata| metadata.file_type());
-        kind.is_ok_and(|kind| kind.is_char_device() || kind.is_block_device())
+        let metadata = found(path.metadata()).map_err(|error| Error::from_io(path.display(), &error))?;
+        let kind = metadata.map(|metadata| metadata.file_type());
+        Ok(kind.is_some_and(|kind| kind.is_char_device() || kind.is_block_device()))
     }
 
-    /// A path of the host without symlinks.
-    pub fn canonical(&self, path: &Path) -> PathBuf {
-        path.canonicalize().unwrap_or_else(|_| path.to_owned())
+    /// A path of the host without symlinks; as it is where nothing is there.
+    pub fn canonical(&self, path: &Path) -> Result<PathBuf> {
+        let canonical = found(path.canonicalize()).map_err(|error| Error::from_io(path.display(), &error))?;
+        Ok(canonical.unwrap_or_else(|| path.to_owned()))
     }
 
     /// The caller's own limit of a resource.
-    pub fn limit(&self, resource: u32) -> sched::Limit {
-        sched::limit(resource).unwrap_or(sched::Limit { soft: u64::MAX, hard: u64::MAX })
+    pub fn limit(&self, resource: u32) -> Result<sched::Limit> {
+        sched::limit(resource).map_err(|error| Error::from_call("resource limits", error))
+    }
+}
+
+/// The answer to a question that is asked once. What could not be found out is asked again.
+fn remember<T>(cell: &OnceCell<T>, ask: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if let Some(known) = cell.get() {
+        return Ok(known);
+    }
+    let answer = ask()?;
+    Ok(cell.get_or_init(|| answer))
+}
+
+fn read(path: &str) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|error| Error::from_io(path, &error))
+}
+
+fn exists(path: &Path) -> Result<bool> {
+    match path.try_exists() {
+        // What the caller cannot get at is not there for it.
+        Err(error) if error.raw_os_error() == Some(Errno::EACCES as i32) => Ok(false),
+        other => other.map_err(|error| Error::from_io(path.display(), &error)),
     }
 }
 
 /// Where the caller sees file systems of these types (proc_pid_mountinfo(5)).
-fn mount_points(kinds: &[&str]) -> Vec<PathBuf> {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+fn mount_points(kinds: &[&str]) -> Result<Vec<PathBuf>> {
+    let mounts = read("/proc/self/mountinfo")?;
     let is_one = |line: &&str| {
         let kind = line.split(" - ").nth(1).and_then(|rest| rest.split(' ').next());
         kind.is_some_and(|kind| kinds.contains(&kind))
     };
-    mounts.lines().filter(is_one).filter_map(|line| line.split(' ').nth(4)).map(|path| unescape(path).into()).collect()
+    let points = mounts.lines().filter(is_one).filter_map(|line| line.split(' ').nth(4));
+    Ok(points.map(|path| unescape(path).into()).collect())
 }
 
 /// Blanks and backslashes in mountinfo are written as octal numbers.
@@ -274,13 +316,23 @@ pub fn unescape(text: &str) -> String {
 }
 
 /// Where the version 2 hierarchy is mounted: alone on /sys/fs/cgroup, or beside version 1.
-pub fn hierarchy_root() -> Option<PathBuf> {
-    let is_version_2 = |path: &&CStr| {
-        let directory = fd::open(path, fd::O_PATH | fd::O_DIRECTORY, 0);
-        directory.and_then(|directory| fd::file_system(directory.as_fd())) == Ok(fd::CGROUP2_MAGIC)
+pub fn hierarchy_root() -> Result<Option<PathBuf>> {
+    for path in [c"/sys/fs/cgroup", c"/sys/fs/cgroup/unified"] {
+        if has_hierarchy(path)? {
+            return Ok(Some(PathBuf::from(path.to_str().unwrap_or_default())));
+        }
+    }
+    Ok(None)
+}
+
+fn has_hierarchy(path: &CStr) -> Result<bool> {
+    let failed = |error| Error::from_call(path.to_string_lossy(), error);
+    let opened = match fd::open(path, fd::O_PATH | fd::O_DIRECTORY, 0) {
+        Err(error) if error.errno == Errno::EACCES => None,
+        other => found(other).map_err(failed)?,
     };
-    let found = [c"/sys/fs/cgroup", c"/sys/fs/cgroup/unified"].into_iter().find(is_version_2)?;
-    Some(PathBuf::from(found.to_str().unwrap_or_default()))
+    let Some(directory) = opened else { return Ok(false) };
+    Ok(fd::file_system(directory.as_fd()).map_err(failed)? == fd::CGROUP2_MAGIC)
 }
 
 /// The directory that the text of /proc/PID/cgroup names; `None` if it is out of the hierarchy's sight, as in another

@@ -55,14 +55,14 @@ pub fn choose(wish: &Wish, host: &Host) -> Result<Choice> {
         return Err(Error::in_config("linux.cgroupsPath", format!("{path:?} names no cgroup of the container's own"))
             .remedy("write a path such as \"/boxes/box\", or leave it out"));
     }
-    let Some(hierarchy) = host.hierarchy() else {
+    let Some(hierarchy) = host.hierarchy()? else {
         return Ok(none("no cgroup v2 hierarchy is mounted on /sys/fs/cgroup".to_owned()));
     };
-    if let Some(choice) = directory(wish, host, hierarchy) {
+    if let Some(choice) = directory(wish, host, hierarchy)? {
         return Ok(choice);
     }
     let not_yours = format!("your cgroup, {}, is not yours to divide", hierarchy.own.display());
-    let wants_scope = !wish.controllers.is_empty() && host.bus().is_some();
+    let wants_scope = !wish.controllers.is_empty() && host.bus()?.is_some();
     match wants_scope.then(|| scope(wish, host, not_yours.clone())).transpose()? {
         Some(choice) => Ok(choice),
         None if wish.controllers.is_empty() => Ok(none(not_yours)),
@@ -71,14 +71,14 @@ pub fn choose(wish: &Wish, host: &Host) -> Result<Choice> {
 }
 
 /// Why these controllers cannot be had, and what mends it.
-pub fn explain_missing(host: &Host, controllers: &str) -> (String, &'static str) {
-    match host.cgroups() {
+pub fn explain_missing(host: &Host, controllers: &str) -> Result<(String, &'static str)> {
+    Ok(match host.cgroups()? {
         Cgroups::Legacy => (
             format!("this host has its controllers ({controllers}) in cgroup v1, which rootlet does not drive"),
             "boot with systemd.unified_cgroup_hierarchy=1, or cgroup_no_v1=all",
         ),
         Cgroups::Unified => (format!("nobody has passed these controllers on to you: {controllers}"), DELEGATION),
-    }
+    })
 }
 
 /// How a user gets controllers.
@@ -91,15 +91,20 @@ fn none(reason: String) -> Choice {
 }
 
 /// A directory in what the caller may divide.
-fn directory(wish: &Wish, host: &Host, hierarchy: &Hierarchy) -> Option<Choice> {
+fn directory(wish: &Wish, host: &Host, hierarchy: &Hierarchy) -> Result<Option<Choice>> {
     let own = &hierarchy.own;
-    let top =
-        own.ancestors().take_while(|path| path.starts_with(&hierarchy.root) && host.level(path).is_writable).last();
-    let top = top?.to_owned();
+    let mut top = None;
+    for path in own.ancestors().take_while(|path| path.starts_with(&hierarchy.root)) {
+        if !host.level(path)?.is_writable {
+            break;
+        }
+        top = Some(path.to_owned());
+    }
+    let Some(top) = top else { return Ok(None) };
     let chosen = |base: PathBuf, path: PathBuf, reason: &str| {
-        let available = host.level(&base).controllers;
+        let available = host.level(&base)?.controllers;
         let is_proposal = wish.path.is_none();
-        Some(Choice { place: Place::Directory { base, path, is_proposal }, reason: reason.to_owned(), available })
+        Ok(Some(Choice { place: Place::Directory { base, path, is_proposal }, reason: reason.to_owned(), available }))
     };
     let name = match wish.path.filter(|path| !path.is_empty()) {
         None => PathBuf::from(format!("rootlet-{}", wish.id)),
@@ -113,21 +118,21 @@ fn directory(wish: &Wish, host: &Host, hierarchy: &Hierarchy) -> Option<Choice> 
     };
     // A cgroup with processes can pass controllers on only if it does already, or is the root of all.
     let passes_on = |path: &Path| {
-        let level = host.level(path);
-        path == hierarchy.root
+        let level = host.level(path)?;
+        Ok(path == hierarchy.root
             || level.is_empty
-            || wish.controllers.iter().all(|controller| level.enabled.contains(controller))
+            || wish.controllers.iter().all(|controller| level.enabled.contains(controller)))
     };
-    if passes_on(own) {
+    if passes_on(own)? {
         return chosen(own.clone(), own.join(name), "it is a child of your own cgroup");
     }
     // A unit's processes stay in the unit: systemd believes no PID file that names another's.
     let is_unit = own.extension().is_some_and(|suffix| suffix == "service" || suffix == "scope");
-    match own.parent().filter(|parent| !is_unit && parent.starts_with(&top) && passes_on(parent)) {
-        Some(parent) => {
+    match own.parent().filter(|parent| !is_unit && parent.starts_with(&top)) {
+        Some(parent) if passes_on(parent)? => {
             chosen(parent.to_owned(), parent.join(name), "it is a sibling of your own cgroup, in which processes are")
         }
-        None => {
+        _ => {
             chosen(own.clone(), own.join(name), "it is a child of your own cgroup, whose processes are moved to a leaf")
         }
     }
@@ -154,7 +159,7 @@ fn scope(wish: &Wish, host: &Host, reason: String) -> Result<Choice> {
             .remedy("write \"user.slice:rootlet:NAME\", or leave it out"))
     };
     let wants_systemd = wish.manager == CgroupManager::Systemd;
-    let is_user = !host.has_system_manager();
+    let is_user = !host.has_system_manager()?;
     let is_proposal = wish.path.is_none_or(|path| path.split(':').count() != 3);
     // As systemd.unit(5) escapes it; all else of an id may stand in a unit's name.
     let id = wish.id.replace('+', "\\x2b");
@@ -180,12 +185,15 @@ fn scope(wish: &Wish, host: &Host, reason: String) -> Result<Choice> {
         ("", false) => format!("{name}.scope"),
         (prefix, false) => format!("{prefix}-{name}.scope"),
     };
-    let Some(bus) = host.bus() else {
+    let Some(bus) = host.bus()? else {
         return Err(Error::in_config("linux.cgroupsPath", "systemd cannot be asked for a cgroup")
             .because(format!("{reason}, and there is no bus at $DBUS_SESSION_BUS_ADDRESS or $XDG_RUNTIME_DIR/bus"))
             .remedy("log in through systemd (`loginctl enable-linger USER`, `machinectl shell USER@`), or leave --systemd-cgroup out"));
     };
-    let available = host.level(&host.manager_cgroup()).controllers;
+    let available = match host.manager_cgroup()? {
+        Some(manager) => host.level(&manager)?.controllers,
+        None => Vec::new(),
+    };
     let bus = Bus { path: bus, is_user };
     Ok(Choice { place: Place::Scope { bus, slice: slice.to_owned(), name, is_proposal }, reason, available })
 }

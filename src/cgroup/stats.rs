@@ -1,23 +1,24 @@
 //! Statistics of a cgroup, in the shape of runc's `events` (its types/events.go).
 
-use super::tree::{value, words};
+use super::tree::{exists, value, words};
+use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
 /// What is known of a container's use of the machine. `resident` are the bytes of its processes, for where memory has no
 /// controller, as beside cgroup v1.
-pub fn of(path: &Path, resident: impl FnOnce() -> u64) -> Value {
-    let counts_memory = path.join("memory.current").exists();
-    json!({
-        "cpu": cpu(path),
-        "cpuset": cpuset(path),
-        "memory": if counts_memory { memory(path) } else { memory_of_processes(resident()) },
-        "pids": pids(path),
-        "blkio": block_io(path),
-        "hugetlb": hugetlb(path),
+pub fn of(path: &Path, resident: &dyn Fn() -> Result<u64>) -> Result<Value> {
+    let counts_memory = exists(path, "memory.current")?;
+    Ok(json!({
+        "cpu": cpu(path)?,
+        "cpuset": cpuset(path)?,
+        "memory": if counts_memory { memory(path)? } else { memory_of_processes(resident()?) },
+        "pids": pids(path)?,
+        "blkio": block_io(path)?,
+        "hugetlb": hugetlb(path)?,
         "intel_rdt": {},
         "network_interfaces": Value::Null,
-    })
+    }))
 }
 
 /// The same without a cgroup, from what is known of the processes: nanoseconds in user and kernel mode, bytes.
@@ -43,8 +44,8 @@ fn memory_of_processes(bytes: u64) -> Value {
     })
 }
 
-fn number(path: &Path, file: &str) -> Option<u64> {
-    words(path, file).parse().ok()
+fn number(path: &Path, file: &str) -> Result<Option<u64>> {
+    Ok(words(path, file)?.parse().ok())
 }
 
 /// Leaves out what is 0 or missing, as runc does.
@@ -55,8 +56,8 @@ fn object(pairs: impl IntoIterator<Item = (&'static str, Option<u64>)>) -> Map<S
 }
 
 /// Pressure stall information (the kernel's psi.rst): `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`.
-fn pressure(path: &Path, file: &str) -> Option<Value> {
-    let text = words(path, file);
+fn pressure(path: &Path, file: &str) -> Result<Option<Value>> {
+    let text = words(path, file)?;
     let line = |kind: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(kind))?;
         let part = |key: &str| line.split_whitespace().find_map(|part| part.strip_prefix(key)?.strip_prefix('='));
@@ -66,16 +67,16 @@ fn pressure(path: &Path, file: &str) -> Option<Value> {
     };
     let lines: Map<_, _> =
         ["some", "full"].into_iter().filter_map(|kind| Some((kind.to_owned(), line(kind)?))).collect();
-    (!lines.is_empty()).then_some(Value::Object(lines))
+    Ok((!lines.is_empty()).then_some(Value::Object(lines)))
 }
 
-fn with_pressure(mut object: Map<String, Value>, path: &Path, file: &str) -> Value {
-    object.extend(pressure(path, file).map(|pressure| ("psi".to_owned(), pressure)));
-    Value::Object(object)
+fn with_pressure(mut object: Map<String, Value>, path: &Path, file: &str) -> Result<Value> {
+    object.extend(pressure(path, file)?.map(|pressure| ("psi".to_owned(), pressure)));
+    Ok(Value::Object(object))
 }
 
-fn cpu(path: &Path) -> Value {
-    let stat = words(path, "cpu.stat");
+fn cpu(path: &Path) -> Result<Value> {
+    let stat = words(path, "cpu.stat")?;
     // Microseconds there, nanoseconds here.
     let time = |key| value(&stat, key).map(|microseconds| microseconds.saturating_mul(1000));
     let mut usage = object([("total", time("usage_usec"))]);
@@ -92,18 +93,18 @@ fn cpu(path: &Path) -> Value {
     with_pressure(cpu, path, "cpu.pressure")
 }
 
-fn cpuset(path: &Path) -> Value {
+fn cpuset(path: &Path) -> Result<Value> {
     let numbers = |file| {
-        let text = words(path, file);
+        let text = words(path, file)?;
         let ranges = text.split(',').filter_map(|part| {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             Some(first.trim().parse::<u32>().ok()?..=last.trim().parse::<u32>().ok()?)
         });
-        ranges.flatten().collect::<Vec<_>>()
+        Ok(ranges.flatten().collect::<Vec<_>>())
     };
-    let lists = [("cpus", numbers("cpuset.cpus.effective")), ("mems", numbers("cpuset.mems.effective"))];
+    let lists = [("cpus", numbers("cpuset.cpus.effective")?), ("mems", numbers("cpuset.mems.effective")?)];
     let given = lists.into_iter().filter(|(_, list)| !list.is_empty());
-    Value::Object(given.map(|(key, list)| (key.to_owned(), json!(list))).collect())
+    Ok(Value::Object(given.map(|(key, list)| (key.to_owned(), json!(list))).collect()))
 }
 
 /// A limit, its use, the most that was used, and how often it was hit. No limit is the largest number.
@@ -115,18 +116,19 @@ fn limited(limit: &str, usage: Option<u64>, most: Option<u64>, hits: u64) -> Val
     Value::Object(entry)
 }
 
-fn memory(path: &Path) -> Value {
-    let stat = words(path, "memory.stat");
-    let events = words(path, "memory.events");
-    let (usage, swap) = (number(path, "memory.current"), number(path, "memory.swap.current"));
+fn memory(path: &Path) -> Result<Value> {
+    let stat = words(path, "memory.stat")?;
+    let events = words(path, "memory.events")?;
+    let (usage, swap) = (number(path, "memory.current")?, number(path, "memory.swap.current")?);
+    let (most, limit_of_both) = (words(path, "memory.max")?, words(path, "memory.swap.max")?);
     let mut memory = object([("cache", value(&stat, "file"))]);
     let hits = value(&events, "max").unwrap_or(0);
-    memory.insert("usage".to_owned(), limited(&words(path, "memory.max"), usage, number(path, "memory.peak"), hits));
+    memory.insert("usage".to_owned(), limited(&most, usage, number(path, "memory.peak")?, hits));
     // As runc, memory and swap together.
-    let both = usage.zip(swap).map(|(usage, swap)| usage + swap);
-    let limit = match (words(path, "memory.max").parse::<u64>(), words(path, "memory.swap.max").parse::<u64>()) {
-        (Ok(memory), Ok(swap)) => (memory + swap).to_string(),
-        _ if words(path, "memory.swap.max").is_empty() => String::new(),
+    let both = usage.zip(swap).map(|(usage, swap)| usage.saturating_add(swap));
+    let limit = match (most.parse::<u64>(), limit_of_both.parse::<u64>()) {
+        (Ok(memory), Ok(swap)) => memory.saturating_add(swap).to_string(),
+        _ if limit_of_both.is_empty() => String::new(),
         _ => "max".to_owned(),
     };
     memory.insert("swap".to_owned(), limited(&limit, both, None, 0));
@@ -143,15 +145,18 @@ fn memory(path: &Path) -> Value {
     with_pressure(memory, path, "memory.pressure")
 }
 
-fn pids(path: &Path) -> Value {
-    let current = number(path, "pids.current").or_else(|| Some(super::tree::processes(path).ok()?.len() as u64));
-    Value::Object(object([("current", current), ("limit", number(path, "pids.max"))]))
+fn pids(path: &Path) -> Result<Value> {
+    let current = match number(path, "pids.current")? {
+        Some(current) => current,
+        None => super::tree::processes(path)?.len() as u64,
+    };
+    Ok(Value::Object(object([("current", Some(current)), ("limit", number(path, "pids.max")?)])))
 }
 
 /// io.stat has a line for each device: `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6`.
-fn block_io(path: &Path) -> Value {
+fn block_io(path: &Path) -> Result<Value> {
     let (mut bytes, mut operations) = (Vec::new(), Vec::new());
-    for line in words(path, "io.stat").lines() {
+    for line in words(path, "io.stat")?.lines() {
         let mut parts = line.split_whitespace();
         let Some((major, minor)) = parts.next().and_then(|device| device.split_once(':')) else { continue };
         let (Ok(major), Ok(minor)) = (major.parse::<u64>(), minor.parse::<u64>()) else { continue };
@@ -174,19 +179,20 @@ fn block_io(path: &Path) -> Value {
     with_pressure(given.map(|(key, list)| (key.to_owned(), Value::Array(list))).collect(), path, "io.pressure")
 }
 
-fn hugetlb(path: &Path) -> Value {
-    let files = std::fs::read_dir(path).into_iter().flatten().flatten();
-    let names = files.filter_map(|file| file.file_name().into_string().ok());
+fn hugetlb(path: &Path) -> Result<Value> {
+    let failed = |error: std::io::Error| Error::from_io(format!("cgroup {}", path.display()), &error);
+    let files = std::fs::read_dir(path).and_then(Iterator::collect::<std::io::Result<Vec<_>>>).map_err(failed)?;
+    let names = files.iter().filter_map(|file| file.file_name().into_string().ok());
     let sizes = names.filter_map(|name| Some(name.strip_prefix("hugetlb.")?.strip_suffix(".current")?.to_owned()));
     let mut all: Vec<_> = sizes.filter(|size| !size.ends_with(".rsvd")).collect();
     all.sort();
     let entry = |size: &String| {
-        let hits = value(&words(path, &format!("hugetlb.{size}.events")), "max").unwrap_or(0);
-        let mut entry = object([("usage", number(path, &format!("hugetlb.{size}.current")))]);
+        let hits = value(&words(path, &format!("hugetlb.{size}.events"))?, "max").unwrap_or(0);
+        let mut entry = object([("usage", number(path, &format!("hugetlb.{size}.current"))?)]);
         entry.insert("failcnt".to_owned(), json!(hits));
-        (size.clone(), Value::Object(entry))
+        Ok((size.clone(), Value::Object(entry)))
     };
-    Value::Object(all.iter().map(entry).collect())
+    Ok(Value::Object(all.iter().map(entry).collect::<Result<_>>()?))
 }
 
 #[cfg(test)]
@@ -209,7 +215,7 @@ mod tests {
         write("pids.current", "2\n");
         write("pids.max", "max\n");
         write("io.stat", "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0\n");
-        let stats = of(directory.path(), || 0);
+        let stats = of(directory.path(), &|| Ok(0)).unwrap();
         assert_eq!(stats["cpu"]["usage"], json!({"total": 30000, "kernel": 20000, "user": 10000}));
         assert_eq!(stats["cpu"]["throttling"], json!({"periods": 5, "throttledPeriods": 2, "throttledTime": 7000}));
         assert_eq!(stats["cpu"]["psi"]["some"]["avg10"], 1.5);

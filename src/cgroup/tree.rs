@@ -1,6 +1,6 @@
 //! A directory of the version 2 hierarchy: making it, writing its files, watching and removing it (cgroups(7)).
 
-use crate::error::{Error, Result};
+use crate::error::{Absence, Error, Result, found};
 use crate::host::{hierarchy_root, own_cgroup};
 use crate::plan::Setting;
 use crate::sys::{Errno, fd, mount, process, signal};
@@ -57,13 +57,13 @@ pub fn make(base: &Path, path: &Path, is_proposal: bool) -> Result<(PathBuf, Own
             }
             match take(path)? {
                 // It has the settings of whoever had it before.
-                Some(lock) if !is_populated(path)? && fs::remove_dir(path).is_ok() => {
+                Some(lock) if !is_populated(path)? && remove_childless(path)? => {
                     drop(lock);
                     continue;
                 }
                 // It has children.
                 Some(lock) if !is_populated(path)? => return Ok((path.to_owned(), lock)),
-                _ if !path.exists() => continue,
+                _ if inode(path)?.is_none() => continue,
                 _ => {
                     return Err(Error::new(format!("cgroup {} is another's", path.display()))
                         .because("there are processes in it, or a container is being made there")
@@ -71,7 +71,7 @@ pub fn make(base: &Path, path: &Path, is_proposal: bool) -> Result<(PathBuf, Own
                 }
             }
         }
-        if let Some(lock) = take(path)? {
+        if let Some(lock) = take(path).inspect_err(|_| drop(fs::remove_dir(path)))? {
             return Ok((path.to_owned(), lock));
         }
         // Somebody took it for a leftover.
@@ -91,19 +91,33 @@ fn make_directory(path: &Path) -> Result<bool> {
 fn take(path: &Path) -> Result<Option<OwnedFd>> {
     let system = |error| Error::from_call(path.display(), error);
     let name = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
-    let handle = match fd::open(&name, fd::O_RDONLY | fd::O_DIRECTORY, 0) {
-        Err(error) if error.errno == Errno::ENOENT => return Ok(None),
-        other => other.map_err(system)?,
-    };
+    let opened = found(fd::open(&name, fd::O_RDONLY | fd::O_DIRECTORY, 0)).map_err(system)?;
+    let Some(handle) = opened else { return Ok(None) };
     let is_taken = fd::try_lock(handle.as_fd()).map_err(system)?;
-    let is_there = fd::status(handle.as_fd()).map_err(system)?.inode == inode(path).unwrap_or(0);
+    let is_there = inode(path)? == Some(fd::status(handle.as_fd()).map_err(system)?.inode);
     Ok((is_taken && is_there).then_some(handle))
 }
 
-/// The inode of a cgroup's directory.
-pub fn inode(path: &Path) -> Option<u64> {
+/// Removes a cgroup without processes; `false` if it has children.
+fn remove_childless(path: &Path) -> Result<bool> {
+    match found(fs::remove_dir(path)) {
+        Err(error) if matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EBUSY | Errno::ENOTEMPTY)) => {
+            Ok(false)
+        }
+        other => other.map(|_| true).map_err(|error| failed(path, "rmdir", &error)),
+    }
+}
+
+/// The inode of a cgroup's directory; `None` if there is none.
+pub fn inode(path: &Path) -> Result<Option<u64>> {
     use std::os::unix::fs::MetadataExt;
-    fs::metadata(path).ok().map(|metadata| metadata.ino())
+    let metadata = found(fs::metadata(path)).map_err(|error| failed(path, "stat", &error))?;
+    Ok(metadata.map(|metadata| metadata.ino()))
+}
+
+/// Whether a cgroup has that file.
+pub fn exists(path: &Path, file: &str) -> Result<bool> {
+    path.join(file).try_exists().map_err(|error| failed(path, file, &error))
 }
 
 /// Gives `path` these controllers, by all directories from `base` to its parent. Processes of the caller's own cgroup
@@ -111,7 +125,7 @@ pub fn inode(path: &Path) -> Option<u64> {
 pub fn enable(base: &Path, path: &Path, controllers: &[String], own: &Path) -> Result<()> {
     let parents: Vec<_> = path.ancestors().skip(1).take_while(|parent| parent.starts_with(base)).collect();
     for parent in parents.into_iter().rev() {
-        let enabled = list(parent, "cgroup.subtree_control");
+        let enabled = list(parent, "cgroup.subtree_control")?;
         let missing: Vec<_> = controllers.iter().filter(|name| !enabled.contains(name)).collect();
         if missing.is_empty() {
             continue;
@@ -119,7 +133,7 @@ pub fn enable(base: &Path, path: &Path, controllers: &[String], own: &Path) -> R
         let text = missing.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
         // Some controllers could be had all the same, but then its children are threaded and no good. The root of all has no
         // type, and is free of this rule.
-        if !words(parent, "cgroup.procs").is_empty() && parent.join("cgroup.type").exists() {
+        if !words(parent, "cgroup.procs")?.is_empty() && exists(parent, "cgroup.type")? {
             if parent != own {
                 return Err(Error::new(format!(
                     "cgroup {} has processes, so its children get no controllers",
@@ -133,10 +147,12 @@ pub fn enable(base: &Path, path: &Path, controllers: &[String], own: &Path) -> R
         fs::write(parent.join("cgroup.subtree_control"), &text).map_err(|error| {
             let message = failed(parent, &format!("write {text:?} to cgroup.subtree_control"), &error);
             match error.raw_os_error().map(Errno::from_raw) {
-                Some(Errno::ENOENT) => message.because(format!(
-                    "the controllers that it may pass on are: {}",
-                    words(parent, "cgroup.controllers")
-                )),
+                Some(Errno::ENOENT) => match words(parent, "cgroup.controllers") {
+                    Ok(controllers) => {
+                        message.because(format!("the controllers that it may pass on are: {controllers}"))
+                    }
+                    Err(_) => message,
+                },
                 _ => message,
             }
         })?;
@@ -153,7 +169,7 @@ fn make_way(path: &Path) -> Result<()> {
     }
     // One that forks meanwhile leaves a child behind.
     for _ in 0..100 {
-        let pids = words(path, "cgroup.procs");
+        let pids = words(path, "cgroup.procs")?;
         if pids.is_empty() {
             return Ok(());
         }
@@ -170,7 +186,7 @@ fn make_way(path: &Path) -> Result<()> {
 
 /// Writes a setting.
 pub fn write(path: &Path, setting: &Setting) -> Result<()> {
-    if !path.join(&setting.file).exists() {
+    if !exists(path, &setting.file)? {
         if let Some(other) = &setting.instead {
             return write(path, other);
         }
@@ -207,21 +223,27 @@ pub fn write(path: &Path, setting: &Setting) -> Result<()> {
 
 /// The directory of a process's cgroup.
 pub fn of_process(pid: i32) -> Result<PathBuf> {
+    find_of_process(pid)?.ok_or_else(|| Error::new(format!("process {pid} has ended")))
+}
+
+/// The same; `None` if the process is gone.
+pub fn find_of_process(pid: i32) -> Result<Option<PathBuf>> {
     let path = format!("/proc/{pid}/cgroup");
-    let text = fs::read_to_string(&path).map_err(|error| Error::from_io(&path, &error))?;
-    hierarchy_root()
-        .and_then(|root| own_cgroup(&root, &text))
-        .ok_or_else(|| Error::new(format!("{path}: the cgroup is out of sight")))
+    let text = found(fs::read_to_string(&path)).map_err(|error| Error::from_io(&path, &error))?;
+    let Some(text) = text else { return Ok(None) };
+    let place = hierarchy_root()?.and_then(|root| own_cgroup(&root, &text));
+    place.map(Some).ok_or_else(|| Error::new(format!("{path}: the cgroup is out of sight")))
 }
 
 /// What the files of these settings say now, as settings that bring it back.
-pub fn values(path: &Path, settings: &[Setting]) -> Vec<Setting> {
+pub fn values(path: &Path, settings: &[Setting]) -> Result<Vec<Setting>> {
     let now = |setting: &Setting| {
         let setting = match &setting.instead {
-            Some(other) if !path.join(&setting.file).exists() => other,
+            Some(other) if !exists(path, &setting.file)? => other,
             _ => setting,
         };
-        let text = fs::read_to_string(path.join(&setting.file)).ok()?;
+        let text = found(fs::read_to_string(path.join(&setting.file)));
+        let Some(text) = text.map_err(|error| failed(path, &setting.file, &error))? else { return Ok(None) };
         let key = setting.value.split(' ').next().unwrap_or_default();
         let value = match setting.file.as_str() {
             // A line for each device that has a limit.
@@ -233,24 +255,32 @@ pub fn values(path: &Path, settings: &[Setting]) -> Vec<Setting> {
                 let line = text.lines().find(|line| line.split(' ').next() == Some(key));
                 line.map_or(format!("{key} default"), str::to_owned)
             }
-            _ if text.lines().count() > 1 => text.lines().find(|line| line.split(' ').next() == Some(key))?.to_owned(),
+            _ if text.lines().count() > 1 => match text.lines().find(|line| line.split(' ').next() == Some(key)) {
+                Some(line) => line.to_owned(),
+                None => return Ok(None),
+            },
             // Nothing is written by no bytes.
             _ if text.trim().is_empty() => "\n".to_owned(),
             _ => text.trim().to_owned(),
         };
-        Some(Setting { value, instead: None, ..setting.clone() })
+        Ok(Some(Setting { value, instead: None, ..setting.clone() }))
     };
-    settings.iter().rev().filter_map(now).collect()
+    settings.iter().rev().filter_map(|setting| now(setting).transpose()).collect()
 }
 
-/// The text of a file, trimmed; empty if it cannot be read.
-pub fn words(path: &Path, file: &str) -> String {
-    fs::read_to_string(path.join(file)).map(|text| text.trim().to_owned()).unwrap_or_default()
+/// The text of a file, trimmed; empty if there is none, or it tells nothing here (EOPNOTSUPP: threaded cgroups, pressure that
+/// is not measured).
+pub fn words(path: &Path, file: &str) -> Result<String> {
+    match found(fs::read_to_string(path.join(file))) {
+        Ok(text) => Ok(text.unwrap_or_default().trim().to_owned()),
+        Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => Ok(String::new()),
+        Err(error) => Err(failed(path, file, &error)),
+    }
 }
 
 /// The words of a file, such as the names of controllers.
-pub fn list(path: &Path, file: &str) -> Vec<String> {
-    words(path, file).split_whitespace().map(str::to_owned).collect()
+pub fn list(path: &Path, file: &str) -> Result<Vec<String>> {
+    Ok(words(path, file)?.split_whitespace().map(str::to_owned).collect())
 }
 
 /// The number behind a key of a flat-keyed file, such as `populated` in cgroup.events.
@@ -266,8 +296,8 @@ pub fn is_populated(path: &Path) -> Result<bool> {
 }
 
 /// True if its processes are to be frozen. (They are also if a cgroup above is; but that is not the container's business.)
-pub fn is_frozen(path: &Path) -> bool {
-    words(path, "cgroup.freeze") == "1"
+pub fn is_frozen(path: &Path) -> Result<bool> {
+    Ok(words(path, "cgroup.freeze")? == "1")
 }
 
 /// Freezes its processes, and waits until that is done.
@@ -314,7 +344,7 @@ fn wait_for(path: &Path, key: &str, wanted: u64) -> Result<bool> {
 /// Sends SIGKILL to all processes in it and below it.
 pub fn kill(path: &Path) -> Result<()> {
     match fs::write(path.join("cgroup.kill"), "1") {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.exists() => Ok(()),
+        Err(error) if error.is_absence() && inode(path)?.is_none() => Ok(()),
         // Before Linux 5.14.
         Err(error) if error.kind() == io::ErrorKind::NotFound => kill_each(path),
         other => other.map_err(|error| failed(path, "cgroup.kill", &error)),
@@ -330,10 +360,11 @@ fn kill_each(path: &Path) -> Result<()> {
             return Ok(());
         }
         for pid in new {
-            let Ok(pidfd) = process::open_pidfd(pid) else { continue };
+            let system = |error| Error::from_call(path.display(), error);
+            let Some(pidfd) = process::find_pidfd(pid).map_err(system)? else { continue };
             // Looked at again behind the pidfd: the pid may have been reused.
-            if of_process(pid).is_ok_and(|place| place.starts_with(path)) {
-                let _ = process::send_signal(pidfd.as_fd(), signal::SIGKILL);
+            if find_of_process(pid)?.is_some_and(|place| place.starts_with(path)) {
+                found(process::send_signal(pidfd.as_fd(), signal::SIGKILL)).map_err(system)?;
             }
         }
     }
@@ -342,12 +373,9 @@ fn kill_each(path: &Path) -> Result<()> {
 /// All processes in it and below it, as the caller's pid namespace numbers them.
 pub fn processes(path: &Path) -> Result<Vec<i32>> {
     let mut pids = Vec::new();
-    for directory in with_children(path) {
-        let text = match fs::read_to_string(directory.join("cgroup.procs")) {
-            // A child that was just removed.
-            Err(_) if directory != path => continue,
-            other => other.map_err(|error| failed(path, "cgroup.procs", &error))?,
-        };
+    for directory in with_children(path)? {
+        // Children that were just removed have none, and threaded ones are listed where they belong.
+        let text = words(&directory, "cgroup.procs")?;
         pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid != 0));
     }
     pids.sort_unstable();
@@ -355,41 +383,42 @@ pub fn processes(path: &Path) -> Result<Vec<i32>> {
 }
 
 /// It and all below it, parents first.
-fn with_children(path: &Path) -> Vec<PathBuf> {
+fn with_children(path: &Path) -> Result<Vec<PathBuf>> {
     let mut all = vec![path.to_owned()];
     let mut next = 0;
     while let Some(directory) = all.get(next).cloned() {
-        let children = fs::read_dir(directory).into_iter().flatten().flatten();
-        all.extend(
-            children.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()),
-        );
+        let unread = |error: io::Error| failed(&directory, "children", &error);
+        for entry in found(fs::read_dir(&directory)).map_err(unread)?.into_iter().flatten() {
+            let entry = entry.map_err(unread)?;
+            if found(entry.file_type()).map_err(unread)?.is_some_and(|kind| kind.is_dir()) {
+                all.push(entry.path());
+            }
+        }
         next += 1;
     }
-    all
+    Ok(all)
 }
 
 /// Removes it with all that is left in it.
 pub fn remove(path: &Path) -> Result<()> {
-    if fs::remove_dir(path).is_ok() || !path.exists() {
+    if remove_childless(path)? {
         return Ok(());
     }
     if is_populated(path)? {
         kill(path)?;
         wait_for(path, "populated", 0)?;
     }
-    for directory in with_children(path).iter().rev() {
+    for directory in with_children(path)?.iter().rev() {
         // One that was just being added keeps it busy once more.
         for _ in 0..3 {
-            match fs::remove_dir(directory) {
-                Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => {
-                    kill(directory)?;
-                    wait_for(directory, "populated", 0)?;
-                }
-                _ => break,
+            if remove_childless(directory)? {
+                break;
             }
+            kill(directory)?;
+            wait_for(directory, "populated", 0)?;
         }
     }
-    match path.exists() {
+    match inode(path)?.is_some() {
         true => Err(Error::new(format!("cgroup {} cannot be removed", path.display()))
             .because(format!("processes {:?} do not end after SIGKILL", processes(path)?))
             .remedy("see `dmesg`")),

@@ -48,7 +48,7 @@ impl super::Run for Check {
             fuse: globals.fuse.clone(),
             ..Request::default()
         };
-        let problems = check(&text, &request, &Host::new());
+        let problems = check(&text, &request, &Host::new()?);
         let has_errors = problems.iter().any(|problem| problem.level == Level::Error);
         super::say(&match self.format {
             Format::Text => as_text(&file, &problems),

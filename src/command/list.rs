@@ -3,7 +3,7 @@
 use super::Globals;
 use crate::container::Container;
 use crate::container::state::View;
-use crate::error::printable;
+use crate::error::{Error, Result, found, printable};
 use crate::log::Log;
 use clap::{Parser, ValueEnum};
 use std::collections::BTreeMap;
@@ -33,26 +33,37 @@ impl super::Run for List {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
         let root = globals.root()?;
         let containers = root.all()?;
-        // A damaged one has nothing to show but its name.
-        let whole = |container: &Container| {
-            container.damage.iter().for_each(|damage| log.warn(damage));
-            container.damage.is_none()
-        };
+        let mut failures = Vec::new();
+        let mut views = Vec::new();
         let mut owners = Owners::default();
+        for container in containers {
+            match container {
+                Err(error) => failures.push(error),
+                // It has nothing to show but its name.
+                Ok(Container { damage: Some(damage), .. }) if !self.quiet => log.warn(&damage),
+                Ok(container) => views.push(container),
+            }
+        }
         let text = match self.format {
-            _ if self.quiet => containers.map(|container| format!("{}\n", container.id)).collect(),
-            Format::Table => table(containers.filter(whole).map(|container| row(&owners.view(&container)))),
+            _ if self.quiet => views.iter().map(|container| format!("{}\n", container.id)).collect(),
+            Format::Table => {
+                let rows = views.iter().map(|container| Ok(row(&owners.view(container, &mut failures)?)));
+                table(rows.collect::<Result<_>>()?)
+            }
             Format::Json => {
-                let views: Result<Vec<_>, _> =
-                    containers.filter(whole).map(|container| serde_json::to_string(&owners.view(&container))).collect();
-                match views?.join(",") {
+                let views =
+                    views.iter().map(|container| Ok(serde_json::to_string(&owners.view(container, &mut failures)?)?));
+                match views.collect::<anyhow::Result<Vec<_>>>()?.join(",") {
                     none if none.is_empty() => "null\n".to_owned(),
                     views => format!("[{views}]\n"),
                 }
             }
         };
         super::say(&text)?;
-        Ok(ExitCode::SUCCESS)
+        // What is not known is an error, and hides nothing of the rest.
+        let Some(first) = failures.first() else { return Ok(ExitCode::SUCCESS) };
+        failures.iter().skip(1).for_each(|failure| log.warn(failure));
+        Err(first.clone().into())
     }
 }
 
@@ -65,7 +76,7 @@ fn row(view: &View) -> Row {
 }
 
 /// runc's table: columns at least 12 wide, three spaces between.
-fn table(rows: impl Iterator<Item = Row>) -> String {
+fn table(rows: Vec<Row>) -> String {
     let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
     let rows: Vec<Row> = std::iter::once(header).chain(rows).collect();
     let widths: Vec<usize> = (0..6)
@@ -92,22 +103,32 @@ struct Owners {
 }
 
 impl Owners {
-    fn view<'a>(&mut self, container: &'a Container) -> View<'a> {
-        View { owner: self.name_of(container), ..container.view(&container.status().to_string()) }
+    fn view<'a>(&mut self, container: &'a Container, failures: &mut Vec<Error>) -> Result<View<'a>> {
+        let status = container.status().map(|status| status.to_string());
+        let status = status.unwrap_or_else(|error| {
+            failures.push(error);
+            "unknown".to_owned()
+        });
+        Ok(View { owner: self.name_of(container)?, ..container.view(&status) })
     }
 
-    fn name_of(&mut self, container: &Container) -> String {
+    fn name_of(&mut self, container: &Container) -> Result<String> {
         let uid = container.owner();
-        self.known.entry(uid).or_insert_with(|| find_name(&uid.to_string())).clone()
+        if let Some(name) = self.known.get(&uid) {
+            return Ok(name.clone());
+        }
+        let name = find_name(&uid.to_string())?;
+        Ok(self.known.entry(uid).or_insert(name).clone())
     }
 }
 
-fn find_name(uid: &str) -> String {
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+fn find_name(uid: &str) -> Result<String> {
+    let passwd = found(std::fs::read_to_string("/etc/passwd"));
+    let passwd = passwd.map_err(|error| Error::from_io("/etc/passwd", &error))?.unwrap_or_default();
     let name = passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
         (fields.nth(1)? == uid).then(|| name.to_owned())
     });
-    name.unwrap_or_else(|| format!("#{uid}"))
+    Ok(name.unwrap_or_else(|| format!("#{uid}")))
 }

@@ -26,7 +26,7 @@ mod update;
 use crate::error::{Error, printable};
 use crate::log::Log;
 use crate::sys::memory::note_arguments;
-use crate::sys::started_privileged;
+use crate::sys::{creds, signal, started_privileged};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
@@ -124,7 +124,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Log::default().error(&error.remedy("chmod u-s,g-s it, and remove its capabilities with `setcap -r`"));
         return ExitCode::FAILURE;
     }
-    crate::sys::signal::heed_children();
+    normalize();
     let (globals, rest) = match global::split(arguments) {
         Ok(split) => split,
         Err(error) => return complain(&Log::default(), &Command::new("rootlet"), error, 1),
@@ -167,6 +167,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         log.error(&error.downcast::<Error>().unwrap_or_else(|error| Error::new(format!("{error:#}"))));
         ExitCode::from(subcommand.failure)
     })
+}
+
+/// Mends what a caller may have set: signals, and a umask that takes the owner's own permissions away.
+fn normalize() {
+    signal::normalize();
+    let umask = creds::set_umask(0o077);
+    creds::set_umask(umask & 0o077);
 }
 
 /// The definition with every subcommand, for man pages and completions.

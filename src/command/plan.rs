@@ -53,7 +53,7 @@ impl super::Run for Plan {
         let root = globals.root()?;
         let options = common.options(globals, &root, Start::Now)?;
         let loaded = spec::load(&options.request.bundle)?;
-        let mut plan = property::compile(&loaded.spec, &options.request, &Host::new())?;
+        let mut plan = property::compile(&loaded.spec, &options.request, &Host::new()?)?;
         property::heed(&mut plan, loaded.warnings(), &options.request)?;
         match self.format {
             Format::Text => super::say(&plan.to_string())?,

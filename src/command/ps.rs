@@ -36,7 +36,7 @@ enum Format {
 impl super::Run for Ps {
     fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
         let container = globals.root()?.find(&self.id)?;
-        if container.status() == Status::Stopped {
+        if container.status()? == Status::Stopped {
             return Err(not_running().into());
         }
         let pids =

@@ -110,7 +110,11 @@ impl super::Run for Spec {
         let text = self.text(kind, rootless, bundle.clone())?;
         let mut file =
             std::fs::OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| failed(&error))?;
-        file.write_all(text.as_bytes()).map_err(|error| failed(&error))?;
+        file.write_all(text.as_bytes()).map_err(|error| {
+            // A part of it would be in the way of the next one.
+            let _ = std::fs::remove_file(&path);
+            failed(&error)
+        })?;
         if is_host {
             default::make_host_rootfs(&bundle.join("rootfs"))?;
         }
@@ -120,7 +124,7 @@ impl super::Run for Spec {
 
 impl Spec {
     fn text(self, kind: Kind, rootless: bool, bundle: PathBuf) -> Result<String> {
-        let host = Host::new();
+        let host = Host::new()?;
         let edits = Edits {
             rootfs: self.rootfs,
             args: self.args,

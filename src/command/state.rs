@@ -18,7 +18,7 @@ impl super::Run for State {
     fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
         let container = globals.root()?.find(&self.id)?;
         // As runc: two spaces, and no newline at the end.
-        super::say(&serde_json::to_string_pretty(&container.view(&container.status().to_string()))?)?;
+        super::say(&serde_json::to_string_pretty(&container.view(&container.status()?.to_string()))?)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -23,18 +23,18 @@ pub struct Record {
 
 impl Record {
     fn new(base: PathBuf, path: PathBuf) -> Result<Record> {
-        let inode = tree::inode(&path).ok_or_else(|| Error::new(format!("cgroup {} is gone", path.display())))?;
+        let inode = tree::inode(&path)?.ok_or_else(|| Error::new(format!("cgroup {} is gone", path.display())))?;
         Ok(Record { path, base, inode })
     }
 
     /// Its directory, if it is still there and not another's by now.
-    pub fn path(&self) -> Option<&Path> {
-        (tree::inode(&self.path) == Some(self.inode)).then_some(&self.path)
+    pub fn path(&self) -> Result<Option<&Path>> {
+        Ok((tree::inode(&self.path)? == Some(self.inode)).then_some(&self.path))
     }
 
     /// Its directory, or an error that says that it is gone.
     pub fn require(&self) -> Result<&Path> {
-        self.path().ok_or_else(|| {
+        self.path()?.ok_or_else(|| {
             Error::new(format!("the container's cgroup {} is gone", self.path.display()))
                 .because("somebody else has removed it")
         })
@@ -42,27 +42,28 @@ impl Record {
 
     /// Removes it with all that is left in it.
     pub fn remove(&self) -> Result<()> {
-        self.path().map_or(Ok(()), tree::remove)
+        self.path()?.map_or(Ok(()), tree::remove)
     }
 
     /// Has systemd take a process to a place in the container's cgroup, and opens that.
     pub fn take(&self, place: &Path, host: &Host, pid: i32) -> Result<OwnedFd> {
         let is_unit = |path: &&Path| path.extension().is_some_and(|suffix| suffix == "scope" || suffix == "service");
-        if let (Some(unit), Some(path)) = (place.ancestors().find(is_unit), host.bus()) {
+        if let (Some(unit), Some(path)) = (place.ancestors().find(is_unit), host.bus()?) {
             let name = unit.file_name().unwrap_or_default().to_string_lossy();
             let below = place.strip_prefix(unit).unwrap_or(place);
-            let bus = Bus { path, is_user: !host.has_system_manager() };
+            let bus = Bus { path, is_user: !host.has_system_manager()? };
             systemd::attach(&bus, &name, &format!("/{}", below.display()), pid)?;
         }
         tree::open(place)
     }
 
-    /// True if the caller may not make a process there by itself: whoever moves one must be allowed to write to the cgroup
+    /// Whether the caller may not make a process there by itself: whoever moves one must be allowed to write to the cgroup
     /// that both places have in common (cgroups(7), delegation containment), as a login is not.
-    pub fn is_out_of_reach(&self, host: &Host) -> bool {
-        let own = tree::of_process(std::process::id() as i32).unwrap_or_default();
+    pub fn is_out_of_reach(&self, host: &Host) -> Result<bool> {
+        // Out of sight, as in a cgroup namespace, nothing is common.
+        let Some(own) = host.hierarchy()?.map(|hierarchy| &hierarchy.own) else { return Ok(false) };
         let common = self.path.ancestors().find(|path| own.starts_with(path));
-        common.is_some_and(|common| !host.level(common).is_writable)
+        common.map_or(Ok(false), |common| Ok(!host.level(common)?.is_writable))
     }
 }
 
@@ -96,8 +97,10 @@ impl<'a> Making<'a> {
         let mut making = Making { cgroup: plan.cgroup.as_ref(), record: None, lock: None, is_kept, keeper: None };
         if let Some(cgroup @ Cgroup { place: Place::Directory { base, path, is_proposal }, .. }) = making.cgroup {
             let (path, lock) = tree::make(base, path, *is_proposal)?;
+            let inode = fd::status(lock.as_fd()).map_err(|error| Error::from_call(path.display(), error));
+            let inode = inode.inspect_err(|_| drop(tree::remove(&path)))?.inode;
             making.lock = Some(lock);
-            let record = making.record.insert(Record::new(base.clone(), path)?);
+            let record = making.record.insert(Record { path, base: base.clone(), inode });
             let set = if cgroup.is_set_late { Ok(()) } else { set(cgroup, record) };
             set.inspect_err(|_| making.take_back())?;
         }
@@ -184,9 +187,12 @@ impl<'a> Making<'a> {
 }
 
 fn set(cgroup: &Cgroup, record: &Record) -> Result<()> {
-    let own = tree::of_process(std::process::id() as i32).unwrap_or_default();
-    tree::enable(&record.base, &record.path, &cgroup.controllers, &own)?;
+    if !cgroup.controllers.is_empty() {
+        let own = tree::of_process(std::process::id() as i32)?;
+        tree::enable(&record.base, &record.path, &cgroup.controllers, &own)?;
+    }
     for controller in &cgroup.optional_controllers {
+        // Only for what statistics show.
         let _ = tree::enable(&record.base, &record.path, std::slice::from_ref(controller), Path::new(""));
     }
     if let Some(program) = &cgroup.devices {
@@ -205,8 +211,9 @@ fn set(cgroup: &Cgroup, record: &Record) -> Result<()> {
 
 /// What is said if the kernel has ended a process of the cgroup for want of memory: its own, or what is above it.
 pub fn explain_out_of_memory(record: &Record) -> Option<Error> {
-    let path = record.path()?;
-    let events = tree::words(path, "memory.events");
+    // What is not known is not said.
+    let path = record.path().ok()??;
+    let events = tree::words(path, "memory.events").ok()?;
     let count = |key| tree::value(&events, key).unwrap_or(0);
     if count("oom_kill") == 0 {
         return None;

@@ -46,7 +46,7 @@ pub struct Options {
 
 /// Writes a container to files, and deletes it unless it is to run on.
 pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result<()> {
-    match container.status() {
+    match container.status()? {
         Status::Running | Status::Paused => {}
         status => {
             return Err(Error::new(format!("container cannot be checkpointed in {status} state"))
@@ -54,7 +54,7 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
         }
     }
     let state = container.state()?;
-    let host = Host::new();
+    let host = Host::new()?;
     let unprivileged = images::check_privileges(&host)?;
     let spec = container.config()?;
     let asked = property::Request {
@@ -88,7 +88,7 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
             external.push(format!("{short}[{inode}]:{name}"));
         }
     }
-    let cgroup = state.cgroup.as_ref().and_then(|cgroup| cgroup.path()).filter(|_| !options.pre_dump);
+    let cgroup = state.cgroup.as_ref().map(|cgroup| cgroup.path()).transpose()?.flatten().filter(|_| !options.pre_dump);
     let request = Request {
         pid: Some(state.pid),
         root: state.rootfs.to_string_lossy().into_owned(),
@@ -105,7 +105,7 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
         unprivileged,
         ..options.images.request(&opened, LOG)
     };
-    let was_paused = container.is_paused();
+    let was_paused = container.is_paused()?;
     let mut worker = Worker::start(Streams::None)?;
     let task = if options.pre_dump { Task::PreDump } else { Task::Dump };
     let done = worker.run(task, &request, &mut |_| Ok(()));

@@ -66,7 +66,7 @@ impl Relay {
             while let Some(number) = signaled.then(|| signal::take(&self.signals)).flatten() {
                 if number == signal::SIGWINCH {
                     self.resize();
-                } else if let Some(ended) = run::handle(number, process) {
+                } else if let Some(ended) = run::handle(number, process)? {
                     self.print_rest();
                     drop(self.raw);
                     return Ok(ended);

@@ -2,7 +2,7 @@
 
 use super::cgroup::{Keeper, Making};
 use super::follow::{Follow, Followed};
-use super::identity::Identity;
+use super::identity::{Identity, pid_namespace};
 use super::interrupt::Interrupt;
 use super::root::{Reservation, Root};
 use super::state::{Container, State, remove_places};
@@ -64,7 +64,7 @@ pub struct Created {
 pub fn create(options: &Options, log: &Log) -> Result<Created> {
     let text = spec::load::read(&options.request.bundle.join("config.json"))?;
     let loaded = spec::load::parse(&text)?;
-    let host = Host::new();
+    let host = Host::new()?;
     seal::ensure(&loaded.spec, &host)?;
     let mut plan = compile(&loaded.spec, &options.request, &host)?;
     heed(&mut plan, loaded.warnings(), &options.request)?;
@@ -92,12 +92,15 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
         ..Equipment::default()
     };
     let outputs = [&equipment.slots.hook_output, &equipment.slots.image_output];
-    let outputs = outputs.map(|output| output.as_ref().and_then(|output| output.try_clone().ok()));
+    let [first, second] = outputs.map(|output| output.as_ref().map(OwnedFd::try_clone).transpose());
+    let failed = |error: std::io::Error| Error::from_io("outputs of hooks", &error);
+    let outputs = [first.map_err(failed)?, second.map_err(failed)?];
     let init = spawn(&plan, equipment)?;
     undo.process = Some(init.process.duplicate().map_err(|error| Error::from_call("container", error))?);
     let reservation = undo.reservation.as_ref().ok_or_else(lost)?;
-    let state = State { cgroup: cgroup.record.clone(), ..describe(&spec, &host, options, &plan, &init.process) };
-    let container = undo.container.insert(Container::new(reservation.directory.clone(), state));
+    let state = State { cgroup: cgroup.record.clone(), ..describe(&spec, &host, options, &plan, &init.process)? };
+    let is_waiting = options.start == Start::Later;
+    let container = undo.container.insert(Container::new(reservation.directory.clone(), state, is_waiting));
     container.save(&text)?;
     cgroup.complete()?;
     init.run_born_steps(&plan)?;
@@ -118,15 +121,16 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     Ok(Created { notify, ..undo.disarm(terminal)? })
 }
 
-pub(super) fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, process: &Process) -> State {
+pub(super) fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, process: &Process) -> Result<State> {
     let bundle = &options.request.bundle;
     let last =
         (0..).zip(&plan.entries).filter(|(_, entry)| entry.phase == Phase::Last && options.start == Start::Later);
-    State {
+    Ok(State {
         oci_version: spec.oci_version.clone(),
         id: options.request.id.clone(),
         pid: process.pid,
-        identity: Identity::of(process.pid, process.pidfd.as_fd()),
+        identity: Identity::of(process.pid, process.pidfd.as_fd())?,
+        pids: pid_namespace()?,
         bundle: bundle.clone(),
         rootfs: rootfs_of(spec, bundle),
         created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
@@ -146,7 +150,7 @@ pub(super) fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan,
         is_creating: true,
         is_suspended: false,
         last_steps: last.map(|(index, entry)| (index, name_of(entry))).collect(),
-    }
+    })
 }
 
 /// Where the root file system is.

@@ -1,6 +1,6 @@
 //! The end of a container: its process, its hooks, its state.
 
-use super::root::{lock, wait_for_lock};
+use super::root::{exists, lock, wait_for_lock};
 use super::state::{Container, Status};
 use super::{hooks, kill};
 use crate::error::{Error, Result};
@@ -20,12 +20,16 @@ pub fn delete(container: &Container, force: bool, log: &Log) -> Result<()> {
     if container.state.is_none() {
         return delete_stateless(container, force, log);
     }
-    let status = container.status();
+    let status = match container.status() {
+        // Whoever gives --force for what cannot be seen from here has been told so.
+        Err(_) if force && container.is_elsewhere()? => Status::Stopped,
+        status => status?,
+    };
     if status == Status::Created && !force {
         // Its maker may be about to start it, as `run -d` does.
         let Some(_lock) = wait_for_lock(&container.directory)? else { return Ok(()) };
         let container = container.reload()?;
-        return match container.status() {
+        return match container.status()? {
             Status::Created => end(&container).and_then(|()| take_down(&container, log)),
             Status::Stopped => take_down(&container, log),
             status => Err(not_stopped(&container, status)),
@@ -59,7 +63,7 @@ fn delete_stateless(container: &Container, force: bool, log: &Log) -> Result<()>
     let lock = loop {
         match lock(&container.directory)? {
             Some(lock) => break lock,
-            None if !container.directory.exists() => return Ok(()),
+            None if !exists(&container.directory)? => return Ok(()),
             // A maker that is at it has a state before long.
             None if force && start.elapsed() < GRACE => std::thread::sleep(Duration::from_millis(10)),
             None => {
@@ -93,7 +97,11 @@ fn ends_by_itself(container: &Container) -> Result<bool> {
 
 fn end(container: &Container) -> Result<()> {
     let Some(pidfd) = container.pidfd()? else { return Ok(()) };
-    let _ = kill::kill(container, signal::SIGKILL);
+    match kill::kill(container, signal::SIGKILL) {
+        // It has ended meanwhile.
+        Err(_) if container.pidfd()?.is_none() => return Ok(()),
+        other => other?,
+    }
     match process::wait_readable(pidfd.as_fd(), PATIENCE.as_millis() as i32) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::new("the container's process does not end after SIGKILL")

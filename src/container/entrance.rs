@@ -45,6 +45,17 @@ pub fn connect(container: &Container) -> Result<Option<OwnedFd>> {
     }
 }
 
+/// Waits for a word of a container that is waiting for just this, unless somebody has stopped it.
+pub fn wait_for_answer(container: &Container, connection: &OwnedFd) -> Result<()> {
+    let answers = process::wait_readable(connection.as_fd(), PATIENCE_MILLISECONDS);
+    if answers.map_err(|error| Error::from_call("start.sock", error))? {
+        return Ok(());
+    }
+    Err(Error::new(format!("container {:?} does not answer", container.id))
+        .because("it waits for its start, but its first process is stopped or frozen, or may open no descriptor")
+        .remedy(format!("let it go on: `rootlet resume {0}`, or `rootlet kill {0} CONT`", container.id)))
+}
+
 /// Asks a container for what it is in. One that has started by now hands over nothing.
 pub fn ask(container: &Container) -> Result<Handed> {
     let mut handed = Handed::default();
@@ -58,12 +69,7 @@ pub fn ask(container: &Container) -> Result<Handed> {
         other => other.map_err(system)?,
     }
     loop {
-        // It is waiting for just this, unless somebody has stopped it.
-        if !process::wait_readable(connection.as_fd(), PATIENCE_MILLISECONDS).map_err(system)? {
-            return Err(Error::new(format!("container {:?} does not answer", container.id))
-                .because("it waits for its start, but its first process is stopped or frozen")
-                .remedy(format!("let it go on: `rootlet resume {0}`, or `rootlet kill {0} CONT`", container.id)));
-        }
+        wait_for_answer(container, &connection)?;
         match Message::receive(connection.as_fd()).map_err(system)? {
             Some((Message::Namespace { kind }, Some(namespace))) => handed.namespaces.push((kind, namespace)),
             Some((Message::Root, root)) => handed.root = root,

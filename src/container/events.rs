@@ -5,7 +5,7 @@ use super::kill::not_running;
 use super::processes::processes;
 use super::state::{Container, Status};
 use crate::cgroup::{stats, tree};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, found};
 use crate::sys::fd;
 use crate::sys::memory::page_size;
 use serde_json::{Value, json};
@@ -15,34 +15,43 @@ use std::time::{Duration, Instant};
 
 /// What the container uses now, as runc's `data`.
 pub fn statistics(container: &Container) -> Result<Value> {
-    if container.status() == Status::Stopped {
+    if container.status()? == Status::Stopped {
         return Err(not_running());
     }
     match &container.state()?.cgroup {
         Some(cgroup) => {
-            let resident = || processes(container).map_or(0, |pids| use_of_all(&pids).2);
-            Ok(stats::of(cgroup.require()?, resident))
+            let resident = || Ok(use_of_all(&processes(container)?)?.2);
+            stats::of(cgroup.require()?, &resident)
         }
         None => {
             let pids = processes(container)?;
-            let (user, kernel, memory) = use_of_all(&pids);
+            let (user, kernel, memory) = use_of_all(&pids)?;
             Ok(stats::of_processes(user, kernel, memory, pids.len() as u64))
         }
     }
 }
 
-fn use_of_all(pids: &[i32]) -> (u64, u64, u64) {
-    let uses = pids.iter().filter_map(|pid| use_of(*pid));
-    uses.fold((0, 0, 0), |sum, (user, kernel, memory)| (sum.0 + user, sum.1 + kernel, sum.2 + memory))
+fn use_of_all(pids: &[i32]) -> Result<(u64, u64, u64)> {
+    let mut sum = (0, 0, 0);
+    for pid in pids {
+        // One that has ended since uses nothing.
+        if let Some((user, kernel, memory)) = use_of(*pid)? {
+            sum = (sum.0 + user, sum.1 + kernel, sum.2 + memory);
+        }
+    }
+    Ok(sum)
 }
 
 /// Nanoseconds in user and in kernel mode, and resident bytes, of a process (proc_pid_stat(5), fields 14, 15 and 24).
-fn use_of(pid: i32) -> Option<(u64, u64, u64)> {
+fn use_of(pid: i32) -> Result<Option<(u64, u64, u64)>> {
     // USER_HZ is 100 on every machine that rootlet runs on.
     const TICK: u64 = 10_000_000;
-    let fields = stat_of(pid)?;
-    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
-    Some((number(14)? * TICK, number(15)? * TICK, number(24)? * page_size()))
+    let Some(fields) = stat_of(pid)? else { return Ok(None) };
+    let number = |field: usize| {
+        let number = fields.get(field - 3).and_then(|field| field.parse::<u64>().ok());
+        number.ok_or_else(|| Error::new(format!("/proc/{pid}/stat: field {field} is no number")))
+    };
+    Ok(Some((number(14)? * TICK, number(15)? * TICK, number(24)? * page_size())))
 }
 
 /// Tells statistics at once and after each interval, and what runs out of memory when it does, until the container ends
@@ -54,7 +63,8 @@ pub fn watch(
 ) -> Result<()> {
     let Some(pidfd) = container.pidfd()? else { return Err(not_running()) };
     let system = |error| Error::from_call("events", error);
-    let mut memory = container.state()?.cgroup.as_ref().and_then(|cgroup| Memory::open(cgroup.path()?));
+    let cgroup = container.state()?.cgroup.as_ref().map(|cgroup| cgroup.path()).transpose()?.flatten();
+    let mut memory = cgroup.map(Memory::open).transpose()?.flatten();
     let mut next = Instant::now();
     loop {
         if next <= Instant::now() {
@@ -65,7 +75,8 @@ pub fn watch(
                         return Ok(());
                     }
                 }
-                Err(_) => return Ok(()),
+                Err(_) if container.pidfd()?.is_none() => return Ok(()),
+                Err(error) => return Err(error),
             }
             next = Instant::now() + interval;
         }
@@ -73,7 +84,7 @@ pub fn watch(
         let events = memory.as_ref().map(|memory| memory.file.as_fd());
         let [ended, changed] = fd::wait_for_end_or_change(pidfd.as_fd(), events, left).map_err(system)?;
         if changed {
-            for _ in 0..memory.as_mut().map_or(0, Memory::new_kills) {
+            for _ in 0..memory.as_mut().map_or(Ok(0), Memory::new_kills)? {
                 if !tell("oom", None)? {
                     return Ok(());
                 }
@@ -85,6 +96,10 @@ pub fn watch(
     }
 }
 
+fn unread(error: std::io::Error) -> Error {
+    Error::from_io("memory.events", &error)
+}
+
 /// memory.events, and how many ends it told of when it was last read.
 struct Memory {
     file: std::fs::File,
@@ -92,21 +107,26 @@ struct Memory {
 }
 
 impl Memory {
-    fn open(path: &std::path::Path) -> Option<Memory> {
-        let mut memory = Memory { file: std::fs::File::open(path.join("memory.events")).ok()?, kills: 0 };
-        memory.new_kills();
-        Some(memory)
+    /// Without the controller, there are none.
+    fn open(path: &std::path::Path) -> Result<Option<Memory>> {
+        let Some(file) = found(std::fs::File::open(path.join("memory.events"))).map_err(unread)? else {
+            return Ok(None);
+        };
+        let mut memory = Memory { file, kills: 0 };
+        memory.new_kills()?;
+        Ok(Some(memory))
     }
 
     /// How many processes were ended since.
-    fn new_kills(&mut self) -> u64 {
+    fn new_kills(&mut self) -> Result<u64> {
         let mut text = String::new();
-        let _ = fd::rewind(self.file.as_fd());
-        let _ = self.file.read_to_string(&mut text);
+        fd::rewind(self.file.as_fd()).map_err(|error| Error::from_call("memory.events", error))?;
+        // A cgroup that was removed tells of no more.
+        found(self.file.read_to_string(&mut text)).map_err(unread)?;
         let kills = tree::value(&text, "oom_kill").unwrap_or(self.kills);
         let new = kills.saturating_sub(self.kills);
         self.kills = kills;
-        new
+        Ok(new)
     }
 }
 

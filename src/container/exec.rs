@@ -78,17 +78,17 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
         // Its first process may still be in the host's root.
         return Err(Error::new("cannot exec in a container that is being created").remedy("wait until it is created"));
     }
-    if state.is_suspended && container.is_paused() {
+    if state.is_suspended && container.is_paused()? {
         return Err(Error::new("cannot exec in a paused container")
             .because("it has no cgroup that could hold the new process back until it is resumed")
             .remedy(format!("`rootlet resume {}` first", container.id)));
     }
-    if container.is_paused() && !options.ignore_paused {
+    if container.is_paused()? && !options.ignore_paused {
         return Err(Error::new("cannot exec in a paused container")
             .remedy(format!("`rootlet resume {}` first, or give --ignore-paused", container.id)));
     }
     let mut spec = container.config()?;
-    let host = Host::new();
+    let host = Host::new()?;
     // First of all: it may start this program again, and standard input can be read only once.
     seal::ensure(&spec, &host)?;
     let mut handed = entrance::ask(container)?;
@@ -123,19 +123,19 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
         container: entrance,
         cgroup: match &cgroup {
             None => Birthplace::Same,
-            Some((record, _)) if record.is_out_of_reach(&host) => Birthplace::Taken(&mut take),
+            Some((record, _)) if record.is_out_of_reach(&host)? => Birthplace::Taken(&mut take),
             Some((_, place)) => Birthplace::Directory(tree::open_alone(place)?),
         },
         console: options.console_socket.as_deref().map(publish::connect).transpose()?,
         slots: prepare(&plan, [None, None])?,
     };
     // Asked for while there is an environment.
-    let _ = host.bus();
+    host.bus()?;
     // Who is in the container already may look at the new process before it is a program, and it has this memory.
     memory::wipe_traces();
     let init = spawn(&plan, equipment).map_err(|error| match container.status() {
         // It has ended meanwhile.
-        Status::Stopped => stopped(),
+        Ok(Status::Stopped) => stopped(),
         _ => error,
     })?;
     let interrupt = if options.detach { Interrupt::default() } else { Interrupt::of_foreground()? };
@@ -171,8 +171,8 @@ fn find_cgroup<'a>(container: &'a Container, below: Option<&str>) -> Result<Opti
         (Some(record), None) => {
             record.require()?;
             // Where the container divides its cgroup itself, as systemd does, processes can be only in a part of it.
-            let is_divided = !tree::words(&record.path, "cgroup.subtree_control").is_empty();
-            let inits = is_divided.then(|| tree::of_process(container.state.as_ref()?.pid).ok()).flatten();
+            let is_divided = !tree::words(&record.path, "cgroup.subtree_control")?.is_empty();
+            let inits = if is_divided { tree::find_of_process(container.state()?.pid)? } else { None };
             Ok(Some((record, inits.filter(|path| path.starts_with(&record.path)).unwrap_or(record.path.clone()))))
         }
         (None, Some(_)) => refused("the container has no cgroup".to_owned(), "leave it out; see `rootlet plan`"),
@@ -180,7 +180,7 @@ fn find_cgroup<'a>(container: &'a Container, below: Option<&str>) -> Result<Opti
             // As runc's: [controllers:]path; version 2 has one hierarchy for all of them.
             let path = below.rsplit(':').next().unwrap_or_default().trim_matches('/');
             let place = record.path.join(path);
-            if path.split('/').any(|part| matches!(part, "." | "..")) || !place.join("cgroup.procs").exists() {
+            if path.split('/').any(|part| matches!(part, "." | "..")) || !tree::exists(&place, "cgroup.procs")? {
                 let remedy = "name one that exists below the container's own";
                 return refused(format!("{below:?} is not a cgroup of the container"), remedy);
             }

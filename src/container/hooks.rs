@@ -66,30 +66,42 @@ fn run(
         let remedy = "correct the path of the hook, or make it executable";
         Error { property: failed.property, ..Error::from_io(failed.message, &error) }.remedy(remedy)
     })?;
-    let state = serde_json::to_vec(&container.view(status)).unwrap_or_default();
-    if let Some(mut input) = child.stdin.take() {
-        // A hook may end without reading its input.
-        let _ = input.write_all(&state);
-    }
     let timeout = hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
     let pid = child.id() as i32;
-    let pidfd = open_pidfd(pid).map_err(|error| Error::from_call(&hook.path, error))?;
-    // Each by itself: who fills one waits for it to be read.
-    let pipes: [Option<Box<dyn Read + Send>>; 2] =
-        [child.stdout.take().map(|pipe| Box::new(pipe) as _), child.stderr.take().map(|pipe| Box::new(pipe) as _)];
-    let drains = pipes.map(|pipe| pipe.map(|pipe| std::thread::spawn(move || read_end(pipe))));
-    let waited = interrupt.wait_readable(pidfd.as_fd(), timeout);
-    if !matches!(waited, Ok(true)) {
+    let mut drains = Vec::new();
+    let mut attend = || {
+        let system = |error: std::io::Error| Error::from_io(&hook.path, &error);
+        let state = serde_json::to_vec(&container.view(status)).map_err(|error| failed(error.to_string()))?;
+        match child.stdin.take().map(|mut input| input.write_all(&state)) {
+            // A hook may end without reading its input.
+            Some(Err(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(system(error)),
+            _ => {}
+        }
+        let pidfd = open_pidfd(pid).map_err(|error| Error::from_call(&hook.path, error))?;
+        // Each by itself: who fills one waits for it to be read.
+        let pipes: [Option<Box<dyn Read + Send>>; 2] =
+            [child.stdout.take().map(|pipe| Box::new(pipe) as _), child.stderr.take().map(|pipe| Box::new(pipe) as _)];
+        for pipe in pipes.into_iter().flatten() {
+            drains.push(std::thread::Builder::new().spawn(move || read_end(pipe)).map_err(system)?);
+        }
+        match interrupt.wait_readable(pidfd.as_fd(), timeout)? {
+            true => Ok(()),
+            false => {
+                let seconds = hook.timeout.unwrap_or(0);
+                Err(failed(format!("{} took longer than {seconds} s and was ended", hook.path)))
+            }
+        }
+    };
+    if let Err(error) = attend() {
         let _ = process::kill_group(pid, signal::SIGKILL);
         let _ = child.wait();
-        waited?;
-        return Err(failed(format!("{} took longer than {} s and was ended", hook.path, hook.timeout.unwrap_or(0))));
+        return Err(error);
     }
     let status = child.wait().map_err(|error| Error::from_io(&hook.path, &error))?;
     if status.success() {
         return Ok(());
     }
-    let text = drains.into_iter().flatten().filter_map(|drain| drain.join().ok()).collect::<String>();
+    let text = drains.into_iter().filter_map(|drain| drain.join().ok()).collect::<String>();
     let error = failed(format!("{}: {status}", hook.path)).remedy("run it by hand, with `rootlet state` as its input");
     Err(if text.is_empty() { error } else { error.because(format!("it said: {text}")) })
 }

@@ -1,8 +1,10 @@
 //! Who a process is, although pids are reused.
 
+use crate::error::{Error, Result, found};
 use crate::sys::{fd, process};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 
 /// What no other process has.
@@ -21,50 +23,96 @@ impl Default for Identity {
     }
 }
 
+fn unknown(pid: i32, error: crate::sys::Error) -> Error {
+    Error::from_call(format!("process {pid}, whether it runs"), error).remedy("try again")
+}
+
 impl Identity {
     /// Of a process that has not been reaped.
-    pub fn of(pid: i32, pidfd: BorrowedFd) -> Identity {
-        match fd::file_system(pidfd) {
-            Ok(fd::PIDFS_MAGIC) => {
-                Identity::Inode(fd::status(pidfd).map_or(0, |status| status.inode), boot().to_owned())
-            }
-            _ => Identity::StartTime(state_of(pid).map_or(0, |(_, start_time)| start_time)),
+    pub fn of(pid: i32, pidfd: BorrowedFd) -> Result<Identity> {
+        if fd::file_system(pidfd).map_err(|error| unknown(pid, error))? == fd::PIDFS_MAGIC {
+            let inode = fd::status(pidfd).map_err(|error| unknown(pid, error))?.inode;
+            return Ok(Identity::Inode(inode, boot()?.to_owned()));
+        }
+        match state_of(pid)? {
+            Some((_, start_time)) => Ok(Identity::StartTime(start_time)),
+            None => Err(not_shown(pid)),
         }
     }
 
-    /// The pidfd of the process, if it is there and is more than a zombie.
-    pub fn open(&self, pid: i32) -> Option<OwnedFd> {
+    /// Whether it was there in this boot, as far as that is known.
+    pub fn is_of_this_boot(&self) -> Result<bool> {
+        match self {
+            Identity::Inode(_, then) => Ok(then == boot()?),
+            Identity::StartTime(_) => Ok(true),
+        }
+    }
+
+    /// The pidfd of the process; `None` if it has ended, even if it is still a zombie.
+    pub fn open(&self, pid: i32) -> Result<Option<OwnedFd>> {
+        let unknown = |error| unknown(pid, error);
         // Looked at behind the pidfd: by then the pid cannot be reused.
-        let pidfd = process::open_pidfd(pid).ok()?;
+        let Some(pidfd) = process::find_pidfd(pid).map_err(unknown)? else { return Ok(None) };
         let is_same = match self {
             Identity::Inode(inode, then) => {
-                then == boot() && fd::status(pidfd.as_fd()).is_ok_and(|status| status.inode == *inode)
+                then == boot()? && fd::status(pidfd.as_fd()).map_err(unknown)?.inode == *inode
             }
-            Identity::StartTime(time) => state_of(pid).is_some_and(|(_, start_time)| start_time == *time),
+            Identity::StartTime(time) => match state_of(pid)? {
+                Some((_, start_time)) => start_time == *time,
+                None if process::wait_readable(pidfd.as_fd(), 0).map_err(unknown)? => false,
+                None => return Err(not_shown(pid)),
+            },
         };
-        (is_same && !process::wait_readable(pidfd.as_fd(), 0).unwrap_or(true)).then_some(pidfd)
+        let has_ended = !is_same || process::wait_readable(pidfd.as_fd(), 0).map_err(unknown)?;
+        Ok((!has_ended).then_some(pidfd))
     }
 }
 
-/// The boot that the system is in.
-fn boot() -> &'static str {
-    static BOOT: OnceLock<String> = OnceLock::new();
-    BOOT.get_or_init(|| {
-        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        id.trim().to_owned()
-    })
+fn not_shown(pid: i32) -> Error {
+    Error::new(format!("process {pid} is not in /proc"))
+        .because("/proc is not mounted, or is that of another pid namespace, or hides it")
+        .remedy("run this where the processes can be seen")
 }
 
-/// State letter and start time of a process.
-pub fn state_of(pid: i32) -> Option<(char, u64)> {
-    let fields = stat_of(pid)?;
-    Some((fields.first()?.chars().next()?, fields.get(22 - 3)?.parse().ok()?))
+/// The inode of the caller's pid namespace.
+pub fn pid_namespace() -> Result<Option<u64>> {
+    let path = "/proc/self/ns/pid";
+    let metadata = found(std::fs::metadata(path)).map_err(|error| Error::from_io(path, &error))?;
+    Ok(metadata.map(|metadata| metadata.ino()))
+}
+
+/// The boot that the system is in.
+fn boot() -> Result<&'static str> {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    if let Some(boot) = BOOT.get() {
+        return Ok(boot);
+    }
+    let path = "/proc/sys/kernel/random/boot_id";
+    let id = std::fs::read_to_string(path).map_err(|error| Error::from_io(path, &error))?;
+    Ok(BOOT.get_or_init(|| id.trim().to_owned()))
+}
+
+/// State letter and start time of a process; `None` if it is gone.
+pub fn state_of(pid: i32) -> Result<Option<(char, u64)>> {
+    let Some(fields) = stat_of(pid)? else { return Ok(None) };
+    let letter = fields.first().and_then(|field| field.chars().next());
+    let time = fields.get(22 - 3).and_then(|field| field.parse().ok());
+    match (letter, time) {
+        (Some(letter), Some(time)) => Ok(Some((letter, time))),
+        _ => Err(Error::new(format!("/proc/{pid}/stat: a field is missing"))),
+    }
 }
 
 /// The fields of proc_pid_stat(5) from the third on: the second, a name in parentheses, may have spaces and parentheses.
-pub fn stat_of(pid: i32) -> Option<Vec<String>> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    Some(stat.get(stat.rfind(')')? + 1..)?.split_whitespace().map(str::to_owned).collect())
+/// `None` if the process is gone.
+pub fn stat_of(pid: i32) -> Result<Option<Vec<String>>> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = found(std::fs::read_to_string(&path)).map_err(|error| Error::from_io(path, &error))?;
+    let fields = |stat: String| {
+        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        rest.split_whitespace().map(str::to_owned).collect()
+    };
+    Ok(stat.map(fields))
 }
 
 #[cfg(test)]
@@ -75,17 +123,17 @@ mod tests {
     fn a_process_is_known_by_its_inode_and_its_start_time() {
         let pid = std::process::id() as i32;
         let pidfd = process::open_pidfd(pid).unwrap();
-        let (_, start_time) = state_of(pid).unwrap();
-        for identity in [Identity::of(pid, pidfd.as_fd()), Identity::StartTime(start_time)] {
-            assert!(identity.open(pid).is_some(), "{identity:?}");
+        let (_, start_time) = state_of(pid).unwrap().unwrap();
+        for identity in [Identity::of(pid, pidfd.as_fd()).unwrap(), Identity::StartTime(start_time)] {
+            assert!(identity.open(pid).unwrap().is_some(), "{identity:?}");
         }
-        let others = [Identity::Inode(1, boot().to_owned()), Identity::StartTime(start_time + 1)];
-        let earlier = match Identity::of(pid, pidfd.as_fd()) {
+        let others = [Identity::Inode(1, boot().unwrap().to_owned()), Identity::StartTime(start_time + 1)];
+        let earlier = match Identity::of(pid, pidfd.as_fd()).unwrap() {
             Identity::Inode(inode, _) => Identity::Inode(inode, "an earlier one".to_owned()),
             Identity::StartTime(time) => Identity::StartTime(time + 2),
         };
         for identity in others.into_iter().chain([earlier]) {
-            assert!(identity.open(pid).is_none(), "a reused pid is another process");
+            assert!(identity.open(pid).unwrap().is_none(), "a reused pid is another process");
         }
     }
 }

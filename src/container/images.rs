@@ -146,7 +146,7 @@ pub fn check_privileges(host: &Host) -> Result<bool> {
     if version < LEAST {
         return Err(Error::new(format!("{name} is too old")).remedy("install CRIU 3.0 or newer"));
     }
-    let is_privileged = !host.is_ordinary_user() && host.in_initial_user_namespace();
+    let is_privileged = !host.is_ordinary_user() && host.in_initial_user_namespace()?;
     if !is_privileged && version < UNPRIVILEGED {
         return Err(Error::new(format!("{name} works for the host's root alone"))
             .because("an ordinary user needs CRIU 3.18 or newer, and for it CAP_CHECKPOINT_RESTORE in the host's user namespace")

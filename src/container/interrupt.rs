@@ -29,10 +29,12 @@ impl Interrupt {
             let left = if milliseconds < 0 { -1 } else { left };
             match fd::wait_for_either([other, queue.as_fd()], left).map_err(failed)? {
                 None => {}
-                Some([_, true]) => {
+                // First: the program may have begun meanwhile, and then the signal is for it.
+                Some([true, _]) => return Ok(true),
+                Some([false, is_interrupted]) if is_interrupted => {
                     return Err(Error::new("ended by a signal before the program had begun"));
                 }
-                Some([is_ready, _]) => return Ok(is_ready),
+                Some([false, _]) => return Ok(false),
             }
         }
     }

@@ -1,23 +1,27 @@
 //! Signals to a container.
 
-use super::processes::{is_one_of, processes};
+use super::processes::{find, processes};
 use super::state::{Container, Status};
 use crate::cgroup::tree;
-use crate::error::{Error, Result};
-use crate::sys::{Errno, process, signal};
+use crate::error::{Error, Result, found};
+use crate::sys::{Errno, fd, process, signal};
+use std::ffi::CString;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
 
 /// Sends a signal to the first process. Where others do not end with it, SIGKILL is for all of its cgroup, as in runc.
 pub fn kill(container: &Container, signal: i32) -> Result<()> {
-    let status = container.status();
+    let status = container.status()?;
     let pidfd = match status {
         Status::Stopped => None,
         _ => container.pidfd()?,
     };
     let Some(pidfd) = pidfd else { return Err(not_running()) };
+    let failed = |error| Error::from_call("container", error);
     // Its program has not begun, and nothing handles the signal: then the kernel keeps it from the first process of a pid
     // namespace (pid_namespaces(7)).
-    let signal = match container.start_socket().exists() {
+    let socket = CString::new(container.start_socket().into_os_string().into_vec()).unwrap_or_default();
+    let signal = match fd::exists_at(fd::borrow_cwd(), &socket).map_err(failed)? {
         true if signal::ends_by_default(signal) => signal::SIGKILL,
         _ => signal,
     };
@@ -29,10 +33,10 @@ pub fn kill(container: &Container, signal: i32) -> Result<()> {
     }
     process::send_signal(pidfd.as_fd(), signal).map_err(|error| match error.errno {
         Errno::ESRCH => not_running(),
-        _ => Error::from_call("container", error),
+        _ => failed(error),
     })?;
     match &state.cgroup {
-        Some(cgroup) if signal == signal::SIGKILL && !state.has_own_pids => cgroup.path().map_or(Ok(()), tree::kill),
+        Some(cgroup) if signal == signal::SIGKILL && !state.has_own_pids => cgroup.path()?.map_or(Ok(()), tree::kill),
         _ => Ok(()),
     }
 }
@@ -46,22 +50,16 @@ pub fn not_running() -> Error {
 pub fn kill_all(container: &Container, signal: i32) -> Result<()> {
     let state = container.state()?;
     if let (Some(cgroup), signal::SIGKILL) = (&state.cgroup, signal) {
-        return cgroup.path().map_or(Ok(()), tree::kill);
+        return cgroup.path()?.map_or(Ok(()), tree::kill);
     }
-    if container.status() == Status::Stopped && state.cgroup.is_none() {
+    if container.status()? == Status::Stopped && state.cgroup.is_none() {
         // With their first process, all others of a pid namespace are gone.
         return if state.has_own_pids { Ok(()) } else { Err(not_running()) };
     }
     let remedy = || format!("signal its first process: `rootlet kill {}`", container.id);
     for pid in processes(container).map_err(|error| error.remedy(remedy()))? {
-        let Ok(pidfd) = process::open_pidfd(pid) else { continue };
-        // Looked at again behind the pidfd: the pid may have been reused.
-        if is_one_of(container, pid) {
-            match process::send_signal(pidfd.as_fd(), signal) {
-                Err(error) if error.errno != Errno::ESRCH => return Err(Error::from_call("container", error)),
-                _ => {}
-            }
-        }
+        let Some(pidfd) = find(container, pid)? else { continue };
+        found(process::send_signal(pidfd.as_fd(), signal)).map_err(|error| Error::from_call("container", error))?;
     }
     Ok(())
 }

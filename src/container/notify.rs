@@ -53,7 +53,10 @@ impl Relay {
     /// Listens where the program will speak; `None` if nobody wants to hear it.
     pub fn open(container: &Path) -> Result<Option<Relay>> {
         let place = container.join(PLACE);
-        let Some(address) = manager().filter(|_| place.exists()) else { return Ok(None) };
+        let Some(address) = manager() else { return Ok(None) };
+        if !place.try_exists().map_err(|error| Error::from_io(place.display(), &error))? {
+            return Ok(None);
+        }
         let failed = |what: &str| {
             let what = format!("NOTIFY_SOCKET: cannot {what}");
             move |error: std::io::Error| Error::from_io(what, &error)
@@ -79,8 +82,9 @@ impl Relay {
     }
 
     /// Passes everything on, beside the caller and to its end.
-    pub fn run_beside(self) {
-        std::thread::spawn(move || while self.pass_on(None).is_ok() {});
+    pub fn run_beside(self) -> Result<()> {
+        let started = std::thread::Builder::new().spawn(move || while self.pass_on(None).is_ok() {});
+        started.map(drop).map_err(|error| Error::from_io("NOTIFY_SOCKET: cannot start a thread", &error))
     }
 
     /// Waits until the program is ready, or has ended, and makes it the unit's main process.

@@ -2,18 +2,18 @@
 
 use super::identity::state_of;
 use super::kill::not_running;
-use super::processes::{is_one_of, processes};
+use super::processes::{find, processes};
 use super::root::wait_for_lock;
 use super::state::{Container, Status};
 use crate::cgroup::tree;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, found};
 use crate::sys::{process, signal};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// Stops all processes of a container.
 pub fn pause(container: &mut Container) -> Result<()> {
-    match container.status() {
+    match container.status()? {
         Status::Running | Status::Created => {}
         Status::Paused => {
             return Err(Error::new("container is paused already").remedy(format!("`rootlet resume {}`", container.id)));
@@ -29,7 +29,7 @@ pub fn pause(container: &mut Container) -> Result<()> {
 
 /// Lets them go on.
 pub fn resume(container: &mut Container) -> Result<()> {
-    match container.status() {
+    match container.status()? {
         Status::Paused => {}
         Status::Stopped => return Err(not_running()),
         _ => return Err(Error::new("container not paused").remedy("see `rootlet list`")),
@@ -58,8 +58,13 @@ fn suspend(container: &mut Container) -> Result<()> {
 fn stop_all(container: &Container) -> Result<()> {
     for _ in 0..1000 {
         let pids = send_to_all(container, signal::SIGSTOP)?;
-        let is_stopped = |pid: &i32| state_of(*pid).is_none_or(|(letter, _)| matches!(letter, 'T' | 't' | 'Z' | 'X'));
-        if pids.iter().all(is_stopped) && processes(container)? == pids {
+        let is_stopped = |pid: &i32| {
+            let state = state_of(*pid)?;
+            Ok(state.is_none_or(|(letter, _)| matches!(letter, 'T' | 't' | 'Z' | 'X')))
+        };
+        if pids.iter().map(is_stopped).collect::<Result<Vec<_>>>()?.iter().all(|is_stopped| *is_stopped)
+            && processes(container)? == pids
+        {
             return Ok(());
         }
         // No event tells when a process of somebody else's stops.
@@ -73,11 +78,9 @@ fn stop_all(container: &Container) -> Result<()> {
 fn send_to_all(container: &Container, signal: i32) -> Result<Vec<i32>> {
     let pids = processes(container)?;
     for pid in &pids {
-        let Ok(pidfd) = process::open_pidfd(*pid) else { continue };
-        if is_one_of(container, *pid) {
-            // It may have ended since.
-            let _ = process::send_signal(pidfd.as_fd(), signal);
-        }
+        let Some(pidfd) = find(container, *pid)? else { continue };
+        // It may have ended since.
+        found(process::send_signal(pidfd.as_fd(), signal)).map_err(|error| Error::from_call("container", error))?;
     }
     Ok(pids)
 }

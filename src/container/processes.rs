@@ -2,8 +2,8 @@
 
 use super::state::Container;
 use crate::cgroup::tree;
-use crate::error::{Error, Result};
-use crate::sys::{fd, namespace};
+use crate::error::{Error, Result, found};
+use crate::sys::{Errno, fd, namespace, process};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -20,25 +20,44 @@ pub fn processes(container: &Container) -> Result<Vec<i32>> {
     }
     // As long as its first process lives, the namespace's number is no other's.
     let Some(namespace) = pid_namespace(container)? else { return Ok(Vec::new()) };
-    let entries = std::fs::read_dir("/proc").map_err(|error| Error::from_io("cannot read /proc", &error))?;
-    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-    // While the first process waits for its start, nobody may look it up.
-    let mut pids: Vec<_> = pids.filter(|pid| *pid == state.pid || is_in(*pid, namespace)).collect();
-    pids.sort_unstable();
-    Ok(if container.pidfd()?.is_some() { pids } else { Vec::new() })
-}
-
-/// True if a process still belongs to the container: a pid may have been reused since it was listed.
-pub fn is_one_of(container: &Container, pid: i32) -> bool {
-    let Some(state) = &container.state else { return false };
-    match &state.cgroup {
-        Some(cgroup) => tree::of_process(pid).is_ok_and(|path| path.starts_with(&cgroup.path)),
-        None => {
-            let namespace = pid_namespace(container).ok().flatten();
-            let is_in = pid == state.pid || namespace.is_some_and(|namespace| is_in(pid, namespace));
-            is_in && container.pidfd().is_ok_and(|pidfd| pidfd.is_some())
+    let failed = |error: std::io::Error| Error::from_io("cannot read /proc", &error);
+    let mut pids = Vec::new();
+    for entry in std::fs::read_dir("/proc").map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        // While the first process waits for its start, nobody may look it up.
+        if pid == state.pid || is_in(pid, namespace)? {
+            pids.push(pid);
         }
     }
+    pids.sort_unstable();
+    if container.pidfd()?.is_none() {
+        return Ok(Vec::new());
+    }
+    match pids.contains(&state.pid) {
+        true => Ok(pids),
+        false => Err(Error::new(format!("process {}, the container's first one, is not in /proc", state.pid))
+            .because("/proc is that of another pid namespace, or hides it")
+            .remedy("run this where the container's processes can be seen")),
+    }
+}
+
+/// A handle on a process, if it still belongs to the container: a pid may have been reused since it was listed.
+pub fn find(container: &Container, pid: i32) -> Result<Option<OwnedFd>> {
+    let Some(pidfd) = process::find_pidfd(pid).map_err(|error| Error::from_call(format!("process {pid}"), error))?
+    else {
+        return Ok(None);
+    };
+    Ok(is_one_of(container, pid)?.then_some(pidfd))
+}
+
+fn is_one_of(container: &Container, pid: i32) -> Result<bool> {
+    let state = container.state()?;
+    if let Some(cgroup) = &state.cgroup {
+        return Ok(tree::find_of_process(pid)?.is_some_and(|path| path.starts_with(&cgroup.path)));
+    }
+    let Some(namespace) = pid_namespace(container)? else { return Ok(false) };
+    Ok((pid == state.pid || is_in(pid, namespace)?) && container.pidfd()?.is_some())
 }
 
 /// The inode of a container's pid namespace; `None` if it has ended.
@@ -47,23 +66,44 @@ fn pid_namespace(container: &Container) -> Result<Option<u64>> {
     if container.pidfd()?.is_none() {
         return Ok(None);
     }
-    Ok(match state.pid_namespace {
-        Some(inode) => Some(inode.into()),
-        None => namespace_of(state.pid).and_then(|namespace| inode(&namespace)),
-    })
+    if let Some(inode) = state.pid_namespace {
+        return Ok(Some(inode.into()));
+    }
+    match namespace_of(state.pid)? {
+        Some(namespace) => Ok(Some(inode(&namespace)?)),
+        // It has just ended, or may not be looked into.
+        None if container.pidfd()?.is_none() => Ok(None),
+        None => Err(Error::new(format!("/proc/{}/ns/pid is out of reach", state.pid))
+            .because("it belongs to a user namespace that you have no privilege in")
+            .remedy("run this as the user who created the container")),
+    }
 }
 
-fn inode(namespace: &OwnedFd) -> Option<u64> {
-    fd::status(namespace.as_fd()).ok().map(|status| status.inode)
+fn inode(namespace: &OwnedFd) -> Result<u64> {
+    fd::status(namespace.as_fd()).map(|status| status.inode).map_err(|error| Error::from_call("pid namespace", error))
 }
 
-/// The pid namespace of a process.
-fn namespace_of(pid: i32) -> Option<OwnedFd> {
-    File::open(format!("/proc/{pid}/ns/pid")).ok().map(OwnedFd::from)
+/// The pid namespace of a process; `None` if it is gone, or is others' business.
+fn namespace_of(pid: i32) -> Result<Option<OwnedFd>> {
+    let path = format!("/proc/{pid}/ns/pid");
+    match File::open(&path) {
+        Err(error) if error.raw_os_error() == Some(Errno::EACCES as i32) => Ok(None),
+        other => Ok(found(other).map_err(|error| Error::from_io(path, &error))?.map(OwnedFd::from)),
+    }
 }
 
-/// True if a process is in that pid namespace, or in one below it.
-fn is_in(pid: i32, namespace: u64) -> bool {
-    let above = |below: &OwnedFd| namespace::parent(below.as_fd()).ok();
-    std::iter::successors(namespace_of(pid), above).any(|other| inode(&other) == Some(namespace))
+/// Whether a process is in that pid namespace, or in one below it.
+fn is_in(pid: i32, namespace: u64) -> Result<bool> {
+    let mut next = namespace_of(pid)?;
+    while let Some(own) = next {
+        if inode(&own)? == namespace {
+            return Ok(true);
+        }
+        next = match namespace::parent(own.as_fd()) {
+            // What is above belongs to the caller's own, or is out of its sight (ioctl_ns(2)).
+            Err(error) if error.errno == Errno::EPERM => None,
+            other => Some(other.map_err(|error| Error::from_call("pid namespace", error))?),
+        };
+    }
+    Ok(false)
 }

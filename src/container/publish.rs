@@ -1,6 +1,6 @@
 //! What callers get besides the state: the pid file, the pidfd, the sockets.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, found};
 use crate::sys::process::Process;
 use crate::sys::{fd, socket};
 use std::ffi::CString;
@@ -16,7 +16,8 @@ pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     };
     let name = path.file_name().ok_or_else(|| Error::new(format!("--pid-file {} is not a file", path.display())))?;
     // /dev/null, or a fifo, would be replaced by a file.
-    if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) {
+    let there = found(path.symlink_metadata()).map_err(|error| failed(&error))?;
+    if there.is_some_and(|metadata| !metadata.is_file()) {
         return Err(Error::new(format!("--pid-file {} is there, and is no file", path.display()))
             .remedy("name a file that is missing, or may be replaced"));
     }

@@ -44,7 +44,7 @@ pub struct Wanted {
 pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created> {
     let text = spec::load::read(&options.request.bundle.join("config.json"))?;
     let spec = spec::load::parse(&text)?.spec;
-    let host = Host::new();
+    let host = Host::new()?;
     let plan = compile(&spec, &options.request, &host)?;
     external::check(&plan)?;
     console::check(&plan, options.console_socket.as_deref(), options.start == Start::Now)?;
@@ -97,7 +97,10 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
     // Whoever makes the processes is where they are to be.
     cgroup.adopt(&options.request.id, worker.pid())?;
     let request = Request {
-        cgroup_root: cgroup_root(cgroup).filter(|_| host.cgroups() == Cgroups::Unified),
+        cgroup_root: match host.cgroups()? {
+            Cgroups::Unified => cgroup_root(cgroup)?,
+            Cgroups::Legacy => None,
+        },
         root: root.to_string_lossy().into_owned(),
         external,
         inherited,
@@ -117,17 +120,17 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
             "orphan-pts-master" => terminal = notice.attached,
             "setup-namespaces" => {
                 let made = Process::open(notice.pid).map_err(|error| Error::from_call("container", error))?;
-                let state = describe(&spec, &host, options, &plan, &made);
-                let container = container.insert(super::Container::new(directory.clone(), state));
+                let state = describe(&spec, &host, options, &plan, &made)?;
+                let container = container.insert(super::Container::new(directory.clone(), state, false));
                 container.save(&text)?;
                 hooks::run_before_start(container, &Interrupt::default())?;
             }
             "post-restore" => {
                 let made = Process::open(notice.pid).map_err(|error| Error::from_call("container", error))?;
                 let made = process.insert(made);
-                let mut state = describe(&spec, &host, options, &plan, made);
+                let mut state = describe(&spec, &host, options, &plan, made)?;
                 (state.is_creating, state.cgroup) = (false, record.clone());
-                container.insert(super::Container::new(directory.clone(), state)).save(&text)?;
+                container.insert(super::Container::new(directory.clone(), state, false)).save(&text)?;
             }
             _ => {}
         }
@@ -159,9 +162,9 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
 }
 
 /// The container's cgroup, as CRIU names it.
-fn cgroup_root(cgroup: &Making) -> Option<String> {
-    let below = cgroup.record.as_ref()?.path.strip_prefix(hierarchy_root()?).ok()?;
-    Some(format!("/{}", below.display()))
+fn cgroup_root(cgroup: &Making) -> Result<Option<String>> {
+    let (Some(record), Some(root)) = (&cgroup.record, hierarchy_root()?) else { return Ok(None) };
+    Ok(record.path.strip_prefix(root).ok().map(|below| format!("/{}", below.display())))
 }
 
 /// Opens a file for CRIU, which inherits it.

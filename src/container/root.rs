@@ -1,7 +1,7 @@
 //! Where states are kept: one directory, and in it one of each container.
 
 use super::state::{Container, FILES, PLACES};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, found};
 use crate::sys::{Errno, creds, fd, resolve};
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// Of a state's directory.
 const MODE: u32 = 0o700;
+
+/// A file name has 255 bytes, and one is needed while the state's directory is made.
+const LONGEST_ID: usize = 254;
 
 /// Of a directory in which users delete and rename only what is theirs (inode(7)).
 const STICKY: u32 = 0o1000;
@@ -29,17 +32,14 @@ pub struct Root {
 impl Root {
     /// The directory that `--root` names, or the default one. Nothing is made yet.
     pub fn new(explicit: Option<&Path>) -> Result<Root> {
-        match explicit {
-            Some(path) if path.canonicalize().is_ok_and(|path| path == Path::new("/")) => {
-                Err(Error::new("--root / cannot hold states").remedy("name a directory such as --root /tmp/rootlet"))
-            }
-            Some(path) => {
-                let path = std::path::absolute(path)
-                    .map_err(|error| Error::from_io(format!("--root {}", path.display()), &error))?;
-                Ok(Root { path, explicit: true })
-            }
-            None => Ok(Root { path: default_path(), explicit: false }),
+        let Some(path) = explicit else { return Ok(Root { path: default_path()?, explicit: false }) };
+        let failed = |error: std::io::Error| Error::from_io(format!("--root {}", path.display()), &error);
+        if found(path.canonicalize()).map_err(failed)?.is_some_and(|path| path == Path::new("/")) {
+            return Err(
+                Error::new("--root / cannot hold states").remedy("name a directory such as --root /tmp/rootlet")
+            );
         }
+        Ok(Root { path: std::path::absolute(path).map_err(failed)?, explicit: true })
     }
 
     /// The directory.
@@ -117,7 +117,12 @@ impl Root {
             other => other.map_err(|error| Error::from_call(self.path.display(), error).remedy("correct --root"))?,
         };
         let found = self.look_up(shelf.as_fd(), id)?;
-        self.check().map(|()| found)
+        self.check()?;
+        match found {
+            Found::Nothing => Ok(None),
+            Found::Own(container) => Ok(Some(container)),
+            Found::Foreign(refusal) => Err(refusal),
+        }
     }
 
     /// What is said of a container that there is not.
@@ -128,47 +133,69 @@ impl Root {
     }
 
     /// The container of that id in the opened directory of all states.
-    fn look_up(&self, shelf: BorrowedFd, id: &str) -> Result<Option<Container>> {
+    fn look_up(&self, shelf: BorrowedFd, id: &str) -> Result<Found> {
         let directory = self.path.join(id);
-        let system = |error| Error::from_call(directory.display(), error);
+        let system = |error| Error::from_call(directory.display(), error).remedy("try again");
         let name = |file: &str| CString::new(format!("{id}{file}")).unwrap_or_default();
         let flags = fd::O_RDONLY | fd::O_NONBLOCK | fd::O_NOCTTY;
-        match resolve::open_in_root_no_symlinks(shelf, &name("/state.json"), flags) {
-            Ok(file) => {
-                // A file of one's own with no other name was put there by oneself, whosever the directory is.
-                let status = fd::status(file.as_fd()).map_err(system)?;
-                check_state(id, status.uid, status.mode)?;
-                if !status.is_regular() {
-                    return Err(Error::new(format!("the state of container {id:?} is no file"))
-                        .because("a fifo or something else is in its place")
-                        .remedy(format!("see `ls -l {}`", directory.display())));
-                }
-                if status.links != 1 {
-                    return Err(Error::new(format!("container {id:?} is not yours"))
-                        .because("its state has another name elsewhere (a hard link)")
-                        .remedy(format!("see who made it: `ls -li {}`", directory.display())));
-                }
-                let is_waiting = fd::exists_at(shelf, &name("/start.sock"));
-                let container = Container::load(id, directory, Some(file), is_waiting)?;
-                Ok((container.damage.is_none() || is_place(&container.directory)).then_some(container))
+        let open = || match resolve::open_in_root_no_symlinks(shelf, &name("/state.json"), flags) {
+            // A link is not followed. What others' permissions hide is theirs, or none.
+            Err(error) if matches!(error.errno, Errno::EACCES | Errno::ELOOP) => Ok(None),
+            other => found(other).map_err(system),
+        };
+        if let Some(file) = open()? {
+            // A file of one's own with no other name was put there by oneself, whosever the directory is.
+            let status = fd::status(file.as_fd()).map_err(system)?;
+            if let Some(refusal) = refuse_state(id, status.uid, status.mode) {
+                return Ok(Found::Foreign(refusal));
             }
-            // Its maker was killed, or is at it, or it is none.
-            Err(_) => match fd::open_at(shelf, &name(""), fd::O_PATH | fd::O_DIRECTORY | fd::O_NOFOLLOW, 0) {
-                Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(None),
-                opened => {
-                    let status = opened.and_then(|opened| fd::status(opened.as_fd())).map_err(system)?;
-                    if status.mode & 0o777 != MODE || !is_place(&directory) {
-                        return Ok(None);
-                    }
-                    check_state(id, status.uid, status.mode)?;
-                    Container::load(id, directory, None, false).map(Some)
+            if !status.is_regular() {
+                return Err(Error::new(format!("the state of container {id:?} is no file"))
+                    .because("a fifo or something else is in its place")
+                    .remedy(format!("see `ls -l {}`", directory.display())));
+            }
+            if status.links != 1 {
+                let refusal = Error::new(format!("container {id:?} is not yours"))
+                    .because("its state has another name elsewhere (a hard link)")
+                    .remedy(format!("see who made it: `ls -li {}`", directory.display()));
+                return Ok(Found::Foreign(refusal));
+            }
+            let is_waiting = fd::exists_at(shelf, &name("/start.sock")).map_err(system)?;
+            let container = Container::load(id, directory, file, is_waiting)?;
+            return match container.damage.is_none() || is_place(&container.directory)? {
+                true => Ok(Found::Own(container)),
+                false => Ok(Found::Nothing),
+            };
+        }
+        // Its maker was killed, or is at it, or it is none.
+        match fd::open_at(shelf, &name(""), fd::O_PATH | fd::O_DIRECTORY | fd::O_NOFOLLOW, 0) {
+            Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(Found::Nothing),
+            opened => {
+                let status = opened.and_then(|opened| fd::status(opened.as_fd())).map_err(system)?;
+                if status.mode & 0o777 != MODE {
+                    return Ok(Found::Nothing);
                 }
-            },
+                if let Some(refusal) = refuse_state(id, status.uid, status.mode) {
+                    return Ok(Found::Foreign(refusal));
+                }
+                if !is_place(&directory)? {
+                    return Ok(Found::Nothing);
+                }
+                let lock = lock_by(&directory, fd::try_share_lock)?;
+                if lock.is_none() && !exists(&directory)? {
+                    return Ok(Found::Nothing);
+                }
+                // Where nobody is at it, its maker may have come to its end since the state was looked for.
+                match lock.is_some() && open()?.is_some() {
+                    true => self.look_up(shelf, id),
+                    false => Ok(Found::Own(Container::without_state(id, directory, lock.is_none()))),
+                }
+            }
         }
     }
 
     /// All containers, by id, each read when it is asked for. A missing default directory has none.
-    pub fn all(&self) -> Result<Box<dyn Iterator<Item = Container> + '_>> {
+    pub fn all(&self) -> Result<Box<dyn Iterator<Item = Result<Container>> + '_>> {
         let entries = match std::fs::read_dir(&self.path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.explicit => {
                 return Ok(Box::new(std::iter::empty()));
@@ -178,13 +205,19 @@ impl Root {
             })?,
         };
         self.check()?;
-        let mut ids: Vec<String> = entries
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|id| check_id(id).is_ok())
-            .collect();
+        let failed = |error: std::io::Error| Error::from_io(format!("cannot read {}", self.path.display()), &error);
+        let names = entries.map(|entry| Ok(entry.map_err(failed)?.file_name().into_string().ok()));
+        let mut ids: Vec<String> = names.filter_map(Result::transpose).collect::<Result<_>>()?;
+        ids.retain(|id| check_id(id).is_ok());
         ids.sort();
         let shelf = open(&self.path).map_err(|error| Error::from_call(self.path.display(), error))?;
-        Ok(Box::new(ids.into_iter().filter_map(move |id| self.look_up(shelf.as_fd(), &id).ok().flatten())))
+        let look_up = move |id: String| match self.look_up(shelf.as_fd(), &id) {
+            Ok(Found::Own(container)) => Some(Ok(container)),
+            // It may be gone by now; and in a shared directory, others' are none of the caller's business.
+            Ok(Found::Nothing | Found::Foreign(_)) => None,
+            Err(error) => Some(Err(error)),
+        };
+        Ok(Box::new(ids.into_iter().filter_map(look_up)))
     }
 
     /// Where the state of that container is.
@@ -197,38 +230,65 @@ impl Root {
         check_id(id)?;
         self.make()?;
         let directory = self.path.join(id);
-        let failed = |error: &std::io::Error| Error::from_io(format!("cannot make {}", directory.display()), error);
-        match std::fs::DirBuilder::new().mode(MODE).create(&directory) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return self.reclaim(id, directory),
-            Err(error) => return Err(failed(&error).remedy("name a directory that you may write to with --root DIR")),
-        }
-        match lock(&directory) {
-            Ok(Some(lock)) => Ok(Reservation { directory, lock }),
-            // Somebody took it for a leftover, to delete it or to have the id.
-            Ok(None) if directory.exists() => Err(already_exists(id)),
-            Ok(None) => self.reserve(id),
-            Err(error) => {
-                let _ = std::fs::remove_dir(&directory);
-                Err(error)
+        // Whoever sees the directory finds it locked: it gets its name only then. (`~` is in no id.)
+        let draft = self.path.join(format!("{id}~"));
+        let make = |place: &Path| match std::fs::DirBuilder::new().mode(MODE).create(place) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                let message = format!("cannot make {}", directory.display());
+                Err(Error::from_io(message, &error).remedy("name a directory that you may write to with --root DIR"))
+            }
+            _ => Ok(()),
+        };
+        loop {
+            make(&draft)?;
+            let lock = match lock(&draft) {
+                Ok(Some(lock)) => lock,
+                // Another maker has it, or had it and is done.
+                Ok(None) if !exists(&draft)? => continue,
+                Ok(None) => return Err(already_exists(id)),
+                Err(error) => return Err(error).inspect_err(|_| drop(std::fs::remove_dir(&draft))),
+            };
+            let renamed = fd::rename_to_new(&c_path(&draft), &c_path(&directory));
+            let Err(error) = renamed else { return Ok(Reservation { directory, lock }) };
+            let _ = std::fs::remove_dir(&draft);
+            match error.errno {
+                Errno::EEXIST => return self.reclaim(id, directory),
+                // The file system, or the kernel, has no such renaming.
+                Errno::EINVAL | Errno::ENOSYS => return make(&directory).and_then(|()| self.reclaim(id, directory)),
+                _ => return Err(Error::from_call(directory.display(), error)),
             }
         }
     }
 
     /// An id whose maker was killed before the container ran is free again.
     fn reclaim(&self, id: &str, directory: PathBuf) -> Result<Reservation> {
-        let Some(lock) = lock(&directory)? else { return Err(already_exists(id)) };
+        let lock = match lock(&directory)? {
+            Some(lock) => lock,
+            None if exists(&directory)? => return Err(already_exists(id)),
+            // It was deleted meanwhile.
+            None => return self.reserve(id),
+        };
         let Some(container) = self.look_for(id)? else {
             return Err(Error::new(format!("{} is in the way", directory.display()))
                 .because("it holds other things than a container's state")
                 .remedy("choose another id, or another --root"));
         };
-        if !container.is_abandoned() {
+        if !container.is_abandoned()? {
             return Err(already_exists(id));
         }
         container.forget_all_but_its_place()?;
         Ok(Reservation { directory, lock })
     }
+}
+
+/// What is there by an id.
+enum Found {
+    /// No container.
+    Nothing,
+    /// One that nobody else can have written.
+    Own(Container),
+    /// Another user's, and what is said of it.
+    Foreign(Error),
 }
 
 /// A directory with its lock, which is held as long as this lives.
@@ -250,16 +310,16 @@ pub fn lock(directory: &Path) -> Result<Option<OwnedFd>> {
     // Whoever looks whether it is locked has a part in it for a moment.
     for _ in 0..10 {
         match lock_by(directory, fd::try_lock)? {
-            None if directory.exists() => std::thread::sleep(Duration::from_millis(1)),
+            None if exists(directory)? => std::thread::sleep(Duration::from_millis(1)),
             lock => return Ok(lock),
         }
     }
     Ok(None)
 }
 
-/// True if somebody has the lock of a state directory.
-pub fn is_locked(directory: &Path) -> bool {
-    matches!(lock_by(directory, fd::try_share_lock), Ok(None)) && directory.exists()
+/// Whether there is a state directory.
+pub fn exists(directory: &Path) -> Result<bool> {
+    directory.try_exists().map_err(|error| Error::from_io(directory.display(), &error))
 }
 
 /// The lock of a state directory, when it is free; `None` if the directory was removed meanwhile.
@@ -269,64 +329,70 @@ pub fn wait_for_lock(directory: &Path) -> Result<Option<OwnedFd>> {
 
 fn lock_by(directory: &Path, take: fn(BorrowedFd) -> crate::sys::Result<bool>) -> Result<Option<OwnedFd>> {
     let system = |error| Error::from_call(directory.display(), error);
-    let fd = match open(directory) {
-        Err(error) if error.errno == Errno::ENOENT => return Ok(None),
-        other => other.map_err(system)?,
-    };
+    let Some(fd) = found(open(directory)).map_err(system)? else { return Ok(None) };
     let is_taken = take(fd.as_fd()).map_err(system)?;
     // Another container's may be in its place by now.
-    let is_same =
-        fd::status(fd.as_fd()).map_err(system)?.inode == directory.symlink_metadata().map_or(0, |now| now.ino());
+    let own = fd::status(fd.as_fd()).map_err(system)?.inode;
+    let now = found(directory.symlink_metadata()).map_err(|error| Error::from_io(directory.display(), &error))?;
+    let is_same = now.is_some_and(|now| now.ino() == own);
     Ok((is_taken && is_same).then_some(fd))
 }
 
-/// True if there is nothing in a directory but what belongs to a state: a wrong --root, as /etc, is not full of containers.
-fn is_place(directory: &Path) -> bool {
+/// Whether there is nothing in a directory but what belongs to a state: a wrong --root, as /etc, is not full of containers.
+fn is_place(directory: &Path) -> Result<bool> {
+    let failed = |error: std::io::Error| Error::from_io(directory.display(), &error);
     let is_known = |name: &OsStr| FILES.iter().chain(&PLACES).any(|known| name == *known);
-    std::fs::read_dir(directory)
-        .is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|entry| is_known(&entry.file_name()))))
+    let Some(mut entries) = found(std::fs::read_dir(directory)).map_err(failed)? else { return Ok(false) };
+    entries.try_fold(true, |all, entry| Ok(all && is_known(&entry.map_err(failed)?.file_name())))
+}
+
+fn c_path(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
 }
 
 fn open(directory: &Path) -> crate::sys::Result<OwnedFd> {
-    let path = CString::new(directory.as_os_str().as_bytes()).unwrap_or_default();
-    fd::open(&path, fd::O_RDONLY | fd::O_DIRECTORY | fd::O_NOFOLLOW, 0)
+    fd::open(&c_path(directory), fd::O_RDONLY | fd::O_DIRECTORY | fd::O_NOFOLLOW, 0)
 }
 
 /// A state says which processes are killed and which hooks are run, so nobody else may have written it.
-fn check_state(id: &str, uid: u32, mode: u32) -> Result<()> {
+fn refuse_state(id: &str, uid: u32, mode: u32) -> Option<Error> {
     if uid == creds::effective_uid() && mode & 0o022 == 0 {
-        return Ok(());
+        return None;
     }
-    Err(Error::new(format!("container {id:?} is not yours"))
+    let refusal = Error::new(format!("container {id:?} is not yours"))
         .because(format!("its state belongs to uid {uid} with mode {:o}", mode & 0o7777))
-        .remedy("run this command as that user, or name your own --root"))
+        .remedy("run this command as that user, or name your own --root");
+    Some(refusal)
 }
 
 /// runc's rule for ids, and a length that a file name can have.
 fn check_id(id: &str) -> Result<()> {
     let valid = !id.is_empty()
-        && id.len() <= 255
+        && id.len() <= LONGEST_ID
         && !matches!(id, "." | "..")
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+.-".contains(&byte));
     if valid {
         return Ok(());
     }
     Err(Error::new(format!("invalid container ID format: {id:?}"))
-        .because("an id has letters, digits and _ + . - only, at most 255, and is not . or ..")
+        .because(format!("an id has letters, digits and _ + . - only, at most {LONGEST_ID}, and is not . or .."))
         .remedy("choose a name such as box-1"))
 }
 
 /// `$XDG_RUNTIME_DIR/rootlet`, `/run/rootlet` for root, `/run/user/UID/rootlet`, or a directory of one's own below the
 /// temporary one. One that somebody else owns, as after `su`, is passed over.
-fn default_path() -> PathBuf {
+fn default_path() -> Result<PathBuf> {
     let uid = creds::effective_uid();
-    let is_own = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.uid() == uid && metadata.is_dir());
-    if let Some(path) = dirs::runtime_dir().filter(|path| is_own(path)) {
-        return path.join("rootlet");
-    }
     let run = if uid == 0 { PathBuf::from("/run") } else { PathBuf::from(format!("/run/user/{uid}")) };
-    if is_own(&run) {
-        return run.join("rootlet");
+    for path in dirs::runtime_dir().into_iter().chain([run]) {
+        let metadata = match path.metadata() {
+            // Somebody else's.
+            Err(error) if error.raw_os_error() == Some(Errno::EACCES as i32) => None,
+            other => found(other).map_err(|error| Error::from_io(path.display(), &error))?,
+        };
+        if metadata.is_some_and(|metadata| metadata.uid() == uid && metadata.is_dir()) {
+            return Ok(path.join("rootlet"));
+        }
     }
-    std::env::temp_dir().join(format!("rootlet-{uid}"))
+    Ok(std::env::temp_dir().join(format!("rootlet-{uid}")))
 }

@@ -4,7 +4,7 @@ use super::console::Relay;
 use super::create::{Created, Options, Start, create};
 use super::restore::Wanted;
 use super::{hooks, interrupt, start};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, found};
 use crate::log::Log;
 use crate::sys::process::{self, Ended, Process};
 use crate::sys::{creds, signal};
@@ -37,10 +37,19 @@ pub fn restore(options: &Options, wanted: &Wanted, subreaper: bool, log: &Log) -
 
 /// Stays with a container in the foreground, and deletes it at its end.
 pub fn stay(mut created: Created, keep: bool, log: &Log) -> Result<i32> {
-    if let Some(notify) = created.notify.take() {
-        notify.run_beside();
+    if let Some(notify) = created.notify.take()
+        && let Err(error) = notify.run_beside()
+    {
+        created.destroy();
+        return Err(error);
     }
-    let ended = attend(&created.process, created.terminal.take())?;
+    let ended = match attend(&created.process, created.terminal.take()) {
+        Ok(ended) => ended,
+        Err(error) => {
+            created.destroy();
+            return Err(error);
+        }
+    };
     if let (true, Some(error)) = (ended.code() != 0, created.explain_out_of_memory()) {
         log.error(&error);
     }
@@ -68,7 +77,7 @@ pub fn attend(process: &Process, terminal: Option<OwnedFd>) -> Result<Ended> {
     match terminal {
         Some(master) => Relay::new(master)?.attend(process),
         None => loop {
-            if let Some(ended) = handle(signal::next(), process) {
+            if let Some(ended) = handle(signal::next(), process)? {
                 return Ok(ended);
             }
         },
@@ -76,17 +85,20 @@ pub fn attend(process: &Process, terminal: Option<OwnedFd>) -> Result<Ended> {
 }
 
 /// Does what a signal to `run` means: the end of a child is looked at, everything else is passed on.
-pub fn handle(signal: i32, process: &Process) -> Option<Ended> {
+pub fn handle(signal: i32, process: &Process) -> Result<Option<Ended>> {
+    let failed = |error| Error::from_call("container", error);
     match signal {
         // As a subreaper, `run` reaps what the container's hooks have left, too.
         signal::SIGCHLD => {
-            std::iter::from_fn(process::reap_any).find(|(reaped, _)| *reaped == process.pid).map(|(_, ended)| ended)
+            while let Some((reaped, ended)) = process::reap_any().map_err(failed)? {
+                if reaped == process.pid {
+                    return Ok(Some(ended));
+                }
+            }
+            Ok(None)
         }
-        signal::SIGURG => None,
-        signal => {
-            // The process may have ended since.
-            let _ = process::send_signal(process.pidfd.as_fd(), signal);
-            None
-        }
+        signal::SIGURG => Ok(None),
+        // The process may have ended since.
+        signal => found(process::send_signal(process.pidfd.as_fd(), signal)).map(|_| None).map_err(failed),
     }
 }

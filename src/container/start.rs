@@ -3,17 +3,20 @@
 use super::notify::Relay;
 use super::state::{Container, Status};
 use super::{entrance, hooks, listener};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, found};
 use crate::init::Message;
 use crate::plan::{Entry, Origin, Phase, Step, hint};
 use crate::sys::process::Strings;
-use crate::sys::{self, Errno};
+use crate::sys::{self, Errno, process};
 use std::ffi::CString;
 use std::os::fd::AsFd;
 
+/// How long the end of a container that answers no more may take.
+const GRACE_MILLISECONDS: i32 = 100;
+
 /// Starts a created container, and returns when its program runs.
 pub fn start(container: &Container) -> Result<()> {
-    match container.status() {
+    match container.status()? {
         Status::Created => {}
         Status::Creating => {
             return Err(Error::new("cannot start a container that is being created").remedy("wait until it is created"));
@@ -40,12 +43,18 @@ pub fn start(container: &Container) -> Result<()> {
         Err(error) if matches!(error.errno, Errno::EPIPE | Errno::ECONNRESET) => return Err(started()),
         other => other.map_err(system)?,
     }
+    entrance::wait_for_answer(container, &connection)?;
     match Message::receive(connection.as_fd()).map_err(system)? {
         Some((Message::Go, _)) => {}
-        _ if container.pidfd()?.is_none() => return Err(super::kill::not_running()),
-        _ => return Err(started()),
+        _ => {
+            // Somebody else has started it, or it has ended.
+            let Some(pidfd) = container.pidfd()? else { return Err(super::kill::not_running()) };
+            let has_ended = process::wait_readable(pidfd.as_fd(), GRACE_MILLISECONDS).map_err(system)?;
+            return Err(if has_ended { super::kill::not_running() } else { started() });
+        }
     }
-    let _ = std::fs::remove_file(container.start_socket());
+    // As long as it is there, the container looks as if it waited.
+    let removed = found(std::fs::remove_file(container.start_socket()));
     loop {
         match Message::receive(connection.as_fd()).map_err(system)? {
             Some((Message::Notify, fd)) => {
@@ -53,9 +62,15 @@ pub fn start(container: &Container) -> Result<()> {
                 Message::Go.send(connection.as_fd(), None).map_err(system)?;
             }
             Some((Message::Fail { step, error }, _)) => return Err(explain(state, step, error)),
-            _ => break,
+            Some(_) => return Err(Error::new("start.sock: not a word of a container's")),
+            // Its program has begun, or it has ended without a word; then that is its end.
+            None => break,
         }
     }
+    removed.map_err(|error| {
+        let message = format!("container {:?} has started, but start.sock cannot be removed", container.id);
+        Error::from_io(message, &error).remedy(format!("remove {}", container.start_socket().display()))
+    })?;
     hooks::run_poststart(container)?;
     notify.map_or(Ok(()), |notify| notify.wait_until_ready(container))
 }

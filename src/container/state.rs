@@ -2,13 +2,13 @@
 
 use super::cgroup::Record;
 use super::identity::{self, Identity};
-use super::{notify, root};
+use super::notify;
 use crate::cgroup::tree;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, found};
 use crate::log::Log;
 use crate::plan::{Decision, Listener};
 use crate::spec::{self, Hooks, Map, Spec};
-use crate::sys::{Errno, creds, fd};
+use crate::sys::{creds, fd};
 use serde::{Deserialize, Serialize};
 use std::ffi::CString;
 use std::fmt;
@@ -39,6 +39,9 @@ pub struct State {
     pub pid: i32,
     /// Which process that is, although pids are reused.
     pub identity: Identity,
+    /// The inode of the pid namespace in which it has that pid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u64>,
     /// Absolute path.
     pub bundle: PathBuf,
     /// Absolute path.
@@ -92,6 +95,25 @@ pub struct State {
     pub last_steps: Vec<(u32, String)>,
 }
 
+impl State {
+    /// The pidfd of the first process, if that still runs.
+    fn process(&self) -> Result<Option<OwnedFd>> {
+        let process = self.identity.open(self.pid)?;
+        if process.is_some() || self.pids.is_none() || !self.identity.is_of_this_boot()? {
+            return Ok(process);
+        }
+        match identity::pid_namespace()? == self.pids {
+            true => Ok(None),
+            false => Err(Error::new(format!("whether container {:?} runs cannot be seen from here", self.id))
+                .because("it was created in another pid namespace, which has other pids")
+                .remedy(format!(
+                    "run this where it was created; if that is gone, `rootlet delete --force {}`",
+                    self.id
+                ))),
+        }
+    }
+}
+
 /// Status of a container (runtime.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -132,21 +154,27 @@ pub struct Container {
     pub damage: Option<Error>,
     /// Whether its program waits for `start`.
     is_waiting: bool,
+    /// Whether its maker had it when it was looked for, and had not written its state yet.
+    is_being_made: bool,
 }
 
 impl Container {
     /// A container that the caller has just made.
-    pub fn new(directory: PathBuf, state: State) -> Container {
-        let is_waiting = directory.join("start.sock").exists();
-        Container { id: state.id.clone(), directory, state: Some(state), damage: None, is_waiting }
+    pub fn new(directory: PathBuf, state: State, is_waiting: bool) -> Container {
+        let id = state.id.clone();
+        Container { id, directory, state: Some(state), damage: None, is_waiting, is_being_made: false }
+    }
+
+    /// A container whose maker is at it, or was killed before there was a state.
+    pub fn without_state(id: &str, directory: PathBuf, is_being_made: bool) -> Container {
+        Container { id: id.to_owned(), directory, state: None, damage: None, is_waiting: false, is_being_made }
     }
 
     /// Reads the state of the container that has this directory.
-    pub fn load(id: &str, directory: PathBuf, state: Option<OwnedFd>, is_waiting: bool) -> Result<Container> {
+    pub fn load(id: &str, directory: PathBuf, state: OwnedFd, is_waiting: bool) -> Result<Container> {
         let failed = |error: std::io::Error| Error::from_io(format!("cannot read the state of {id:?}"), &error);
-        let mut container = Container { id: id.to_owned(), directory, state: None, damage: None, is_waiting };
-        let Some(file) = state else { return Ok(container) };
-        let mut file = std::fs::File::from(file);
+        let mut container = Container { is_waiting, ..Container::without_state(id, directory, false) };
+        let mut file = std::fs::File::from(state);
         // Most fit into this, and `list` reads many.
         let (mut usual, mut long) = ([0; 4096], Vec::new());
         let length = file.read(&mut usual).map_err(failed)?;
@@ -170,46 +198,53 @@ impl Container {
 
     /// Reads the state again, as for whoever has its lock now.
     pub fn reload(&self) -> Result<Container> {
+        let failed = |error| Error::from_call(format!("cannot read the state of {:?}", self.id), error);
         let path = CString::new(self.directory.join("state.json").into_os_string().into_vec()).unwrap_or_default();
-        let state = match fd::open_file(&path) {
-            Err(error) if error.errno == Errno::ENOENT => None,
-            other => {
-                let failed = |error| Error::from_call(format!("cannot read the state of {:?}", self.id), error);
-                Some(other.map_err(failed)?)
-            }
+        let Some(state) = found(fd::open_file(&path)).map_err(failed)? else {
+            return Ok(Container::without_state(&self.id, self.directory.clone(), false));
         };
-        Container::load(&self.id, self.directory.clone(), state, self.start_socket().exists())
+        let socket = CString::new(self.start_socket().into_os_string().into_vec()).unwrap_or_default();
+        let is_waiting = fd::exists_at(fd::borrow_cwd(), &socket).map_err(failed)?;
+        Container::load(&self.id, self.directory.clone(), state, is_waiting)
     }
 
     /// What it does.
-    pub fn status(&self) -> Status {
-        match &self.state {
-            Some(state) if state.identity.open(state.pid).is_none() => Status::Stopped,
-            Some(state) if state.is_creating => Status::Creating,
-            Some(_) if self.is_paused() => Status::Paused,
-            Some(_) if self.is_waiting => Status::Created,
-            Some(_) => Status::Running,
-            None if self.is_locked() => Status::Creating,
-            None => Status::Stopped,
-        }
+    pub fn status(&self) -> Result<Status> {
+        let Some(state) = &self.state else {
+            return Ok(if self.is_being_made { Status::Creating } else { Status::Stopped });
+        };
+        Ok(if state.process()?.is_none() {
+            Status::Stopped
+        } else if state.is_creating {
+            Status::Creating
+        } else if self.is_paused()? {
+            Status::Paused
+        } else if self.is_waiting {
+            Status::Created
+        } else {
+            Status::Running
+        })
     }
 
-    fn is_locked(&self) -> bool {
-        root::is_locked(&self.directory)
+    /// Whether it was created in another pid namespace.
+    pub fn is_elsewhere(&self) -> Result<bool> {
+        let pids = self.state()?.pids;
+        Ok(pids.is_some() && pids != identity::pid_namespace()?)
     }
 
-    /// True if `pause` has stopped its processes.
-    pub fn is_paused(&self) -> bool {
-        let Some(state) = &self.state else { return false };
+    /// Whether `pause` has stopped its processes.
+    pub fn is_paused(&self) -> Result<bool> {
+        let Some(state) = &self.state else { return Ok(false) };
         match &state.cgroup {
-            Some(cgroup) => cgroup.path().is_some_and(tree::is_frozen),
-            None => state.is_suspended && identity::state_of(state.pid).is_some_and(|(letter, _)| letter == 'T'),
+            Some(cgroup) => cgroup.path()?.map_or(Ok(false), tree::is_frozen),
+            None if !state.is_suspended => Ok(false),
+            None => Ok(identity::state_of(state.pid)?.is_some_and(|(letter, _)| letter == 'T')),
         }
     }
 
     /// The state of a container that has one.
     pub fn state(&self) -> Result<&State> {
-        self.state.as_ref().ok_or_else(|| match self.is_locked() {
+        self.state.as_ref().ok_or_else(|| match self.is_being_made {
             true => Error::new(format!("container {:?} is being created", self.id)).remedy("wait until it is created"),
             false => Error::new(format!("container {:?} was never completed", self.id))
                 .because("its maker was killed while it was created")
@@ -217,11 +252,13 @@ impl Container {
         })
     }
 
-    /// True if nobody is left to delete it, unless somebody has its lock: its maker was killed before it ran, or while it ran
+    /// Whether nobody is left to delete it, unless somebody has its lock: its maker was killed before it ran, or while it ran
     /// in the foreground.
-    pub fn is_abandoned(&self) -> bool {
-        let Some(state) = &self.state else { return self.damage.is_none() };
-        (state.is_attached || self.is_waiting) && self.status() == Status::Stopped
+    pub fn is_abandoned(&self) -> Result<bool> {
+        match &self.state {
+            None => Ok(self.damage.is_none()),
+            Some(state) => Ok((state.is_attached || self.is_waiting) && self.status()? == Status::Stopped),
+        }
     }
 
     /// The user who created it. What is another's is not read at all.
@@ -241,8 +278,7 @@ impl Container {
 
     /// The pidfd of the first process, if that still runs.
     pub fn pidfd(&self) -> Result<Option<OwnedFd>> {
-        let state = self.state()?;
-        Ok(state.identity.open(state.pid))
+        self.state()?.process()
     }
 
     /// Writes the state, and the config that `exec` will read.

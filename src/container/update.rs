@@ -17,7 +17,7 @@ use std::path::Path;
 
 /// Changes limits: `change` is a part of `linux.resources`, whose keys replace those of the container's config.
 pub fn update(container: &Container, change: &Map<String, Value>) -> Result<()> {
-    match container.status() {
+    match container.status()? {
         Status::Stopped => return Err(not_running()),
         Status::Creating => return Err(Error::new("the container is being created").remedy("wait until it is created")),
         _ => {}
@@ -28,8 +28,8 @@ pub fn update(container: &Container, change: &Map<String, Value>) -> Result<()> 
     if change.is_empty() {
         return Ok(());
     }
-    let host = Host::new();
-    let Some(record) = &container.state()?.cgroup else { return Err(no_cgroup(container, &host)) };
+    let host = Host::new()?;
+    let Some(record) = &container.state()?.cgroup else { return Err(no_cgroup(container, &host)?) };
     let cgroup = record.require()?;
     let _lock = lock(container)?;
     let mut config: Value = serde_json::from_str(&container.config_text()?)
@@ -46,21 +46,23 @@ pub fn update(container: &Container, change: &Map<String, Value>) -> Result<()> 
     if let Some((property, reason)) = settings::refused(&wanted).first() {
         return Err(Error::in_config(*property, "cannot be enforced").because(*reason).remedy("leave it out"));
     }
-    let available = tree::list(&record.base, "cgroup.controllers");
+    let available = tree::list(&record.base, "cgroup.controllers")?;
     let can_be_had =
         |setting: &Setting| setting.controller().is_none_or(|name| available.iter().any(|own| own == name));
     let (settings, lost): (Vec<_>, Vec<_>) = settings::translate(&wanted)?.into_iter().partition(can_be_had);
     if let Some(lost) = lost.iter().find(|setting| !setting.is_optional) {
-        let (reason, remedy) = placement::explain_missing(&host, lost.controller().unwrap_or_default());
+        let (reason, remedy) = placement::explain_missing(&host, lost.controller().unwrap_or_default())?;
         return Err(Error::in_config(lost.property, "cannot be enforced").because(reason).remedy(remedy));
     }
     check_use(cgroup, &asked, &settings)?;
     let mut controllers: Vec<_> = settings.iter().filter_map(Setting::controller).map(str::to_owned).collect();
     controllers.sort_unstable();
     controllers.dedup();
-    let own = tree::of_process(std::process::id() as i32).unwrap_or_default();
-    tree::enable(&record.base, cgroup, &controllers, &own)?;
-    let before = tree::values(cgroup, &settings);
+    if !controllers.is_empty() {
+        let own = tree::of_process(std::process::id() as i32)?;
+        tree::enable(&record.base, cgroup, &controllers, &own)?;
+    }
+    let before = tree::values(cgroup, &settings)?;
     let written = settings.iter().try_for_each(|setting| tree::write(cgroup, setting));
     if let Err(error) = written {
         // All or nothing.
@@ -151,17 +153,17 @@ fn carry_swap(known: &mut Map<String, Value>, change: &Map<String, Value>) {
     }
 }
 
-fn no_cgroup(container: &Container, host: &Host) -> Error {
+fn no_cgroup(container: &Container, host: &Host) -> Result<Error> {
     let error = Error::new("limits cannot be changed: the container has no cgroup");
-    match host.cgroups() {
+    Ok(match host.cgroups()? {
         Cgroups::Legacy => {
-            let (reason, remedy) = placement::explain_missing(host, "cpu, io, memory, pids");
+            let (reason, remedy) = placement::explain_missing(host, "cpu, io, memory, pids")?;
             error.because(reason).remedy(remedy)
         }
         Cgroups::Unified => error
             .because("when it was created, no cgroup was yours to divide, and no limit was asked for")
             .remedy(format!("see `rootlet plan`; create {:?} again with a limit, or --systemd-cgroup", container.id)),
-    }
+    })
 }
 
 /// A limit below what cannot be given back would end processes: the kernel's answer to a smaller memory.max.
@@ -170,8 +172,8 @@ fn check_use(path: &Path, wanted: &Resources, settings: &[Setting]) -> Result<()
     let Some(limit) = memory.limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0) else {
         return Ok(());
     };
-    let usage: u64 = tree::words(path, "memory.current").parse().unwrap_or(0);
-    let stat = tree::words(path, "memory.stat");
+    let usage = bytes(path, "memory.current")?;
+    let stat = tree::words(path, "memory.stat")?;
     let of = |key| tree::value(&stat, key).unwrap_or(0);
     let needed = match memory.check_before_update {
         Some(true) => usage,
@@ -180,7 +182,7 @@ fn check_use(path: &Path, wanted: &Resources, settings: &[Setting]) -> Result<()
             let taken = usage.saturating_sub(of("inactive_file") + of("active_file") + of("slab_reclaimable"));
             let kept = ["anon", "shmem", "kernel_stack", "pagetables", "slab_unreclaimable"].map(of);
             let most = settings.iter().find(|setting| setting.file == "memory.swap.max").map(|setting| &*setting.value);
-            let swapped = free_swap(path, most).min(of("anon") + of("shmem"));
+            let swapped = free_swap(path, most)?.min(of("anon") + of("shmem"));
             taken.max(kept.iter().sum()).saturating_sub(swapped)
         }
     };
@@ -193,17 +195,23 @@ fn check_use(path: &Path, wanted: &Resources, settings: &[Setting]) -> Result<()
 }
 
 /// How many bytes could be swapped out, with this limit of swap, or the present one.
-fn free_swap(path: &Path, limit: Option<&str>) -> u64 {
-    let system = tree::words(Path::new("/proc"), "meminfo");
+fn free_swap(path: &Path, limit: Option<&str>) -> Result<u64> {
+    let system = std::fs::read_to_string("/proc/meminfo").map_err(|error| Error::from_io("/proc/meminfo", &error))?;
+    // A kernel without swap has no such line.
     let system =
         system.lines().find_map(|line| line.strip_prefix("SwapFree:")?.split_whitespace().next()?.parse().ok());
-    let present = tree::words(path, "memory.swap.max");
+    let present = tree::words(path, "memory.swap.max")?;
     let own = match limit.filter(|_| !present.is_empty()).unwrap_or(&present) {
         "max" => u64::MAX,
         limit => limit.parse().unwrap_or(0),
     };
-    let used = tree::words(path, "memory.swap.current").parse().unwrap_or(0);
-    own.saturating_sub(used).min(system.unwrap_or(0_u64) * 1024)
+    let used = bytes(path, "memory.swap.current")?;
+    Ok(own.saturating_sub(used).min(system.unwrap_or(0_u64) * 1024))
+}
+
+/// The number in a file; 0 where the controller is not there.
+fn bytes(path: &Path, file: &str) -> Result<u64> {
+    Ok(tree::words(path, file)?.parse().unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -31,6 +31,12 @@ pub struct Child<'a> {
     pub namespaces: [Option<OwnedFd>; NAMESPACES.len()],
 }
 
+/// As in runc, whatever the caller's is. What is made in the root is made by it, and the program has it.
+const UMASK: u32 = 0o022;
+
+/// Between two tries of what the machine has no room for.
+const RETRY_MILLISECONDS: i32 = 10;
+
 /// Where a process finds the namespaces that it is in, from /proc/self/fd.
 const NAMESPACES: [(&CStr, i32); 8] = [
     (c"../ns/user", namespace::CLONE_NEWUSER),
@@ -67,6 +73,7 @@ impl Child<'_> {
         // What its maker had open, or its maker's caller, leads to the host's files.
         self.close_all_but_own(None).map_err(|error| self.lost(error))?;
         self.die_with_parent()?;
+        creds::set_umask(UMASK);
         if self.plan.namespaces & namespace::CLONE_NEWUSER == 0 {
             // Whoever shares its pid namespace, and has as few capabilities, could trace it. In a user namespace of its own
             // it still has to write its maps: there it is a step.
@@ -137,10 +144,10 @@ impl Child<'_> {
     /// Whoever made it and is killed before it is ready leaves nothing behind.
     fn die_with_parent(&self) -> Result<(), Failure> {
         creds::die_with_parent(true).map_err(|error| self.lost(error))?;
-        if process::is_hung_up(self.socket.as_fd()) {
-            process::exit_now(1);
+        match process::is_hung_up(self.socket.as_fd()) {
+            Ok(true) => process::exit_now(1),
+            other => other.map(drop).map_err(|error| self.lost(error)),
         }
-        Ok(())
     }
 
     /// The first descriptor that is not the program's.
@@ -191,12 +198,26 @@ impl Child<'_> {
     fn wait_for_start(&mut self, start: &OwnedFd) -> Result<(), Failure> {
         creds::die_with_parent(false).map_err(|error| self.lost(error))?;
         let pids = self.namespaces.iter().zip(NAMESPACES).find(|(_, (_, kind))| *kind == namespace::CLONE_NEWPID);
-        let namespace = pids.and_then(|(pids, _)| fd::status(pids.as_ref()?.as_fd()).ok());
         // Numbers of nsfs have 32 bits. Without one, whoever lists the processes looks into /proc.
-        self.tell(Message::Ready { namespace: namespace.map_or(0, |status| status.inode as u32) })?;
+        let namespace = match pids.and_then(|(pids, _)| pids.as_ref()) {
+            Some(pids) => fd::status(pids.as_fd()).map_err(|error| self.lost(error))?.inode as u32,
+            None => 0,
+        };
+        self.tell(Message::Ready { namespace })?;
         self.wait_for_go()?;
         loop {
-            let caller = socket::accept(start.as_fd()).map_err(|error| self.lost(error))?;
+            let caller = match socket::accept(start.as_fd()) {
+                Ok(caller) => caller,
+                // Whoever asked is gone, or the machine is short of something for a moment.
+                Err(sys::Error {
+                    errno: Errno::ECONNABORTED | Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM,
+                    ..
+                }) => {
+                    process::sleep(RETRY_MILLISECONDS);
+                    continue;
+                }
+                Err(error) => return Err(self.lost(error)),
+            };
             match Message::receive(caller.as_fd()) {
                 // Whoever is gone by now has not started it.
                 Ok(Some((Message::Go, _))) if Message::Go.send(caller.as_fd(), None).is_ok() => {

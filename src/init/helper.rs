@@ -41,7 +41,10 @@ const OWN: i32 = CLONE_NEWTIME | CLONE_NEWCGROUP;
 pub fn go_and_clone(child: &mut Child, place: &mut Birthplace) -> Made {
     let mut made = Made::Lost;
     let was_taken = matches!(place, Birthplace::Taken(_));
-    let dumpable = creds::is_dumpable();
+    let dumpable = match creds::is_dumpable() {
+        Ok(dumpable) => dumpable,
+        Err(error) => return Made::Childless(error),
+    };
     let ran = run_apart(&mut || made = help(child, place));
     // It belongs to the memory, and so it was the parent's, too.
     let ran = creds::set_dumpable(dumpable).and(ran);

@@ -9,6 +9,9 @@ use crate::sys::process::{Cloned, Ended, Process};
 use crate::sys::{self, Errno, fd, process, signal, socket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+/// How long the end of a child that has closed its socket may take.
+const PATIENCE_MILLISECONDS: i32 = 10_000;
+
 /// When a program begins.
 #[derive(Default)]
 pub enum Beginning {
@@ -204,7 +207,10 @@ impl Init {
 
     /// Lets the waiting child go on.
     pub fn go(&self) -> Result<()> {
-        Message::Go.send(self.socket.as_fd(), None).map_err(|_| self.death())
+        Message::Go.send(self.socket.as_fd(), None).map_err(|error| match error.errno {
+            Errno::EPIPE | Errno::ECONNRESET => self.death(),
+            _ => Error::from_call("container", error),
+        })
     }
 
     /// The next message; `None` when the child has closed its end, by execve or by death.
@@ -214,7 +220,14 @@ impl Init {
 
     /// How the child ended, where it should have lived.
     pub fn death(&self) -> Error {
+        // It has closed its end, and so it is about to end.
+        match process::wait_readable(self.process.pidfd.as_fd(), PATIENCE_MILLISECONDS) {
+            Ok(true) => {}
+            Ok(false) => return Error::new("the container's process has fallen silent while it was created"),
+            Err(error) => return Error::from_call("the container's process, which has fallen silent", error),
+        }
         match process::wait(self.process.pid, true) {
+            Err(error) => Error::from_call("the container's process, which ended while it was created", error),
             Ok(Some(Ended::Signaled(signal::SIGSYS))) => Error::in_config(
                 "linux.seccomp",
                 "the container's process was ended by SIGSYS while it was created",
@@ -231,7 +244,7 @@ impl Init {
             Ok(Some(Ended::Exited(status))) => {
                 Error::new(format!("the container's process ended with status {status} while it was created"))
             }
-            _ => Error::new("the container's process ended while it was created"),
+            Ok(None) => Error::new("the container's process ended while it was created"),
         }
     }
 }

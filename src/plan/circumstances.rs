@@ -37,7 +37,7 @@ fn with_facts(message: Error, entry: &Entry, error: sys::Error) -> Error {
             message.because(APPARMOR.0).remedy(APPARMOR.1)
         }
         // Since Linux 5.12, as CAP_SETFCAP could be used against files of the outer root.
-        (Step::MapIds { .. }, _, Errno::EPERM) if creds::effective_uid() == 0 && creds::effective_capabilities() & 1 << CAP_SETFCAP == 0 => message
+        (Step::MapIds { .. }, _, Errno::EPERM) if creds::effective_uid() == 0 && creds::effective_capabilities().is_ok_and(|own| own & 1 << CAP_SETFCAP == 0) => message
             .because("you are root of an outer container, and whoever maps uid 0 again needs CAP_SETFCAP there")
             .remedy("start the outer container with the capability CAP_SETFCAP, or map another hostID"),
         _ => message,

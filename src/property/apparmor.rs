@@ -11,7 +11,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     let Some(profile) = planner.spec.process().apparmor_profile.as_deref().filter(|profile| !profile.is_empty()) else {
         return Ok(());
     };
-    if !planner.host.has_apparmor() {
+    if !planner.host.has_apparmor()? {
         // Without AppArmor, everybody is unconfined.
         return if profile == "unconfined" { Ok(()) } else { Err(refuse(planner, "AppArmor")) };
     }

@@ -101,8 +101,8 @@ fn require(planner: &mut Planner, cgroup: &mut Cgroup, choice: &Choice) -> Resul
     };
     let names = list(lost.iter().map(|setting| setting.property.trim_start_matches("linux.resources.")).collect());
     let controllers = list(lost.iter().filter_map(Setting::controller).collect());
-    let (reason, remedy) = match placement::explain_missing(planner.host, &controllers) {
-        (_, remedy) if planner.host.cgroups() == Cgroups::Unified && !has_place => (choice.reason.clone(), remedy),
+    let (reason, remedy) = match placement::explain_missing(planner.host, &controllers)? {
+        (_, remedy) if planner.host.cgroups()? == Cgroups::Unified && !has_place => (choice.reason.clone(), remedy),
         explained => explained,
     };
     let property = std::mem::replace(&mut planner.current.property, RESOURCES.path());
@@ -122,7 +122,7 @@ fn require(planner: &mut Planner, cgroup: &mut Cgroup, choice: &Choice) -> Resul
 fn plan_devices(planner: &mut Planner, cgroup: &mut Cgroup) -> Result<()> {
     let rules = planner.spec.linux().resources.as_ref().map(|resources| &resources.devices[..]).unwrap_or_default();
     let program = devices::program(rules);
-    let is_privileged = planner.host.may(CAP_SYS_ADMIN) && planner.host.in_initial_user_namespace();
+    let is_privileged = planner.host.may(CAP_SYS_ADMIN) && planner.host.in_initial_user_namespace()?;
     if is_privileged && cgroup.place != Place::None {
         cgroup.devices = program;
         return Ok(());

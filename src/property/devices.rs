@@ -96,7 +96,7 @@ fn plan_device(planner: &mut Planner, device: &Device) -> Result<()> {
         return Ok(());
     }
     let path = planner.c_string(&device.path)?;
-    let is_dead = planner.has_other_user_namespace() || !planner.host.may_make_devices() || planner.shuts_devices;
+    let is_dead = planner.has_other_user_namespace() || !planner.host.may_make_devices()? || planner.shuts_devices;
     if kind != S_IFIFO && is_dead {
         // mknod(2): a device node made in a user namespace could be used nowhere, so the kernel refuses; and where no program
         // decides about devices, only what is bound can be.

@@ -32,7 +32,7 @@ pub fn plan(planner: &mut Planner, mount: &Mount, program: &str, target: CString
             .remedy(format!("if you trust this config, call rootlet with --fuse {program} before the command")));
     };
     let is_path = named.components().count() > 1;
-    let found = if is_path { Some(planner.host.canonical(named)) } else { planner.host.find_program(program) };
+    let found = if is_path { Some(planner.host.canonical(named)?) } else { planner.host.find_program(program) };
     let Some(path) = found else {
         return Err(planner
             .error(format!("the program {program:?} is missing on this host"))
@@ -111,9 +111,9 @@ fn check_reach(planner: &Planner) -> Result<()> {
     let shown =
         planner.spec.mounts.iter().enumerate().filter_map(|(index, mount)| Some((index, mount.source.as_deref()?)));
     for (index, source) in shown.filter(|(_, source)| source.contains('/')) {
-        let source = planner.host.canonical(&planner.request.bundle.join(source));
+        let source = planner.host.canonical(&planner.request.bundle.join(source))?;
         if let Some(proc) =
-            planner.host.proc_mounts().iter().find(|proc| proc.starts_with(&source) || source.starts_with(proc))
+            planner.host.proc_mounts()?.iter().find(|proc| proc.starts_with(&source) || source.starts_with(proc))
         {
             return Err(planner
                 .error(format!("a fuse mount, and mounts[{index}] shows the host's {}", proc.display()))

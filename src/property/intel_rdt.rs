@@ -10,7 +10,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     if planner.spec.linux().intel_rdt.is_none() {
         return Ok(());
     }
-    let error = if planner.host.has_resctrl() {
+    let error = if planner.host.has_resctrl()? {
         planner.error("rootlet does not drive resctrl").because("no machine was at hand on which it could be tried")
     } else {
         planner

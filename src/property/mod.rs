@@ -364,12 +364,14 @@ impl Planner<'_> {
         }
     }
 
-    /// True if device nodes in a bind of that path are to be dead: no program decides who may use them.
-    fn shuts_devices_of(&self, source: &Path) -> bool {
-        // What is below /dev is a device because the config says so.
-        let is_named = || source.starts_with("/dev") || self.host.is_device(source);
+    /// Whether device nodes in a bind of that path are to be dead: no program decides who may use them.
+    fn shuts_devices_of(&self, source: &Path) -> Result<bool> {
         let is_image = self.shuts_devices && source.starts_with(&self.request.bundle);
-        (self.shuts_devices_of_binds || is_image) && !is_named()
+        if !self.shuts_devices_of_binds && !is_image {
+            return Ok(false);
+        }
+        // What is below /dev is a device because the config says so.
+        Ok(!source.starts_with("/dev") && !self.host.is_device(source)?)
     }
 
     /// Records that something is done otherwise than asked; an error under `--strict`.

@@ -103,7 +103,7 @@ fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString
             .because("another directory could deceive the runtime (CVE-2019-16884)"));
     }
     let path = planner.request.bundle.join(source);
-    if let Some(to) = options.copy_symlink.then(|| planner.host.symlink(&path)).flatten() {
+    if let Some(to) = options.copy_symlink.then(|| planner.host.symlink(&path)).transpose()?.flatten() {
         // As crun: the link is the container's from then on, and no mount has the options.
         let to = planner.c_string(&to.to_string_lossy())?;
         planner.step(Step::Symlink { path: target, to, optional: false });
@@ -111,7 +111,7 @@ fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString
     }
     let source = planner.c_string(&path.to_string_lossy())?;
     keep_access_times(planner, &mut options)?;
-    if planner.shuts_devices_of(&path) && (options.clear | options.clear_recursively) & mount::MOUNT_ATTR_NODEV == 0 {
+    if planner.shuts_devices_of(&path)? && (options.clear | options.clear_recursively) & mount::MOUNT_ATTR_NODEV == 0 {
         options.set_recursively |= mount::MOUNT_ATTR_NODEV;
     }
     let attributes = attributes(&options);
@@ -151,7 +151,7 @@ fn plan_mapped(planner: &mut Planner) -> Result<()> {
         if !is_bind {
             return Ok(());
         }
-        if planner.host.is_ordinary_user() || !planner.host.in_initial_user_namespace() {
+        if planner.host.is_ordinary_user() || !planner.host.in_initial_user_namespace()? {
             return Err(planner
                 .error("an ordinary user cannot map the ids of a mount")
                 .because("the kernel lets only the owner of the file system do that, which is the host's root")
@@ -278,7 +278,7 @@ fn new(
     let kind = if kind == "cgroup" { "cgroup2" } else { kind };
     if kind == "cgroup2" {
         // CVE-2023-25809: without a cgroup namespace, what is visible is the host's tree.
-        let owns_none = planner.has_other_user_namespace() || !planner.host.in_initial_user_namespace();
+        let owns_none = planner.has_other_user_namespace() || !planner.host.in_initial_user_namespace()?;
         if owns_none && !planner.spec.has_new_namespace("cgroup") {
             planner.decide(
                 "the host's /sys/fs/cgroup is bound, read-only with all below it",
@@ -286,7 +286,7 @@ fn new(
             )?;
             return bind_host(planner, c"/sys/fs/cgroup", target);
         }
-        if planner.host.cgroups() == Cgroups::Legacy {
+        if planner.host.cgroups()? == Cgroups::Legacy {
             planner.decide("cgroup v2 is mounted", "rootlet does not drive the v1 controllers that this host uses")?;
         }
         options.data.clear();

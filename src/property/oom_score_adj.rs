@@ -13,7 +13,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     if !(-1000..=1000).contains(&value) {
         return Err(planner.error(format!("{value} is not from -1000 to 1000")));
     }
-    let own = planner.host.oom_score_adj();
+    let own = planner.host.oom_score_adj()?;
     if value < own && !planner.host.may(CAP_SYS_RESOURCE) {
         planner.decide(format!("it stays {own}"), "an ordinary user cannot lower it")?;
         value = own;

@@ -47,7 +47,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
                 .remedy("lower soft, or raise hard"));
         }
         let resource = resource as u32;
-        let own = planner.host.limit(resource);
+        let own = planner.host.limit(resource)?;
         let mut limit = Limit { soft: rlimit.soft, hard: rlimit.hard };
         if limit.hard > own.hard && !planner.host.may(CAP_SYS_RESOURCE) {
             limit = Limit { soft: limit.soft.min(own.hard), hard: own.hard };

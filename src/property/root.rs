@@ -74,7 +74,7 @@ fn plan_enter(planner: &mut Planner) -> Result<()> {
 
 /// The host's tree stays below the container's root.
 fn plan_move(planner: &mut Planner) -> Result<()> {
-    let revealing = planner.host.revealing_mounts();
+    let revealing = planner.host.revealing_mounts()?;
     let revealing = revealing.iter().map(|path| planner.c_string(&path.to_string_lossy())).collect::<Result<_>>()?;
     planner.step(Step::MoveRoot { revealing });
     planner.plan.warnings.push(

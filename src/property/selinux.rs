@@ -14,7 +14,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     let Some(label) = planner.spec.process().selinux_label.as_deref().filter(|label| !label.is_empty()) else {
         return Ok(());
     };
-    if !planner.host.has_selinux() {
+    if !planner.host.has_selinux()? {
         return Err(apparmor::refuse(planner, "SELinux"));
     }
     let value = planner.c_string(label)?;
@@ -24,7 +24,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
 
 fn plan_mounts(planner: &mut Planner) -> Result<()> {
     match mount_label(planner) {
-        Some(_) if !planner.host.has_selinux() => Err(apparmor::refuse(planner, "SELinux")),
+        Some(_) if !planner.host.has_selinux()? => Err(apparmor::refuse(planner, "SELinux")),
         _ => Ok(()),
     }
 }

@@ -28,7 +28,9 @@ fn plan_parameter(planner: &mut Planner, key: &str, value: &str) -> Result<()> {
         (None, "user") => planner.has_new_user_namespace(),
         (None, _) => false,
         (Some(namespace), _) if namespace.is_new() => true,
-        (Some(namespace), _) => !planner.host.is_in_namespace(Path::new(namespace.path.as_deref().unwrap_or_default())),
+        (Some(namespace), _) => {
+            !planner.host.is_in_namespace(Path::new(namespace.path.as_deref().unwrap_or_default()))?
+        }
     };
     if !has_own {
         return Err(planner

@@ -26,7 +26,7 @@ pub enum Kind {
 
 /// A config to start from.
 pub fn config(kind: Kind, host: &Host) -> Result<Value> {
-    let spec = build(kind, host).map_err(|error| Error::new(format!("spec: {error}")))?;
+    let spec = build(kind, host, host.cgroups()?).map_err(|error| Error::new(format!("spec: {error}")))?;
     let mut value = serde_json::to_value(&spec).map_err(|error| Error::new(format!("spec: {error}")))?;
     sort_capabilities(&mut value);
     Ok(value)
@@ -52,9 +52,9 @@ fn sort_capabilities(config: &mut Value) {
 
 type Built<T> = std::result::Result<T, oci_spec::OciSpecError>;
 
-fn build(kind: Kind, host: &Host) -> Built<Spec> {
+fn build(kind: Kind, host: &Host, cgroups: Cgroups) -> Built<Spec> {
     let rootless = kind != Kind::Rootful;
-    let unified = host.cgroups() == Cgroups::Unified;
+    let unified = cgroups == Cgroups::Unified;
     let mut namespaces = vec![Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Mount];
     namespaces.extend((!rootless).then_some(Namespace::Network));
     namespaces.extend(rootless.then_some(Namespace::User));

@@ -142,7 +142,8 @@ pub fn read(path: &Path, capabilities: &[String], host: &Host) -> Result<Value> 
         None | Some(Value::Null) => &mut Vec::new(),
         Some(_) => return Err(wrong("\"syscalls\" is not a list".to_owned())),
     };
-    rules.retain(|rule| applies(rule, capabilities, host.kernel()));
+    let kernel = host.kernel()?;
+    rules.retain(|rule| applies(rule, capabilities, kernel));
     for rule in rules.iter_mut().filter_map(Value::as_object_mut) {
         for key in ["includes", "excludes", "comment"] {
             rule.shift_remove(key);

@@ -53,13 +53,11 @@ pub fn set_capabilities(effective: u64, permitted: u64, inheritable: u64) -> Res
 }
 
 /// The effective capabilities of this thread (capget(2)).
-pub fn effective_capabilities() -> u64 {
+pub fn effective_capabilities() -> Result<u64> {
     let header = Header { version: VERSION_3, pid: 0 };
     let mut sets = [0u32; 6];
-    match syscall!(Call::Capset, libc::SYS_capget, &raw const header, sets.as_mut_ptr()) {
-        Ok(_) => u64::from(sets[0]) | u64::from(sets[3]) << 32,
-        Err(_) => 0,
-    }
+    syscall!(Call::Capget, libc::SYS_capget, &raw const header, sets.as_mut_ptr())?;
+    Ok(u64::from(sets[0]) | u64::from(sets[3]) << 32)
 }
 
 /// Drops every capability that is not in `keep` from the bounding set.
@@ -102,8 +100,8 @@ pub fn set_dumpable(dumpable: bool) -> Result<()> {
 }
 
 /// PR_GET_DUMPABLE.
-pub fn is_dumpable() -> bool {
-    syscall!(Call::Prctl, libc::SYS_prctl, libc::PR_GET_DUMPABLE, 0, 0, 0, 0).is_ok_and(|dumpable| dumpable == 1)
+pub fn is_dumpable() -> Result<bool> {
+    syscall!(Call::Prctl, libc::SYS_prctl, libc::PR_GET_DUMPABLE, 0, 0, 0, 0).map(|dumpable| dumpable == 1)
 }
 
 /// Sends SIGKILL to this process when its parent dies; cleared by the kernel when ids change.
@@ -131,7 +129,7 @@ pub fn join_new_session_keyring() -> Result<()> {
 pub fn regain_capabilities() -> Result<()> {
     let header = Header { version: VERSION_3, pid: 0 };
     let mut sets = [0u32; 6];
-    syscall!(Call::Capset, libc::SYS_capget, &raw const header, sets.as_mut_ptr())?;
+    syscall!(Call::Capget, libc::SYS_capget, &raw const header, sets.as_mut_ptr())?;
     let [_, permitted_low, inheritable_low, _, permitted_high, inheritable_high] = sets;
     let join = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
     let permitted = join(permitted_low, permitted_high);

@@ -425,14 +425,37 @@ pub fn open_file(path: &CStr) -> Result<OwnedFd> {
     }
 }
 
-/// True if there is something of that name (faccessat(2)).
-pub fn exists_at(dir: BorrowedFd, name: &CStr) -> bool {
-    syscall!(Call::Lookup, libc::SYS_faccessat, dir.as_raw_fd(), name.as_ptr(), libc::F_OK).is_ok()
+/// renameat2(2) to a name that nobody has.
+pub fn rename_to_new(from: &CStr, to: &CStr) -> Result<()> {
+    let here = libc::AT_FDCWD;
+    syscall!(Call::Rename, libc::SYS_renameat2, here, from.as_ptr(), here, to.as_ptr(), libc::RENAME_NOREPLACE)
+        .map(drop)
 }
 
-/// True if the effective user may write to `path` (faccessat2(2), Linux 5.8).
-pub fn may_write(path: &CStr) -> bool {
-    syscall!(Call::Open, libc::SYS_faccessat2, libc::AT_FDCWD, path.as_ptr(), libc::W_OK, libc::AT_EACCESS).is_ok()
+/// Whether there is something of that name (faccessat(2)).
+pub fn exists_at(dir: BorrowedFd, name: &CStr) -> Result<bool> {
+    match syscall!(Call::Access, libc::SYS_faccessat, dir.as_raw_fd(), name.as_ptr(), libc::F_OK) {
+        Err(Error { errno: Errno::ENOENT | Errno::ENOTDIR, .. }) => Ok(false),
+        other => other.map(|_| true),
+    }
+}
+
+/// Whether the caller may write to `path` (faccessat2(2), Linux 5.8).
+pub fn may_write(path: &CStr) -> Result<bool> {
+    let (here, name) = (libc::AT_FDCWD, path.as_ptr());
+    let asked = match syscall!(Call::Access, libc::SYS_faccessat2, here, name, libc::W_OK, libc::AT_EACCESS) {
+        // An older kernel, or a sandbox that does not know the call, which asks as the real user: that is the same one.
+        Err(Error { errno: Errno::ENOSYS | Errno::EPERM, .. }) => {
+            syscall!(Call::Access, libc::SYS_faccessat, here, name, libc::W_OK)
+        }
+        other => other,
+    };
+    match asked {
+        Err(Error { errno: Errno::EACCES | Errno::EPERM | Errno::EROFS | Errno::ENOENT | Errno::ENOTDIR, .. }) => {
+            Ok(false)
+        }
+        other => other.map(|_| true),
+    }
 }
 
 /// The number of a descriptor as text, for the names in /proc/self/fd.

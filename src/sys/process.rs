@@ -243,21 +243,35 @@ pub fn wait(pid: i32, block: bool) -> Result<Option<Ended>> {
 }
 
 /// Reaps whatever child has ended, without waiting; its pid, or `None`. For a subreaper.
-pub fn reap_any() -> Option<(i32, Ended)> {
+pub fn reap_any() -> Result<Option<(i32, Ended)>> {
     let mut status = 0;
-    // SAFETY: waitpid writes an int.
-    let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | libc::__WALL) };
+    let pid = loop {
+        // SAFETY: waitpid writes an int.
+        match check(Call::Wait, unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | libc::__WALL) }) {
+            Err(Error { errno: Errno::EINTR, .. }) => continue,
+            Err(Error { errno: Errno::ECHILD, .. }) => return Ok(None),
+            other => break other?,
+        }
+    };
     let ended = if libc::WIFEXITED(status) {
         Ended::Exited(libc::WEXITSTATUS(status))
     } else {
         Ended::Signaled(libc::WTERMSIG(status))
     };
-    (pid > 0).then_some((pid, ended))
+    Ok((pid > 0).then_some((pid, ended)))
 }
 
 /// pidfd_open(2).
 pub fn open_pidfd(pid: i32) -> Result<OwnedFd> {
     syscall!(Call::PidfdOpen, libc::SYS_pidfd_open, pid, 0).map(own)
+}
+
+/// pidfd_open(2) of a process that may be gone: then its number is nobody's, or that of a thread.
+pub fn find_pidfd(pid: i32) -> Result<Option<OwnedFd>> {
+    match open_pidfd(pid) {
+        Err(Error { errno: Errno::ESRCH | Errno::ENOENT | Errno::EINVAL, .. }) => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// pidfd_send_signal(2).
@@ -288,11 +302,22 @@ pub fn wait_readable(fd: BorrowedFd, milliseconds: i32) -> Result<bool> {
     }
 }
 
-/// True if the other end of a socket is gone.
-pub fn is_hung_up(fd: BorrowedFd) -> bool {
+/// Waits for so long.
+pub fn sleep(milliseconds: i32) {
+    // SAFETY: no descriptors are given.
+    unsafe { libc::poll(ptr::null_mut(), 0, milliseconds) };
+}
+
+/// Whether the other end of a socket is gone.
+pub fn is_hung_up(fd: BorrowedFd) -> Result<bool> {
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: 0, revents: 0 };
-    // SAFETY: `poll` is one pollfd.
-    unsafe { libc::poll(&mut poll, 1, 0) == 1 && poll.revents & libc::POLLHUP != 0 }
+    loop {
+        // SAFETY: `poll` is one pollfd.
+        match check(Call::Poll, unsafe { libc::poll(&mut poll, 1, 0) }) {
+            Err(Error { errno: Errno::EINTR, .. }) => continue,
+            other => return other.map(|_| poll.revents & libc::POLLHUP != 0),
+        }
+    }
 }
 
 /// setsid(2).

@@ -99,10 +99,17 @@ pub fn let_end(signal: i32) {
     }
 }
 
-/// What a caller may have set and rootlet cannot do with: where the ends of children are ignored, they cannot be waited for.
-pub fn heed_children() {
-    // SAFETY: signal(2) of a signal that exists.
-    unsafe { libc::signal(SIGCHLD, libc::SIG_DFL) };
+/// Mends what a caller may have set and rootlet cannot do with. Where the ends of children are ignored, they cannot be waited
+/// for; a file that may not grow (RLIMIT_FSIZE) is an error, and no reason to end half-way; and what is blocked does not
+/// end a command that its user wants to end.
+pub fn normalize() {
+    // SAFETY: an all-zero sigset is the empty set, and the signals exist.
+    unsafe {
+        libc::signal(SIGCHLD, libc::SIG_DFL);
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        let set: libc::sigset_t = zeroed();
+        libc::sigprocmask(libc::SIG_SETMASK, &set, ptr::null_mut());
+    }
 }
 
 /// True if a blocked signal waits to be delivered.

@@ -123,6 +123,10 @@ pub fn receive(socket: BorrowedFd, bytes: &mut [u8]) -> Result<(usize, Option<Ow
             other => break other? as usize,
         }
     };
+    if header.msg_flags & libc::MSG_CTRUNC != 0 {
+        // A descriptor was sent, and there is no room for it in this process.
+        return Err(Error::new(Call::Receive, Errno::EMFILE));
+    }
     // SAFETY: the kernel filled `control`; a control message of SCM_RIGHTS holds a descriptor that is now ours.
     let attached = unsafe {
         let first = libc::CMSG_FIRSTHDR(&header);

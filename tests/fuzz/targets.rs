@@ -82,7 +82,7 @@ pub fn state(data: &[u8]) {
     let file = fd::memory_file(c"state").unwrap();
     fd::write_all(file.as_fd(), data).unwrap();
     fd::rewind(file.as_fd()).unwrap();
-    let container = Container::load("box", place().join("box"), Some(file), false).unwrap();
+    let container = Container::load("box", place().join("box"), file, false).unwrap();
     // Its status would be asked of the process that it names; everything else is its own.
     assert_ne!(container.state.is_some(), container.damage.is_some());
     let view = serde_json::to_string(&container.view("running")).unwrap();

@@ -4,9 +4,11 @@
 
 mod attacks;
 mod bad_input;
+mod callers;
 mod cgroups;
 mod check;
 mod checkpoints;
+mod concurrency;
 mod container;
 mod engines;
 mod exec;
@@ -26,4 +28,5 @@ mod security;
 mod spec;
 mod spec_flags;
 mod terminal;
+mod tracer;
 mod units;

@@ -295,19 +295,26 @@ impl Sandbox {
         assert!(processes.is_empty(), "processes are left: {processes:?}");
     }
 
-    /// Processes whose root or current directory is in this sandbox: what a container would leave behind.
-    fn processes(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let mounts = fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
-            if mounts
-                .lines()
-                .any(|line| line.split(' ').nth(3).is_some_and(|root| root.starts_with(self.path().to_str().unwrap())))
-            {
-                found.push(fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default().replace('\0', " "));
-            }
+    /// Ends what a command has left behind that failed its test.
+    pub fn end_processes(&self) {
+        for pid in self.pids() {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL);
         }
-        found
+    }
+
+    /// Processes whose root or current directory is in this sandbox: what a container would leave behind.
+    pub fn processes(&self) -> Vec<String> {
+        let text = |pid: i32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        self.pids().into_iter().map(|pid| text(pid).replace('\0', " ")).collect()
+    }
+
+    fn pids(&self) -> Vec<i32> {
+        let own = self.path().to_str().unwrap();
+        let is_own = |line: &str| line.split(' ').nth(3).is_some_and(|root| root.starts_with(own));
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        let mounts = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+        pids.filter(|pid| mounts(pid).lines().any(is_own)).collect()
     }
 }
 
@@ -327,7 +334,13 @@ impl Drop for Sandbox {
 /// Runs a command to its end; it may not take longer than the test's patience. It writes to files, because a container
 /// that it leaves behind would keep a pipe open.
 #[track_caller]
-pub fn finish(mut command: Command) -> Done {
+pub fn finish(command: Command) -> Done {
+    finish_by(command, wait)
+}
+
+/// As [`finish`], with another way to wait for the exit code.
+#[track_caller]
+pub fn finish_by(mut command: Command, wait: impl FnOnce(&mut Child) -> i32) -> Done {
     let (mut out, mut err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
     command.stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap());
     let mut child = loop {
