@@ -39,7 +39,22 @@ impl Error {
 
     /// A failed system call on `subject`.
     pub fn from_call(subject: impl fmt::Display, error: sys::Error) -> Error {
-        Error { message: format!("{subject}: {}", error.call.name()), errno: Some(error.errno), ..Error::default() }
+        let message = format!("{subject}: {}", error.call.name());
+        Error { message, errno: Some(error.errno), ..Error::default() }.of_kernel(error)
+    }
+
+    /// Adds that the kernel has no such call, if it says so.
+    pub fn of_kernel(self, error: sys::Error) -> Error {
+        match (error.errno, error.call.since()) {
+            (Errno::ENOSYS, Some(version)) if self.because.is_none() => {
+                let name = error.call.name();
+                self.because(format!(
+                    "{name} is a call of Linux {version}: this kernel is older, or a filter around rootlet hides it"
+                ))
+                .remedy("run it on a newer kernel, or let the filter allow the call")
+            }
+            _ => self,
+        }
     }
 
     /// A failed operation of the standard library.

@@ -160,7 +160,7 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     if options.detach {
         return Ok(0);
     }
-    run::attend(&init.process, terminal).map(process::Ended::code)
+    run::attend(&init.process, terminal).map(process::Ended::code).inspect_err(|_| init.process.end())
 }
 
 /// The container's cgroup and its record, or a cgroup below it.

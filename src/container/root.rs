@@ -254,7 +254,9 @@ impl Root {
             match error.errno {
                 Errno::EEXIST => return self.reclaim(id, directory),
                 // The file system, or the kernel, has no such renaming.
-                Errno::EINVAL | Errno::ENOSYS => return make(&directory).and_then(|()| self.reclaim(id, directory)),
+                Errno::EINVAL | Errno::ENOSYS | Errno::EPERM => {
+                    return make(&directory).and_then(|()| self.reclaim(id, directory));
+                }
                 _ => return Err(Error::from_call(directory.display(), error)),
             }
         }

@@ -6,7 +6,7 @@ use super::helper::{self, Made};
 use crate::error::{Error, Result};
 use crate::plan::{Join, Phase, Place, Plan, Slots, Step, circumstances, hint, print};
 use crate::sys::process::{Cloned, Ended, Process};
-use crate::sys::{self, Errno, fd, process, signal, socket};
+use crate::sys::{self, Call, Errno, fd, process, signal, socket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// How long the end of a child that has closed its socket may take.
@@ -183,7 +183,8 @@ fn explain_unmade(plan: &Plan, made: Made) -> Error {
             .remedy("correct the path, or join the user namespace that it belongs to, as well"),
             _ => hint::explain_entry(error),
         },
-        Made::Childless(error) => explain(plan, error.errno),
+        Made::Childless(error) if matches!(error.call, Call::Clone | Call::Fork) => explain(plan, error.errno),
+        Made::Childless(error) => Error::from_call("the process that is to be made", error),
         Made::Lost | Made::Cloned(_) | Made::Born(_) => {
             Error::new("the helper that makes the process ended without a word")
         }

@@ -35,7 +35,7 @@ pub fn explain(entry: &Entry, error: sys::Error, is_filtered: bool) -> Error {
     if let Some((because, remedy)) = advise(&entry.step, error) {
         message = message.because(because).remedy(remedy);
     }
-    let message = circumstances::add(message, entry, error);
+    let message = circumstances::add(message, entry, error).of_kernel(error);
     with_filter(message, error, is_filtered)
 }
 
@@ -150,10 +150,7 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
             "a user namespace may mount only proc, sysfs, tmpfs, devpts, mqueue, cgroup2, overlay and fuse",
             "mount the device as root and bind it",
         ),
-        (Step::MakeTree(_), Call::Mount, Errno::ENOSYS) => {
-            ("fsopen and its family need Linux 5.2", "use a newer kernel")
-        }
-        (Step::Mount { .. } | Step::MakeTree(_) | Step::Remount { .. }, Call::Mount, Errno::EINVAL) => (
+        (Step::Mount { .. } | Step::MakeTree(_) | Step::Remount { .. }, Call::Mount | Call::Fsopen, Errno::EINVAL) => (
             "the file system does not know one of the options, or an id in them is not mapped in the container",
             "look into `dmesg`, and at the options",
         ),
@@ -195,11 +192,6 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
         (Step::Bind { attributes, .. } | Step::Attach { attributes, .. }, Call::MountSetattr, Errno::EPERM) => {
             locked(attributes.iter().fold(0, |clear, one| clear | one.clear))
         }
-        (
-            Step::SetMountAttributes { .. } | Step::MakeReadonly { .. } | Step::Bind { .. } | Step::BindRoot { .. },
-            Call::MountSetattr,
-            Errno::ENOSYS,
-        ) => ("mount_setattr needs Linux 5.12", "use a newer kernel"),
         (Step::OpenMapped { .. }, Call::MountSetattr, Errno::EINVAL) => (
             "the file system of the source, or this kernel, has no idmapped mounts",
             "take idmap and the mappings out, or move the source to a file system that has them, such as ext4",

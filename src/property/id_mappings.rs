@@ -127,5 +127,19 @@ pub fn check(property: &str, mappings: &[IdMapping]) -> Result<()> {
             return Err(at("the range goes beyond the largest id, 4294967294"));
         }
     }
+    let sides: [fn(&IdMapping) -> u32; 2] = [|mapping| mapping.container_id, |mapping| mapping.host_id];
+    for side in sides {
+        let mut sorted: Vec<_> = mappings.iter().enumerate().collect();
+        sorted.sort_by_key(|(_, mapping)| side(mapping));
+        let overlaps =
+            |pair: &&[(usize, &IdMapping)]| matches!(pair, [(_, one), (_, next)] if side(next) - side(one) < one.size);
+        if let Some([(one, _), (next, _)]) = sorted.windows(2).find(overlaps) {
+            return Err(Error::in_config(
+                format!("{property}[{}]", one.max(next)),
+                format!("an id of it is in {property}[{}], too", one.min(next)),
+            )
+            .because("the kernel maps an id once, in both directions"));
+        }
+    }
     Ok(())
 }

@@ -297,11 +297,14 @@ pub fn prove_seclusion(first: RawFd) {
     }
     const NSFS_MAGIC: i64 = 0x6e73_6673;
     const TMPFS_MAGIC: i64 = 0x0102_1994;
-    for number in first..1024 {
-        let Ok(status) = status(borrow(number)) else { continue };
+    // The kernel gives the lowest number that is free.
+    const FURTHEST: RawFd = 64;
+    for number in first..first.saturating_add(FURTHEST) {
+        let fd = borrow(number);
+        let (Ok(status), Ok(file_system)) = (status(fd), file_system(fd)) else { continue };
         let is_socket = status.mode & libc::S_IFMT == libc::S_IFSOCK;
-        let is_memory = status.is_regular() && status.links == 0 && file_system(borrow(number)) == Ok(TMPFS_MAGIC);
-        if !is_socket && !is_memory && file_system(borrow(number)) != Ok(NSFS_MAGIC) {
+        let is_memory = status.is_regular() && status.links == 0 && file_system == TMPFS_MAGIC;
+        if !is_socket && !is_memory && file_system != NSFS_MAGIC {
             let _ = write(borrow(2), b"rootlet: a descriptor is open that leads out of the container\n");
             super::process::exit_now(134);
         }

@@ -59,7 +59,7 @@ macro_rules! calls {
 
 calls! {
     Access = "faccessat", Bpf = "bpf", Capget = "capget", Capset = "capset", Chdir = "chdir", Chmod = "fchmodat", Chown = "fchownat", Chroot = "chroot", Clone = "clone3", CloseRange = "close_range",
-    Connect = "connect", Dup = "dup", Execve = "execve", Fcntl = "fcntl", Flock = "flock", Fork = "clone",
+    Connect = "connect", Dup = "dup", Execve = "execve", Fcntl = "fcntl", Flock = "flock", Fork = "clone", Fsopen = "fsopen",
     Fstat = "fstat", Fstatfs = "fstatfs", Getcwd = "getcwd", Getdents = "getdents64", HookExit = "hook", HookTimeout = "hook timeout",
     Ioctl = "ioctl", IoprioSet = "ioprio_set", Keyctl = "keyctl", Kill = "pidfd_send_signal", Listen = "listen", Lookup = "executable lookup",
     MemfdCreate = "memfd_create", Mkdir = "mkdirat", Mknod = "mknodat", Mount = "mount", MountSetattr = "mount_setattr", MoveMount = "move_mount", Netlink = "netlink",
@@ -69,6 +69,21 @@ calls! {
     SetMempolicy = "set_mempolicy", Sethostname = "sethostname", Setns = "setns", Setsid = "setsid", Setuid = "setresuid", Sigaction = "rt_sigaction", Signalfd = "signalfd4",
     Sigprocmask = "rt_sigprocmask", Socket = "socket", Socketpair = "socketpair", Stat = "newfstatat", Symlink = "symlinkat", Terminal = "open terminal",
     Umount = "umount2", Unlink = "unlinkat", Unshare = "unshare", Wait = "waitid", Write = "write",
+}
+
+impl Call {
+    /// The kernel that has it first, for calls that an older one may lack.
+    pub const fn since(self) -> Option<&'static str> {
+        Some(match self {
+            Call::Clone | Call::PidfdOpen => "5.3",
+            Call::CloseRange => "5.9",
+            Call::Fsopen | Call::MoveMount | Call::OpenTree => "5.2",
+            Call::Kill => "5.1",
+            Call::MountSetattr => "5.12",
+            Call::Openat2 => "5.6",
+            _ => return None,
+        })
+    }
 }
 
 impl Error {

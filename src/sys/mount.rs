@@ -135,17 +135,17 @@ pub fn make_tree<'a>(
     const SET_FLAG: u32 = 0;
     const SET_STRING: u32 = 1;
     const CREATE: u32 = 6;
-    let context = fd::own(syscall!(Call::Mount, libc::SYS_fsopen, kind.as_ptr(), CLOEXEC)?);
+    let context = fd::own(syscall!(Call::Fsopen, libc::SYS_fsopen, kind.as_ptr(), CLOEXEC)?);
     let configure = |command: u32, key: Option<&CStr>, value: Option<&CStr>| {
         let (key, value) = (key.map_or(ptr::null(), CStr::as_ptr), value.map_or(ptr::null(), CStr::as_ptr));
-        syscall!(Call::Mount, libc::SYS_fsconfig, context.as_raw_fd(), command, key, value, 0).map(drop)
+        syscall!(Call::Fsopen, libc::SYS_fsconfig, context.as_raw_fd(), command, key, value, 0).map(drop)
     };
     configure(SET_STRING, Some(c"source"), Some(source))?;
     for (key, value) in options {
         configure(if value.is_some() { SET_STRING } else { SET_FLAG }, Some(key), value)?;
     }
     configure(CREATE, None, None)?;
-    syscall!(Call::Mount, libc::SYS_fsmount, context.as_raw_fd(), CLOEXEC, attributes).map(fd::own)
+    syscall!(Call::Fsopen, libc::SYS_fsmount, context.as_raw_fd(), CLOEXEC, attributes).map(fd::own)
 }
 
 /// A procfs of one's own, of the pid namespace that one is in: nothing covers parts of it, and `..` stays in it.

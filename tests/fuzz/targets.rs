@@ -15,11 +15,25 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+#[path = "models.rs"]
+pub mod models;
+
 /// A corpus, and what is done with each input of it.
 type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 5] = [("bus", bus), ("config", config), ("criu", criu), ("state", state), ("users", users)];
+pub const TARGETS: [Target; 10] = [
+    ("bus", bus),
+    ("config", config),
+    ("criu", criu),
+    ("ids", models::ids),
+    ("options", models::options),
+    ("plan", models::plan),
+    ("seccomp", models::seccomp),
+    ("state", state),
+    ("statistics", models::statistics),
+    ("users", users),
+];
 
 /// A directory of this process, which goes with it as far as anybody cares: it is in memory, and has two small files.
 fn place() -> &'static PathBuf {
