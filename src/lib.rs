@@ -135,6 +135,15 @@
 //!     is listed" for every container, so where nobody can attach a program that is a decision and not an error.
 //! 28. **An idmapped tree is copied from the mounts of a user namespace**, so that the kernel has locked the flags of the host's
 //!     mounts in it: from the host's own, a read-only mount could be remounted writable inside.
+//! 29. **A question has three answers**: yes, no, and an error that says why that is not known (`error::found`). With one
+//!     descriptor too few, a living container was said to have stopped, and its id was given away. A plan, too, is refused if
+//!     something of the host could not be asked, and not made as if the answer were no.
+//! 30. **A state's directory appears locked**: it is made and locked under another name, and renamed. Made first and locked
+//!     then, it was taken for a leftover by others, and shown as stopped in 2 of 200 looks.
+//! 31. **A pid means something in its pid namespace alone**, so the state has that namespace. Elsewhere the status is an
+//!     error, as nobody can see it; `delete --force` takes what is gone with its sandbox.
+//! 32. **A created container stays, whatever fails in it**: where it cannot accept a connection it waits and tries again, and
+//!     `start` asks again. It used to end, after `create` had said that all was well.
 
 pub mod capability;
 pub mod cgroup;

@@ -150,9 +150,10 @@ impl Root {
                 return Ok(Found::Foreign(refusal));
             }
             if !status.is_regular() {
-                return Err(Error::new(format!("the state of container {id:?} is no file"))
+                let refusal = Error::new(format!("the state of container {id:?} is no file"))
                     .because("a fifo or something else is in its place")
-                    .remedy(format!("see `ls -l {}`", directory.display())));
+                    .remedy(format!("see `ls -l {}`", directory.display()));
+                return Ok(Found::Foreign(refusal));
             }
             if status.links != 1 {
                 let refusal = Error::new(format!("container {id:?} is not yours"))
@@ -289,7 +290,7 @@ enum Found {
     Nothing,
     /// One that nobody else can have written.
     Own(Container),
-    /// Another user's, and what is said of it.
+    /// What nobody's rootlet has written, or another user's, and what is said of it.
     Foreign(Error),
 }
 

@@ -9,7 +9,7 @@ use crate::plan::{Entry, Origin, Phase, Step, hint};
 use crate::sys::process::Strings;
 use crate::sys::{self, Errno, process};
 use std::ffi::CString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// How long the end of a container that answers no more may take.
 const GRACE_MILLISECONDS: i32 = 100;
@@ -25,9 +25,7 @@ pub fn start(container: &Container) -> Result<()> {
             return Err(Error::new("cannot start a paused container")
                 .remedy(format!("`rootlet resume {}` first", container.id)));
         }
-        Status::Running => {
-            return Err(Error::new("cannot start an already running container").remedy("see `rootlet list`"));
-        }
+        Status::Running => return Err(already_running()),
         Status::Stopped => {
             return Err(Error::new("cannot start a container that has stopped")
                 .remedy(format!("create it again after `rootlet delete {}`", container.id)));
@@ -36,23 +34,7 @@ pub fn start(container: &Container) -> Result<()> {
     let state = container.state()?;
     let notify = Relay::open(&container.directory)?;
     let system = |error| Error::from_call("start.sock", error);
-    let started = || Error::new("cannot start an already running container").remedy("see `rootlet list`");
-    let connection = entrance::connect(container)?.ok_or_else(started)?;
-    // The first whom it answers starts it; for the others it is running.
-    match Message::Go.send(connection.as_fd(), None) {
-        Err(error) if matches!(error.errno, Errno::EPIPE | Errno::ECONNRESET) => return Err(started()),
-        other => other.map_err(system)?,
-    }
-    entrance::wait_for_answer(container, &connection)?;
-    match Message::receive(connection.as_fd()).map_err(system)? {
-        Some((Message::Go, _)) => {}
-        _ => {
-            // Somebody else has started it, or it has ended.
-            let Some(pidfd) = container.pidfd()? else { return Err(super::kill::not_running()) };
-            let has_ended = process::wait_readable(pidfd.as_fd(), GRACE_MILLISECONDS).map_err(system)?;
-            return Err(if has_ended { super::kill::not_running() } else { started() });
-        }
-    }
+    let connection = take(container)?;
     // As long as it is there, the container looks as if it waited.
     let removed = found(std::fs::remove_file(container.start_socket()));
     loop {
@@ -74,6 +56,38 @@ pub fn start(container: &Container) -> Result<()> {
     hooks::run_poststart(container)?;
     notify.map_or(Ok(()), |notify| notify.wait_until_ready(container))
 }
+
+fn already_running() -> Error {
+    Error::new("cannot start an already running container").remedy("see `rootlet list`")
+}
+
+/// The connection by which the container is started: the first whom it answers has it, and for the others it is running.
+fn take(container: &Container) -> Result<OwnedFd> {
+    let system = |error| Error::from_call("start.sock", error);
+    for _ in 0..TRIES {
+        let Some(connection) = entrance::connect(container)? else {
+            // Somebody else has started it, or it has ended.
+            let Some(pidfd) = container.pidfd()? else { return Err(super::kill::not_running()) };
+            let has_ended = process::wait_readable(pidfd.as_fd(), GRACE_MILLISECONDS).map_err(system)?;
+            return Err(if has_ended { super::kill::not_running() } else { already_running() });
+        };
+        match Message::Go.send(connection.as_fd(), None) {
+            Err(error) if matches!(error.errno, Errno::EPIPE | Errno::ECONNRESET) => continue,
+            other => other.map_err(system)?,
+        }
+        entrance::wait_for_answer(container, &connection)?;
+        // Where it has let go of the connection, nothing was started by it.
+        if let Some((Message::Go, _)) = Message::receive(connection.as_fd()).map_err(system)? {
+            return Ok(connection);
+        }
+    }
+    Err(Error::new(format!("container {:?} takes no start", container.id))
+        .because("it is short of memory or descriptors, and lets go of whoever asks")
+        .remedy("try again"))
+}
+
+/// How often the container is asked to start.
+const TRIES: usize = 10;
 
 /// The plan is gone with its maker; its Last steps have left their names in the state.
 fn explain(state: &super::State, step: u32, error: sys::Error) -> Error {

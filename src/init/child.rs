@@ -37,6 +37,9 @@ const UMASK: u32 = 0o022;
 /// Between two tries of what the machine has no room for.
 const RETRY_MILLISECONDS: i32 = 10;
 
+/// How often the parent's word is waited for.
+const TRIES: usize = 100;
+
 /// Where a process finds the namespaces that it is in, from /proc/self/fd.
 const NAMESPACES: [(&CStr, i32); 8] = [
     (c"../ns/user", namespace::CLONE_NEWUSER),
@@ -206,17 +209,10 @@ impl Child<'_> {
         self.tell(Message::Ready { namespace })?;
         self.wait_for_go()?;
         loop {
-            let caller = match socket::accept(start.as_fd()) {
-                Ok(caller) => caller,
-                // Whoever asked is gone, or the machine is short of something for a moment.
-                Err(sys::Error {
-                    errno: Errno::ECONNABORTED | Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM,
-                    ..
-                }) => {
-                    process::sleep(RETRY_MILLISECONDS);
-                    continue;
-                }
-                Err(error) => return Err(self.lost(error)),
+            let Ok(caller) = socket::accept(start.as_fd()) else {
+                // Whoever asked is gone, or the machine is short of something. It was created, and so it stays.
+                process::sleep(RETRY_MILLISECONDS);
+                continue;
             };
             match Message::receive(caller.as_fd()) {
                 // Whoever is gone by now has not started it.
@@ -275,10 +271,14 @@ impl Child<'_> {
 
     /// Waits for the parent; without it there is nothing to become.
     fn wait_for_go(&self) -> Result<(), Failure> {
-        match Message::receive(self.socket.as_fd()) {
-            Ok(Some((Message::Go, _))) => Ok(()),
-            _ => process::exit_now(1),
+        for _ in 0..TRIES {
+            match Message::receive(self.socket.as_fd()) {
+                Ok(Some((Message::Go, _))) => return Ok(()),
+                Ok(_) => process::exit_now(1),
+                Err(_) => process::sleep(RETRY_MILLISECONDS),
+            }
         }
+        Err(self.lost(sys::Error::new(Call::Receive, Errno::EIO)))
     }
 
     /// A failure that belongs to no step.

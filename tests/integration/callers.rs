@@ -277,3 +277,23 @@ fn a_umask_is_the_containers_own() {
     }
     sandbox.is_clean();
 }
+
+/// The pids of a container mean something only where it was created.
+#[test]
+fn what_another_pid_namespace_has_is_not_said_to_have_stopped() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.edit(|config| config["process"]["args"] = json!(["sleep", "1000"]));
+    sandbox.start();
+    let elsewhere = "exec unshare --user --map-current-user --pid --fork --mount --mount-proc \"$@\"";
+    let cannot = ["cannot be seen from here", "another pid namespace"];
+    let (bundle, root) = (sandbox.bundle(), sandbox.states());
+    called_by(&sandbox, elsewhere, &["state", "box"]).fails(&cannot);
+    let listed = called_by(&sandbox, elsewhere, &["list", "-f", "json"]).fails(&cannot);
+    assert!(listed.out.contains("\"status\":\"unknown\""), "{listed:?}");
+    called_by(&sandbox, elsewhere, &["delete", "box"]).fails(&cannot);
+    called_by(&sandbox, elsewhere, &["kill", "box"]).fails(&cannot);
+    called_by(&sandbox, elsewhere, &["create", "-b", bundle.to_str().unwrap(), "box"]).fails(&["already exists"]);
+    assert_eq!(state_of(&sandbox).unwrap()["status"], "running");
+    sandbox.rootlet(&["--root", root.to_str().unwrap(), "delete", "--force", "box"]).ok();
+    sandbox.is_clean();
+}

@@ -88,6 +88,27 @@ fn a_foreground_run_passes_signals_on() {
 }
 
 #[test]
+fn a_signal_that_comes_with_the_beginning_is_the_programs() {
+    if std::process::Command::new("strace").arg("-V").output().is_err() {
+        return skip("strace is not installed");
+    }
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("trap 'exit 99' TERM; echo ready; while :; do sleep 0.1; done");
+    let bundle = sandbox.bundle();
+    // rootlet looks what has come only when both have: the program's beginning, and the signal.
+    let rootlet = [binary().to_str().unwrap(), "run", "-b", bundle.to_str().unwrap(), "box"];
+    let strace = ["-qq", "-o", "/dev/null", "-e", "inject=poll:delay_enter=500000:when=2+", "-D"];
+    let mut command = sandbox.program("strace".as_ref(), &[&strace[..], &rootlet].concat());
+    let mut run = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut ready = [0; 6];
+    std::io::Read::read_exact(run.stdout.as_mut().unwrap(), &mut ready).unwrap();
+    // With -D, the child is rootlet itself.
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(run.id() as i32), nix::sys::signal::SIGTERM).unwrap();
+    assert_eq!(wait(&mut run), 99);
+    sandbox.is_clean();
+}
+
+#[test]
 fn create_start_and_delete() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("echo started > /data/started; sleep 1000");
