@@ -116,7 +116,7 @@ impl super::Run for Spec {
             failed(&error)
         })?;
         if is_host {
-            default::make_host_rootfs(&bundle.join("rootfs"))?;
+            default::make_host_rootfs(&bundle.join("rootfs")).inspect_err(|_| drop(std::fs::remove_file(&path)))?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -5,7 +5,7 @@ use super::external;
 use super::images::{self, Images};
 use super::kill::not_running;
 use super::notify;
-use super::root::wait_for_lock;
+use super::root::{exists, wait_for_lock};
 use super::state::{Container, Status};
 use crate::cgroup::tree;
 use crate::criu::{Request, Streams, Task, Worker};
@@ -57,12 +57,13 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
     let host = Host::new()?;
     let unprivileged = images::check_privileges(&host)?;
     let spec = container.config()?;
+    let place = container.directory.join(notify::PLACE);
     let asked = property::Request {
         id: container.id.clone(),
         bundle: state.bundle.clone(),
         cgroup_manager: CgroupManager::Disabled,
         try_limits: true,
-        notify: Some(container.directory.join(notify::PLACE)).filter(|place| place.exists()),
+        notify: exists(&place)?.then_some(place),
         ..property::Request::default()
     };
     let plan = compile(&spec, &asked, &host)?;

@@ -49,7 +49,9 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
     external::check(&plan)?;
     console::check(&plan, options.console_socket.as_deref(), options.start == Start::Now)?;
     tell(log, &plan);
-    if options.start == Start::Later && wanted.images.path.join(images::ATTACHED).exists() {
+    let mark = wanted.images.path.join(images::ATTACHED);
+    let was_attached = mark.try_exists().map_err(|error| Error::from_io(mark.display(), &error))?;
+    if options.start == Start::Later && was_attached {
         return Err(Error::new("a container that was run in the foreground cannot be restored in the background")
             .because("it ends with whoever makes it, and its images say so")
             .remedy("leave --detach out; or run it with --detach before the checkpoint"));

@@ -324,7 +324,14 @@ pub fn reopen_null(root: BorrowedFd) -> Result<()> {
             continue;
         }
         // Looked at before it is opened, as opening some devices does something, and afterwards, as it may be another by then.
-        let Ok(_) = open_null(root) else { return Ok(()) };
+        match open_null(root) {
+            Err(Error {
+                errno: Errno::ELOOP | Errno::ENODEV | Errno::ENOENT | Errno::ENOTDIR | Errno::EXDEV, ..
+            }) => {
+                return Ok(());
+            }
+            other => drop(other?),
+        }
         let null = resolve::open_in_root_no_symlinks(root, c"/dev/null", fd::O_RDWR | fd::O_NONBLOCK | fd::O_NOCTTY)?;
         if !fd::status(null.as_fd())?.is_char_device(1, 3) {
             return Err(Error::new(Call::Fstat, Errno::ENODEV));

@@ -22,7 +22,7 @@ pub fn run_hook(program: &Program, slots: &Slots) -> Result<()> {
 const LARGEST_PASSWD: usize = 4 << 20;
 
 /// The home directory of `uid` in /etc/passwd, read piece by piece through a fixed buffer; `/` if there is none.
-pub fn find_home(uid: u32, root: BorrowedFd) -> Option<Home> {
+pub fn find_home(uid: u32, root: BorrowedFd) -> Result<Home> {
     let mut text = *b"HOME=/\0";
     let mut home = Home([0; 512]);
     let mut set = |parts: [&[u8]; 2]| {
@@ -33,13 +33,16 @@ pub fn find_home(uid: u32, root: BorrowedFd) -> Option<Home> {
     };
     set([&mut text, b""]);
     // What is no file, or is missing, names nobody.
-    let passwd = resolve::open_file_in_root(root, c"/etc/passwd").ok();
+    let passwd = match resolve::open_file_in_root(root, c"/etc/passwd") {
+        Err(Error { errno: Errno::EACCES | Errno::EINVAL | Errno::ELOOP | Errno::ENOENT | Errno::ENOTDIR, .. }) => None,
+        other => Some(other?),
+    };
     let mut left = LARGEST_PASSWD;
     let mut buffer = [0u8; 2048];
     let mut line = [0u8; 1024];
     let mut length = 0;
     'file: while let Some(passwd) = &passwd {
-        let count = fd::read(passwd.as_fd(), &mut buffer).unwrap_or(0);
+        let count = fd::read(passwd.as_fd(), &mut buffer)?;
         for byte in buffer.get(..count).unwrap_or_default() {
             if *byte != b'\n' {
                 if let Some(place) = line.get_mut(length) {
@@ -65,7 +68,7 @@ pub fn find_home(uid: u32, root: BorrowedFd) -> Option<Home> {
             break;
         }
     }
-    Some(home)
+    Ok(home)
 }
 
 /// The first candidate that may be executed, or the most telling error: one that exists but may not be run over ENOENT.

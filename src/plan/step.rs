@@ -491,7 +491,7 @@ impl Step {
                 fd::chdir(directory.as_fd())
             }
             Step::FindHome { uid } => {
-                slots.home = programs::find_home(*uid, slots.root()?);
+                slots.home = Some(programs::find_home(*uid, slots.root()?)?);
                 Ok(())
             }
             Step::FindExecutable { candidates, .. } => {

@@ -1,6 +1,6 @@
 //! The configs that `rootlet spec` writes, built with oci-spec's types.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, found};
 use crate::host::{Cgroups, Host};
 use oci_spec::runtime::{
     Capability, LinuxBuilder, LinuxCapabilitiesBuilder, LinuxDeviceCgroupBuilder, LinuxIdMappingBuilder,
@@ -26,7 +26,8 @@ pub enum Kind {
 
 /// A config to start from.
 pub fn config(kind: Kind, host: &Host) -> Result<Value> {
-    let spec = build(kind, host, host.cgroups()?).map_err(|error| Error::new(format!("spec: {error}")))?;
+    let resolver = if kind == Kind::HostFiles { resolver_file()? } else { None };
+    let spec = build(kind, host, host.cgroups()?, resolver).map_err(|error| Error::new(format!("spec: {error}")))?;
     let mut value = serde_json::to_value(&spec).map_err(|error| Error::new(format!("spec: {error}")))?;
     sort_capabilities(&mut value);
     Ok(value)
@@ -52,7 +53,7 @@ fn sort_capabilities(config: &mut Value) {
 
 type Built<T> = std::result::Result<T, oci_spec::OciSpecError>;
 
-fn build(kind: Kind, host: &Host, cgroups: Cgroups) -> Built<Spec> {
+fn build(kind: Kind, host: &Host, cgroups: Cgroups, resolver: Option<String>) -> Built<Spec> {
     let rootless = kind != Kind::Rootful;
     let unified = cgroups == Cgroups::Unified;
     let mut namespaces = vec![Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Mount];
@@ -85,7 +86,7 @@ fn build(kind: Kind, host: &Host, cgroups: Cgroups) -> Built<Spec> {
         .process(process()?)
         .root(RootBuilder::default().path("rootfs").readonly(true).build()?)
         .hostname("rootlet")
-        .mounts(mounts(kind, unified)?)
+        .mounts(mounts(kind, unified, resolver)?)
         .linux(linux)
         .build()?;
     spec.set_annotations(None);
@@ -145,7 +146,7 @@ const MASKED: [&str; 10] = [
 /// What runc makes read-only.
 const READONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-fn mounts(kind: Kind, unified: bool) -> Built<Vec<Mount>> {
+fn mounts(kind: Kind, unified: bool, resolver: Option<String>) -> Built<Vec<Mount>> {
     let rootless = kind != Kind::Rootful;
     let mount = |destination: &str, kind: &str, source: &str, options: &[&str]| {
         let builder = MountBuilder::default().destination(destination).typ(kind).source(source);
@@ -193,16 +194,17 @@ fn mounts(kind: Kind, unified: bool) -> Built<Vec<Mount>> {
         mounts.push(mount("/tmp", "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=1777"])?);
         mounts.push(mount("/run", "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=755"])?);
         // Where systemd-resolved runs, /etc/resolv.conf is a symlink to a file below /run.
-        if let Some(file) = resolver_file() {
+        if let Some(file) = resolver {
             mounts.push(mount(&file, "none", &file, &["bind", "nosuid", "nodev", "ro"])?);
         }
     }
     Ok(mounts)
 }
 
-fn resolver_file() -> Option<String> {
-    let file = Path::new("/etc/resolv.conf").canonicalize().ok().filter(|file| file.starts_with("/run"))?;
-    file.to_str().map(str::to_owned)
+fn resolver_file() -> Result<Option<String>> {
+    let path = "/etc/resolv.conf";
+    let file = found(Path::new(path).canonicalize()).map_err(|error| Error::from_io(path, &error))?;
+    Ok(file.filter(|file| file.starts_with("/run")).and_then(|file| file.to_str().map(str::to_owned)))
 }
 
 /// Directories of programs that are links into /usr on a merged host, and directories of their own elsewhere.
@@ -226,7 +228,12 @@ pub fn make_host_rootfs(rootfs: &Path) -> Result<()> {
         std::fs::create_dir_all(&path).map_err(failed(&path))?;
     }
     for link in PROGRAMS {
-        let Ok(target) = std::fs::read_link(link) else { continue };
+        let target = match std::fs::read_link(link) {
+            // A directory of its own.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => None,
+            other => found(other).map_err(|error| Error::from_io(link, &error))?,
+        };
+        let Some(target) = target else { continue };
         let path = rootfs.join(link.trim_start_matches('/'));
         match std::os::unix::fs::symlink(target, &path) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(failed(&path)(error)),

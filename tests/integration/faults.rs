@@ -27,7 +27,7 @@ struct Scene {
 const CREATE: &[&str] = &["create", "-b", "bundle", "box"];
 
 /// What a program sees of what was set up for it.
-const LOOK: &str = "id -u; id -g; hostname; pwd; ulimit -a; cut -d' ' -f4-6 /proc/self/mountinfo; cat /proc/self/oom_score_adj; \
+const LOOK: &str = "echo $HOME; id -u; id -g; hostname; pwd; ulimit -a; cut -d' ' -f4-6 /proc/self/mountinfo; cat /proc/self/oom_score_adj; \
     grep -E '^(Cap|Seccomp:|NoNewPrivs|Groups|Umask|SigBlk|SigIgn|NSpid)' /proc/self/status; ls /dev /proc/self/ns; \
     readlink /proc/self/fd/0; ls /proc/self/fd";
 
