@@ -39,8 +39,6 @@ impl super::Run for List {
         for container in containers {
             match container {
                 Err(error) => failures.push(error),
-                // It has nothing to show but its name.
-                Ok(Container { damage: Some(damage), .. }) if !self.quiet => log.warn(&damage),
                 Ok(container) => views.push(container),
             }
         }

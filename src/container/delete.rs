@@ -22,7 +22,10 @@ pub fn delete(container: &Container, force: bool, log: &Log) -> Result<()> {
     }
     let status = match container.status() {
         // Whoever gives --force for what cannot be seen from here has been told so.
-        Err(_) if force && container.is_elsewhere()? => Status::Stopped,
+        Err(error) if force && container.is_elsewhere()? => {
+            log.warn(&ends_no_process(&error));
+            Status::Stopped
+        }
         status => status?,
     };
     if status == Status::Created && !force {
@@ -78,7 +81,16 @@ fn delete_stateless(container: &Container, force: bool, log: &Log) -> Result<()>
         drop(lock);
         return delete(&container, force, log);
     }
+    match container.damage.clone() {
+        Some(damage) if force => log.warn(&ends_no_process(&damage)),
+        Some(damage) => return Err(damage),
+        None => {}
+    }
     container.forget()
+}
+
+fn ends_no_process(cause: &Error) -> Error {
+    Error::new("the state is removed, and no process was ended").because(cause.to_string()).remedy("see `ps`")
 }
 
 fn take_down(container: &Container, log: &Log) -> Result<()> {

@@ -1,6 +1,6 @@
 //! `pause` and `resume`: by the cgroup's freezer, or without one by stopping each process.
 
-use super::identity::state_of;
+use super::identity::is_stopped;
 use super::kill::not_running;
 use super::processes::{find, processes};
 use super::root::wait_for_lock;
@@ -54,24 +54,24 @@ fn suspend(container: &mut Container) -> Result<()> {
     })
 }
 
+/// How often all must be found stopped: one that was missed in the list may wake the others.
+const LOOKS: usize = 5;
+
 /// Sends SIGSTOP until all are stopped: one that is about to fork would leave a running child.
 fn stop_all(container: &Container) -> Result<()> {
+    let mut looks = 0;
     for _ in 0..1000 {
-        let pids = send_to_all(container, signal::SIGSTOP)?;
-        let is_stopped = |pid: &i32| {
-            let state = state_of(*pid)?;
-            Ok(state.is_none_or(|(letter, _)| matches!(letter, 'T' | 't' | 'Z' | 'X')))
-        };
-        if pids.iter().map(is_stopped).collect::<Result<Vec<_>>>()?.iter().all(|is_stopped| *is_stopped)
-            && processes(container)? == pids
-        {
+        let pids = if looks == 0 { send_to_all(container, signal::SIGSTOP)? } else { processes(container)? };
+        let are_stopped = pids.iter().try_fold(true, |all, pid| Ok(all && is_stopped(*pid)?.unwrap_or(true)))?;
+        looks = if are_stopped && processes(container)? == pids { looks + 1 } else { 0 };
+        if looks == LOOKS {
             return Ok(());
         }
         // No event tells when a process of somebody else's stops.
         std::thread::sleep(Duration::from_millis(1));
     }
     Err(Error::new("the container's processes do not stop")
-        .because("one of them hangs in the kernel or is about to end, or they fork faster than they can be stopped")
+        .because("one of them hangs in the kernel (as who waits for its vfork does) or is about to end, or they wake each other, or fork faster than they can be stopped")
         .remedy("start it with a cgroup of its own, which is frozen as a whole"))
 }
 

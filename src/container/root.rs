@@ -138,12 +138,14 @@ impl Root {
         let system = |error| Error::from_call(directory.display(), error).remedy("try again");
         let name = |file: &str| CString::new(format!("{id}{file}")).unwrap_or_default();
         let flags = fd::O_RDONLY | fd::O_NONBLOCK | fd::O_NOCTTY;
-        let open = || match resolve::open_in_root_no_symlinks(shelf, &name("/state.json"), flags) {
-            // A link is not followed. What others' permissions hide is theirs, or none.
-            Err(error) if matches!(error.errno, Errno::EACCES | Errno::ELOOP) => Ok(None),
-            other => found(other).map_err(system),
+        let open = || match found(resolve::open_in_root_no_symlinks(shelf, &name("/state.json"), flags)) {
+            // A link is not followed.
+            Err(error) if error.errno == Errno::ELOOP => Ok(None),
+            other => other,
         };
-        if let Some(file) = open()? {
+        let opened = open();
+        let is_refused = opened.as_ref().is_err_and(|error| error.errno == Errno::EACCES);
+        if let Some(file) = if is_refused { None } else { opened.map_err(system)? } {
             // A file of one's own with no other name was put there by oneself, whosever the directory is.
             let status = fd::status(file.as_fd()).map_err(system)?;
             if let Some(refusal) = refuse_state(id, status.uid, status.mode) {
@@ -173,6 +175,11 @@ impl Root {
             Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(Found::Nothing),
             opened => {
                 let status = opened.and_then(|opened| fd::status(opened.as_fd())).map_err(system)?;
+                if is_refused && status.uid == creds::effective_uid() {
+                    return Err(Error::new(format!("the state of container {id:?} cannot be read"))
+                        .because("somebody has changed the permissions of its directory, or of the files in it")
+                        .remedy(format!("give them back: chmod 700 {0}; chmod 600 {0}/*.json", directory.display())));
+                }
                 if status.mode & 0o777 != MODE {
                     return Ok(Found::Nothing);
                 }
@@ -187,10 +194,11 @@ impl Root {
                     return Ok(Found::Nothing);
                 }
                 // Where nobody is at it, its maker may have come to its end since the state was looked for.
-                match lock.is_some() && open()?.is_some() {
-                    true => self.look_up(shelf, id),
-                    false => Ok(Found::Own(Container::without_state(id, directory, lock.is_none()))),
+                if lock.is_some() && open().map_err(system)?.is_some() {
+                    return self.look_up(shelf, id);
                 }
+                let container = Container::without_state(id, directory, lock.is_none());
+                Ok(Found::Own(if lock.is_some() { container.reload()? } else { container }))
             }
         }
     }
@@ -276,7 +284,8 @@ impl Root {
                 .because("it holds other things than a container's state")
                 .remedy("choose another id, or another --root"));
         };
-        if !container.is_abandoned()? {
+        // Nobody else is at it: the lock is held.
+        if !container.reload()?.is_abandoned()? {
             return Err(already_exists(id));
         }
         container.forget_all_but_its_place()?;

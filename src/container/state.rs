@@ -170,6 +170,14 @@ impl Container {
         Container { id: id.to_owned(), directory, state: None, damage: None, is_waiting: false, is_being_made }
     }
 
+    /// A container whose state somebody has removed.
+    pub fn robbed(id: &str, directory: PathBuf) -> Container {
+        let mut container = Container::without_state(id, directory, false);
+        let message = format!("{}/state.json is missing", container.directory.display());
+        container.damage = Some(Error::new(message).because("somebody has removed it").remedy(remedy_of_damage(id)));
+        container
+    }
+
     /// Reads the state of the container that has this directory.
     pub fn load(id: &str, directory: PathBuf, state: OwnedFd, is_waiting: bool) -> Result<Container> {
         let failed = |error: std::io::Error| Error::from_io(format!("cannot read the state of {id:?}"), &error);
@@ -188,9 +196,7 @@ impl Container {
             Ok(state) => container.state = Some(state),
             Err(error) => {
                 let message = format!("{}/state.json is damaged: {error}", container.directory.display());
-                container.damage = Some(Error::new(message).remedy(format!(
-                    "remove it with `rootlet delete --force {id}`, which ends no process: see `ps` for what may be left"
-                )));
+                container.damage = Some(Error::new(message).remedy(remedy_of_damage(id)));
             }
         }
         Ok(container)
@@ -201,7 +207,13 @@ impl Container {
         let failed = |error| Error::from_call(format!("cannot read the state of {:?}", self.id), error);
         let path = CString::new(self.directory.join("state.json").into_os_string().into_vec()).unwrap_or_default();
         let Some(state) = found(fd::open_file(&path)).map_err(failed)? else {
-            return Ok(Container::without_state(&self.id, self.directory.clone(), false));
+            let directory = self.directory.clone();
+            // It is written after the state, and removed before it.
+            let config = directory.join("config.json");
+            return Ok(match config.try_exists().map_err(|error| Error::from_io(config.display(), &error))? {
+                true => Container::robbed(&self.id, directory),
+                false => Container::without_state(&self.id, directory, false),
+            });
         };
         let socket = CString::new(self.start_socket().into_os_string().into_vec()).unwrap_or_default();
         let is_waiting = fd::exists_at(fd::borrow_cwd(), &socket).map_err(failed)?;
@@ -210,6 +222,9 @@ impl Container {
 
     /// What it does.
     pub fn status(&self) -> Result<Status> {
+        if let Some(damage) = &self.damage {
+            return Err(damage.clone());
+        }
         let Some(state) = &self.state else {
             return Ok(if self.is_being_made { Status::Creating } else { Status::Stopped });
         };
@@ -228,8 +243,8 @@ impl Container {
 
     /// Whether it was created in another pid namespace.
     pub fn is_elsewhere(&self) -> Result<bool> {
-        let pids = self.state()?.pids;
-        Ok(pids.is_some() && pids != identity::pid_namespace()?)
+        let (theirs, own) = (self.state()?.pids, identity::pid_namespace()?);
+        Ok(theirs.zip(own).is_some_and(|(theirs, own)| theirs != own))
     }
 
     /// Whether `pause` has stopped its processes.
@@ -238,7 +253,7 @@ impl Container {
         match &state.cgroup {
             Some(cgroup) => cgroup.path()?.map_or(Ok(false), tree::is_frozen),
             None if !state.is_suspended => Ok(false),
-            None => Ok(identity::state_of(state.pid)?.is_some_and(|(letter, _)| letter == 'T')),
+            None => Ok(identity::is_stopped(state.pid)? == Some(true)),
         }
     }
 
@@ -283,8 +298,8 @@ impl Container {
 
     /// Writes the state, and the config that `exec` will read.
     pub fn save(&self, config: &str) -> Result<()> {
-        self.write("config.json", config.as_bytes())?;
-        self.save_state()
+        self.save_state()?;
+        self.write("config.json", config.as_bytes())
     }
 
     fn save_state(&self) -> Result<()> {
@@ -398,6 +413,10 @@ impl Container {
             owner: String::new(),
         }
     }
+}
+
+fn remedy_of_damage(id: &str) -> String {
+    format!("remove it with `rootlet delete --force {id}`, which ends no process: see `ps` for what may be left")
 }
 
 /// Removes what is in a state's directory only for some containers, or for a while.

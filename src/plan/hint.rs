@@ -371,7 +371,7 @@ fn locked(clear: u64) -> Advice {
 pub fn explain_entry(error: sys::Error) -> Error {
     let message = Error::from_call("cannot enter the container's namespaces", error);
     match error.errno {
-        Errno::ESRCH => message.because("its first process has just ended"),
+        Errno::ESRCH => message.because("its first process has just ended, or the first thread of it"),
         Errno::EPERM | Errno::EACCES => message
             .because("its user namespace is not yours, or you are in another one than when it was created")
             .remedy("run this command as the user, and from the place, that created the container"),

@@ -276,8 +276,8 @@ fn signals_and_commands_that_do_not_exist_are_named() {
     let whole = fs::read(&state).unwrap();
     fs::write(&state, "{").unwrap();
     sandbox.rootlet(&["state", "box"]).fails(&["state.json is damaged"]);
-    let done = sandbox.rootlet(&["list"]).ok();
-    assert!(!done.out.contains("box") && done.err.contains("warning: ") && done.err.contains("is damaged"), "{done:?}");
+    let done = sandbox.rootlet(&["list"]).fails(&["is damaged"]);
+    assert!(done.out.contains("box") && done.out.contains("unknown"), "{done:?}");
     assert_eq!(sandbox.rootlet(&["list", "-q"]).ok().out, "box\n", "whoever deletes all wants its name");
     fs::write(&state, whole).unwrap();
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
@@ -324,4 +324,42 @@ fn a_directory_that_holds_anything_else_is_no_container() {
     for path in ["photos/state.json", "photos/cat.jpg", "notes/todo", "empty"] {
         assert!(root.join(path).exists(), "{path} is not rootlet's to remove");
     }
+}
+
+#[test]
+fn a_state_that_cannot_be_read_is_not_said_to_have_stopped() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1000");
+    sandbox.start();
+    let directory = sandbox.states().join("box");
+    let state = directory.join("state.json");
+    let (bundle, aside) = (sandbox.bundle(), sandbox.states().join("aside~"));
+    let all_fail = |words: &[&str]| {
+        for command in [
+            &["state", "box"][..],
+            &["delete", "box"],
+            &["kill", "box"],
+            &["list"],
+            &["create", "-b", bundle.to_str().unwrap(), "box"],
+        ] {
+            let done = sandbox.rootlet(command);
+            assert_eq!(done.code, 1, "{command:?}: {done:?}");
+            assert!(!done.out.contains("stopped"), "{done:?}");
+            assert!(words.iter().any(|word| done.err.contains(word)), "{command:?}: {done:?}");
+        }
+    };
+    if sandbox.uid() != 0 {
+        for (path, mode) in [(&state, 0o600), (&directory, 0o700)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+            all_fail(&["cannot be read", "already exists", "EACCES"]);
+            sandbox.rootlet(&["delete", "--force", "box"]).fails(&["cannot be read", "chmod"]);
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+    fs::rename(&state, &aside).unwrap();
+    all_fail(&["state.json is missing", "already exists"]);
+    fs::rename(&aside, &state).unwrap();
+    assert_eq!(sandbox.status("box"), "running");
+    sandbox.rootlet(&["delete", "--force", "box"]).ok();
+    sandbox.is_clean();
 }

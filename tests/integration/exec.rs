@@ -557,3 +557,51 @@ fn a_process_file_may_be_standard_input_also_where_rootlet_starts_again() {
     );
     assert_eq!(finish(sandbox.program("/bin/sh".as_ref(), &["-c", &exec])).ok().out, "hello\n");
 }
+
+/// A static program in the sandbox's root, from C; `false` (and a reason) where there is no compiler.
+fn compile(sandbox: &Sandbox, name: &str, text: &str) -> bool {
+    let source = sandbox.write(&format!("{name}.c"), text);
+    let program = sandbox.rootfs().join("bin").join(name);
+    let built = std::process::Command::new("cc").args(["-static", "-pthread", "-o"]).args([&program, &source]).output();
+    match built {
+        Ok(output) if output.status.success() => true,
+        other => {
+            skip(&format!("cc makes no static program: {other:?}"));
+            false
+        }
+    }
+}
+
+#[test]
+fn a_pause_holds_whatever_the_container_does_about_it() {
+    let threads = "#include <pthread.h>\n#include <unistd.h>\n#include <sys/syscall.h>\n\
+        static void *sleep_on(void *nothing) { for (;;) sleep(1000); }\n\
+        int main(void) { pthread_t other; pthread_create(&other, 0, sleep_on, 0); syscall(SYS_exit, 0); }\n";
+    let wakers = "#include <signal.h>\n#include <unistd.h>\n\
+        int main(void) { signal(SIGCHLD, SIG_IGN);\n\
+        for (int i = 0; i < 3; i++) if (!fork()) for (;;) {\n\
+            kill(-1, SIGCONT); kill(1, SIGCONT); pid_t next = fork(); if (next > 0) _exit(0); if (next < 0) usleep(1000); }\n\
+        for (;;) { kill(-1, SIGCONT); usleep(100); } }\n";
+    for (name, text) in [("threads", threads), ("wakers", wakers)] {
+        let sandbox = Sandbox::ordinary();
+        if !compile(&sandbox, name, text) {
+            return;
+        }
+        sandbox.edit(|config| config["process"]["args"] = json!([name]));
+        sandbox.start();
+        for _ in 0..5 {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            let done = sandbox.rootlet(&["pause", "box"]);
+            match done.code {
+                0 => {
+                    assert_eq!(sandbox.status("box"), "paused", "{name}: {done:?}");
+                    sandbox.rootlet(&["resume", "box"]).ok();
+                }
+                _ => drop(done.fails(&["do not stop"])),
+            }
+            assert_eq!(sandbox.status("box"), "running", "{name}");
+        }
+        sandbox.rootlet(&["delete", "--force", "box"]).ok();
+        sandbox.is_clean();
+    }
+}

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 use syscalls::Sysno;
 
 /// A command, and what must be true before and behind it.
@@ -306,7 +307,36 @@ fn is_left_alone(sandbox: &Sandbox) -> Result<(), String> {
     if mounts.contains(sandbox.path().to_str().unwrap()) {
         return Err("mounts are left".to_owned());
     }
-    Ok(())
+    // Those of other tests are empty for a moment, too.
+    let mut left = empty_cgroups();
+    for _ in 0..200 {
+        if left.is_empty() {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        let now = empty_cgroups();
+        left.retain(|path| now.contains(path));
+    }
+    Err(format!("cgroups are left: {left:?}"))
+}
+
+/// Cgroups of containers that have no process, beside those that were there when the tests began.
+fn empty_cgroups() -> Vec<PathBuf> {
+    static BEFORE: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    let find = || {
+        let mut found = Vec::new();
+        for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+            for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+                let events = fs::read_to_string(entry.path().join("cgroup.events")).unwrap_or_default();
+                if entry.file_name().as_encoded_bytes().starts_with(b"rootlet-box") && events.contains("populated 0") {
+                    found.push(entry.path());
+                }
+            }
+        }
+        found
+    };
+    let before = BEFORE.get_or_init(find);
+    find().into_iter().filter(|path| !before.contains(path)).collect()
 }
 
 /// What came of a fault.
@@ -387,6 +417,7 @@ fn listen(sandbox: &Sandbox) -> UnixListener {
 fn try_scene(scene: &Scene, uid: Option<u32>, share: usize, totals: &Mutex<[usize; 6]>) -> Vec<String> {
     let Some(sandbox) = sandbox_of(uid) else { return Vec::new() };
     let _listener = listen(&sandbox);
+    empty_cgroups();
     (scene.prepare)(&sandbox);
     let healthy = trace(&sandbox, scene.arguments, &Fault::None);
     assert_eq!(healthy.done.code, 0, "{}: {:?}", scene.name, healthy.done);

@@ -211,6 +211,7 @@ const IGNORED: &[Sysno] = &[
     Sysno::brk,
     // The kernel closes, whatever it says; if the call is not made, others wait for the end of a socket.
     Sysno::close,
+    Sysno::clock_nanosleep,
     Sysno::exit,
     Sysno::exit_group,
     Sysno::futex,
@@ -218,6 +219,7 @@ const IGNORED: &[Sysno] = &[
     Sysno::geteuid,
     Sysno::getgid,
     Sysno::getpid,
+    Sysno::getrandom,
     Sysno::gettid,
     Sysno::getuid,
     Sysno::madvise,
