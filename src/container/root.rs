@@ -120,7 +120,7 @@ impl Root {
         self.check()?;
         match found {
             Found::Nothing => Ok(None),
-            Found::Own(container) => Ok(Some(container)),
+            Found::Own(container) => Ok(Some(*container)),
             Found::Foreign(refusal) => Err(refusal),
         }
     }
@@ -166,7 +166,7 @@ impl Root {
             let is_waiting = fd::exists_at(shelf, &name("/start.sock")).map_err(system)?;
             let container = Container::load(id, directory, file, is_waiting)?;
             return match container.damage.is_none() || is_place(&container.directory)? {
-                true => Ok(Found::Own(container)),
+                true => Ok(Found::Own(Box::new(container))),
                 false => Ok(Found::Nothing),
             };
         }
@@ -198,7 +198,7 @@ impl Root {
                     return self.look_up(shelf, id);
                 }
                 let container = Container::without_state(id, directory, lock.is_none());
-                Ok(Found::Own(if lock.is_some() { container.reload()? } else { container }))
+                Ok(Found::Own(Box::new(if lock.is_some() { container.reload()? } else { container })))
             }
         }
     }
@@ -221,7 +221,7 @@ impl Root {
         ids.sort();
         let shelf = open(&self.path).map_err(|error| Error::from_call(self.path.display(), error))?;
         let look_up = move |id: String| match self.look_up(shelf.as_fd(), &id) {
-            Ok(Found::Own(container)) => Some(Ok(container)),
+            Ok(Found::Own(container)) => Some(Ok(*container)),
             // It may be gone by now; and in a shared directory, others' are none of the caller's business.
             Ok(Found::Nothing | Found::Foreign(_)) => None,
             Err(error) => Some(Err(error)),
@@ -298,7 +298,7 @@ enum Found {
     /// No container.
     Nothing,
     /// One that nobody else can have written.
-    Own(Container),
+    Own(Box<Container>),
     /// What nobody's rootlet has written, or another user's, and what is said of it.
     Foreign(Error),
 }

@@ -350,7 +350,7 @@ fn a_state_that_cannot_be_read_is_not_said_to_have_stopped() {
     };
     if sandbox.uid() != 0 {
         for (path, mode) in [(&state, 0o600), (&directory, 0o700)] {
-            fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap();
             all_fail(&["cannot be read", "already exists", "EACCES"]);
             sandbox.rootlet(&["delete", "--force", "box"]).fails(&["cannot be read", "chmod"]);
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();

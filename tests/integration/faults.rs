@@ -270,7 +270,11 @@ fn is_stopped(sandbox: &Sandbox, wanted: bool) -> Result<(), String> {
 
 fn has_pid_file(sandbox: &Sandbox) -> Result<(), String> {
     let text = fs::read_to_string(sandbox.path().join("xdg/pid")).map_err(|error| format!("pid file: {error}"))?;
-    if text == state(sandbox)["pid"].to_string() { Ok(()) } else { Err(format!("the pid file says {text:?}")) }
+    if text.parse() == Ok(state(sandbox)["pid"].as_i64().unwrap()) {
+        Ok(())
+    } else {
+        Err(format!("the pid file says {text:?}"))
+    }
 }
 
 fn ends(sandbox: &Sandbox) -> Result<(), String> {
@@ -363,8 +367,9 @@ fn judge(scene: &Scene, sandbox: &Sandbox, traced: &Traced, healthy: &Done, errn
         };
     }
     if scene.undoes {
-        // What cannot be removed is not, and is said.
-        if done.err.contains("cannot remove") {
+        // What cannot be removed behind a program's end is not, and is said; `delete` knows it.
+        let has_run = scene.name == "run" && !done.out.is_empty();
+        if (has_run || done.err.contains("cannot remove")) && sandbox.rootlet(&["list", "-q"]).ok().out == "box\n" {
             discard(sandbox);
         }
         if let Err(why) = is_gone(sandbox) {
