@@ -4,6 +4,7 @@
 //! to it without `--debug`. Warnings are for people: they go to standard error if no log file is given.
 
 use crate::error::{Error, Result, printable};
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
@@ -25,6 +26,8 @@ pub struct Log {
     file: Option<File>,
     format: Format,
     debug: bool,
+    /// Whether it was said already that the file cannot be written.
+    has_complained: Cell<bool>,
 }
 
 impl Log {
@@ -36,7 +39,7 @@ impl Log {
                 Error::from_io(format!("cannot open the log {}", path.display()), &error).remedy("correct --log")
             })
         };
-        Ok(Log { file: file.map(open).transpose()?, format, debug })
+        Ok(Log { file: file.map(open).transpose()?, format, debug, has_complained: Cell::new(false) })
     }
 
     /// The error that ends this command.
@@ -95,11 +98,15 @@ impl Log {
                 format!("{record}\n")
             }
         };
-        let written = match &self.file {
-            Some(file) => (&mut &*file).write_all(line.as_bytes()),
-            None => std::io::stderr().write_all(line.as_bytes()),
+        let Some(file) = &self.file else {
+            // There is nowhere left to complain to.
+            return drop(std::io::stderr().write_all(line.as_bytes()));
         };
-        // There is nowhere left to complain to.
-        drop(written);
+        if let Err(error) = (&mut &*file).write_all(line.as_bytes())
+            && !self.has_complained.replace(true)
+        {
+            let error = Error::from_io("the log cannot be written", &error);
+            let _ = std::io::stderr().write_all(format!("warning: {error}\n").as_bytes());
+        }
     }
 }

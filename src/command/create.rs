@@ -103,7 +103,7 @@ fn listening_descriptors() -> u32 {
 impl super::Run for Create {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
         let root = globals.root()?;
-        container::create(&self.common.options(globals, &root, Start::Later)?, log)?;
+        container::create_waiting(&self.common.options(globals, &root, Start::Later)?, log)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -3,7 +3,7 @@
 use super::cgroup::{Keeper, Making};
 use super::follow::{Follow, Followed};
 use super::identity::{Identity, pid_namespace};
-use super::interrupt::Interrupt;
+use super::interrupt::{self, Interrupt};
 use super::root::{Reservation, Root};
 use super::state::{Container, State, remove_places};
 use super::{cgroup, console, hooks, notify, publish};
@@ -15,6 +15,7 @@ use crate::plan::{Entry, Phase, Plan, Step, print};
 use crate::property::{Request, compile, heed};
 use crate::spec::{self, Spec};
 use crate::sys::process::Process;
+use crate::sys::signal;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -60,7 +61,20 @@ pub struct Created {
     keeper: Option<Keeper>,
 }
 
-/// Creates a container: its first process is in its namespaces and its root, and waits for `start`, or has started.
+/// Creates a container that waits for `start`, and takes it back if a signal ends this command meanwhile.
+pub fn create_waiting(options: &Options, log: &Log) -> Result<Created> {
+    debug_assert_eq!(options.start, Start::Later);
+    let endings = signal::endings();
+    let set_blocked =
+        |blocked| signal::set_blocked(&endings, blocked).map_err(|error| Error::from_call("signals", error));
+    set_blocked(true)?;
+    let created = create(options, log).inspect_err(|error| interrupt::obey(error, log));
+    set_blocked(false)?;
+    created
+}
+
+/// Creates a container: its first process is in its namespaces and its root, and waits for `start`, or has started. The
+/// caller has blocked the signals that would end it meanwhile.
 pub fn create(options: &Options, log: &Log) -> Result<Created> {
     let text = spec::load::read(&options.request.bundle.join("config.json"))?;
     let loaded = spec::load::parse(&text)?;
@@ -105,7 +119,7 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     cgroup.complete()?;
     init.run_born_steps(&plan)?;
     let begins = options.start == Start::Now;
-    let interrupt = if begins { Interrupt::of_foreground()? } else { Interrupt::default() };
+    let interrupt = Interrupt::open()?;
     let follow = Follow { init: &init, plan: &plan, container, status: "creating", begins, outputs, interrupt };
     let Followed { terminal, tolerated, pid_namespace } = follow.to_the_end()?;
     container.complete(tolerated, pid_namespace, log)?;

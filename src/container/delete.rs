@@ -117,8 +117,8 @@ fn end(container: &Container) -> Result<()> {
     match process::wait_readable(pidfd.as_fd(), PATIENCE.as_millis() as i32) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::new("the container's process does not end after SIGKILL")
-            .because("it hangs in the kernel")
-            .remedy("see `dmesg`")),
+            .because("it hangs in the kernel, or waits for a process of its pid namespace that has ended and is not reaped by its parent, such as pid 1 of an outer container")
+            .remedy("see `ps -eo pid,ppid,stat,args`, and `dmesg`; start an outer container with an init that reaps (`docker run --init`)")),
         Err(error) => Err(Error::from_call("container", error)),
     }
 }

@@ -138,7 +138,7 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
         Ok(Status::Stopped) => stopped(),
         _ => error,
     })?;
-    let interrupt = if options.detach { Interrupt::default() } else { Interrupt::of_foreground()? };
+    let interrupt = if options.detach { Interrupt::default() } else { Interrupt::open()? };
     let (init, plan, status, begins) = (&init, &plan, "running", true);
     let follow = Follow { init, plan, container, status, begins, outputs: [None, None], interrupt };
     let publish = |Followed { terminal, tolerated, .. }| {

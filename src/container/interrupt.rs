@@ -1,4 +1,4 @@
-//! What ends a foreground command before its program has begun: SIGTERM and SIGINT, which wait blocked until somebody
+//! What ends a command before its container is ready: SIGTERM and SIGINT, which wait blocked until somebody
 //! passes them on.
 
 use crate::error::{Error, Result};
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 pub struct Interrupt(Option<OwnedFd>);
 
 impl Interrupt {
-    /// For a command that has blocked all signals.
-    pub fn of_foreground() -> Result<Interrupt> {
+    /// For a command that has blocked them.
+    pub fn open() -> Result<Interrupt> {
         let queue = signal::open_queue_of(&signal::endings()).map_err(|error| Error::from_call("signals", error))?;
         Ok(Interrupt(Some(queue)))
     }
@@ -32,7 +32,7 @@ impl Interrupt {
                 // First: the program may have begun meanwhile, and then the signal is for it.
                 Some([true, _]) => return Ok(true),
                 Some([false, is_interrupted]) if is_interrupted => {
-                    return Err(Error::new("ended by a signal before the program had begun"));
+                    return Err(Error::new("ended by a signal before the container was ready"));
                 }
                 Some([false, _]) => return Ok(false),
             }

@@ -30,7 +30,7 @@ pub mod state;
 pub mod update;
 
 pub use checkpoint::checkpoint;
-pub use create::{Options, Start, create};
+pub use create::{Options, Start, create, create_waiting};
 pub use delete::delete;
 pub use exec::exec;
 pub use kill::{kill, kill_all};

@@ -12,7 +12,8 @@ use std::path::Path;
 /// Writes the pid: digits without a newline (clients parse the whole file), complete or not at all.
 pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let failed = |error: &std::io::Error| {
-        Error::from_io(format!("cannot write the pid file {}", path.display()), error).remedy("correct --pid-file")
+        Error::from_io(format!("cannot write the pid file {}", path.display()), error)
+            .remedy("correct --pid-file, or make room there")
     };
     let name = path.file_name().ok_or_else(|| Error::new(format!("--pid-file {} is not a file", path.display())))?;
     // /dev/null, or a fifo, would be replaced by a file.

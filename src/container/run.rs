@@ -1,7 +1,7 @@
 //! `run`: create, start, and in the foreground stay until the end.
 
 use super::console::Relay;
-use super::create::{Created, Options, Start, create};
+use super::create::{Created, Options, create, create_waiting};
 use super::restore::Wanted;
 use super::{hooks, interrupt, start};
 use crate::error::{Error, Result, found};
@@ -58,8 +58,7 @@ pub fn stay(mut created: Created, keep: bool, log: &Log) -> Result<i32> {
 
 /// Creates a container and starts it, and leaves it alone.
 pub fn run_detached(options: &Options, log: &Log) -> Result<()> {
-    debug_assert_eq!(options.start, Start::Later);
-    let created = create(options, log)?;
+    let created = create_waiting(options, log)?;
     match start::start(&created.container) {
         Ok(()) => Ok(()),
         Err(error) => {

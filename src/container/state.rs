@@ -310,9 +310,12 @@ impl Container {
 
     /// Writes a file, all or nothing.
     fn write(&self, name: &str, text: &[u8]) -> Result<()> {
-        let failed = |error: &std::io::Error| Error::from_io(format!("cannot write {name} of {:?}", self.id), error);
         let draft = self.directory.join(format!(".{name}"));
         let place = self.directory.join(name);
+        let failed = |error: &std::io::Error| {
+            Error::from_io(format!("cannot write {}", place.display()), error)
+                .remedy("make room there, or keep states elsewhere with --root DIR")
+        };
         let mut file = std::fs::OpenOptions::new()
             .write(true)
             .create(true)

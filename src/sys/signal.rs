@@ -23,6 +23,21 @@ pub fn block_all() -> Result<()> {
     check(Call::Sigprocmask, unsafe { libc::sigprocmask(libc::SIG_SETMASK, &set, ptr::null_mut()) }).map(drop)
 }
 
+/// Blocks some signals, or lets them come again.
+pub fn set_blocked(signals: &[i32], blocked: bool) -> Result<()> {
+    // SAFETY: an all-zero sigset is the empty set, and sigaddset adds to it.
+    let set = unsafe {
+        let mut set: libc::sigset_t = zeroed();
+        for signal in signals {
+            libc::sigaddset(&mut set, *signal);
+        }
+        set
+    };
+    let how = if blocked { libc::SIG_BLOCK } else { libc::SIG_UNBLOCK };
+    // SAFETY: `set` is a signal set.
+    check(Call::Sigprocmask, unsafe { libc::sigprocmask(how, &set, ptr::null_mut()) }).map(drop)
+}
+
 /// What a new program expects: nothing blocked, and nothing ignored. (nohup(1), a shell's `&` and Rust's runtime ignore
 /// signals, and execve would hand that on: a `trap` in the container would have no effect.)
 pub fn reset() -> Result<()> {
