@@ -69,7 +69,8 @@ pub fn create_waiting(options: &Options, log: &Log) -> Result<Created> {
         |blocked| signal::set_blocked(&endings, blocked).map_err(|error| Error::from_call("signals", error));
     set_blocked(true)?;
     let created = create(options, log).inspect_err(|error| interrupt::obey(error, log));
-    set_blocked(false)?;
+    // Where that fails, nothing is wrong with the container.
+    let _ = set_blocked(false);
     created
 }
 

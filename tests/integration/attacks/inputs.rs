@@ -75,15 +75,18 @@ fn a_fifo_in_place_of_a_state_or_a_config_is_not_waited_for() {
 }
 
 #[test]
-fn a_foreground_run_ends_by_a_signal_before_its_program_has_begun() {
+fn a_creation_is_taken_back_by_a_signal() {
     for sandbox in everybody() {
         let hook = sandbox.script("hook", "sleep 1000");
         sandbox.sh("true");
         sandbox
             .edit(|config| config["hooks"] = json!({"createRuntime": [{"path": hook, "env": ["PATH=/bin:/usr/bin"]}]}));
         let bundle = sandbox.bundle();
-        for signal in [libc::SIGTERM, libc::SIGINT] {
-            let mut run = sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]);
+        let commands: [&[&str]; 3] = [&["run"], &["create"], &["run", "-d"]];
+        for (signal, command) in
+            [libc::SIGTERM, libc::SIGINT].into_iter().flat_map(|signal| commands.map(|one| (signal, one)))
+        {
+            let mut run = sandbox.command(&[command, &["-b", bundle.to_str().unwrap(), "box"]].concat());
             // What a shell's & has ignored stays ignored.
             // SAFETY: signal(2) of a signal that exists.
             unsafe {
