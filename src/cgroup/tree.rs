@@ -40,8 +40,8 @@ pub fn open_alone(path: &Path) -> Result<OwnedFd> {
 }
 
 /// Makes the cgroup, below `base` which exists: its place, and a handle with a lock on it, which keeps others away while
-/// no process is in it. A proposal that exists already is another container's, and another name is taken; a place that
-/// was asked for must be empty.
+/// no process is in it. An empty one that is there already is nobody's. A proposal that has processes is another container's,
+/// and another name is taken; a place that was asked for must be empty.
 pub fn make(base: &Path, path: &Path, is_proposal: bool) -> Result<(PathBuf, OwnedFd)> {
     let parents = path.strip_prefix(base).unwrap_or(path).parent().into_iter().flatten();
     let mut parent = base.to_owned();
@@ -51,15 +51,15 @@ pub fn make(base: &Path, path: &Path, is_proposal: bool) -> Result<(PathBuf, Own
     }
     loop {
         if !make_directory(path)? {
-            if is_proposal {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                return make(base, &path.with_file_name(format!("{name}.{}", std::process::id())), false);
-            }
             match take(path)? {
-                // It has the settings of whoever had it before.
+                // It has the settings of whoever had it before, or whose maker was killed.
                 Some(lock) if !is_populated(path)? && remove_childless(path)? => {
                     drop(lock);
                     continue;
+                }
+                _ if is_proposal => {
+                    let name = path.file_name().unwrap_or_default().to_string_lossy();
+                    return make(base, &path.with_file_name(format!("{name}.{}", std::process::id())), false);
                 }
                 // It has children.
                 Some(lock) if !is_populated(path)? => return Ok((path.to_owned(), lock)),
