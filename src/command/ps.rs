@@ -39,8 +39,7 @@ impl super::Run for Ps {
         if container.status()? == Status::Stopped {
             return Err(not_running().into());
         }
-        let pids =
-            processes(&container).map_err(|error| error.remedy("add {\"type\": \"pid\"} to linux.namespaces"))?;
+        let pids = processes(&container)?;
         super::say(&match self.format {
             Format::Json => format!("{}\n", serde_json::to_string(&pids)?),
             Format::Table => rows(&list(&self.options)?, &pids)?,

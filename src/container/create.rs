@@ -121,7 +121,8 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     init.run_born_steps(&plan)?;
     let begins = options.start == Start::Now;
     let interrupt = Interrupt::open()?;
-    let follow = Follow { init: &init, plan: &plan, container, status: "creating", begins, outputs, interrupt };
+    let follow =
+        Follow { init: &init, plan: &plan, container, status: "creating", begins, is_alone: false, outputs, interrupt };
     let Followed { terminal, tolerated, pid_namespace } = follow.to_the_end()?;
     container.complete(tolerated, pid_namespace, log)?;
     if options.start == Start::Later {

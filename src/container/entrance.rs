@@ -4,8 +4,8 @@
 use super::state::Container;
 use crate::error::{Error, Result};
 use crate::init::{Entrance, Message};
-use crate::sys::{Errno, fd, process, socket};
-use std::ffi::CString;
+use crate::sys::{self, Errno, fd, process, socket};
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -33,16 +33,25 @@ impl Handed {
 
 /// The socket that a created container listens on; `None` if it does not, any more.
 pub fn connect(container: &Container) -> Result<Option<OwnedFd>> {
+    at_socket(container, |address| match socket::connect(address, socket::Kind::Packets) {
+        Err(error) if matches!(error.errno, Errno::ECONNREFUSED | Errno::ENOENT) => Ok(None),
+        other => other.map(Some),
+    })
+}
+
+/// Whether it waits for its start: the socket may be left by a `start` that was killed.
+pub fn is_waiting(container: &Container) -> Result<bool> {
+    at_socket(container, |address| socket::is_listening(address, socket::Kind::Packets))
+}
+
+fn at_socket<T>(container: &Container, call: impl FnOnce(&CStr) -> sys::Result<T>) -> Result<T> {
     let system = |error| Error::from_call("start.sock", error);
     let path = CString::new(container.directory.as_os_str().as_bytes())
         .map_err(|_| Error::new("--root has a NUL character"))?;
     // An address has room for 107 bytes, and the directory's path may be longer.
     let directory = fd::open(&path, fd::O_PATH, 0).map_err(system)?;
     let address = CString::new(format!("/proc/self/fd/{}/start.sock", directory.as_raw_fd())).unwrap_or_default();
-    match socket::connect(&address, socket::Kind::Packets) {
-        Err(error) if matches!(error.errno, Errno::ECONNREFUSED | Errno::ENOENT) => Ok(None),
-        other => other.map(Some).map_err(system),
-    }
+    call(&address).map_err(system)
 }
 
 /// Waits for a word of a container that is waiting for just this, unless somebody has stopped it.

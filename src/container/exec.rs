@@ -139,8 +139,8 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
         _ => error,
     })?;
     let interrupt = if options.detach { Interrupt::default() } else { Interrupt::open()? };
-    let (init, plan, status, begins) = (&init, &plan, "running", true);
-    let follow = Follow { init, plan, container, status, begins, outputs: [None, None], interrupt };
+    let (init, plan, status, begins, is_alone) = (&init, &plan, "running", true, options.detach);
+    let follow = Follow { init, plan, container, status, begins, is_alone, outputs: [None, None], interrupt };
     let publish = |Followed { terminal, tolerated, .. }| {
         tolerated.iter().for_each(|decision| log.debug(&decision.to_string()));
         if let Some(socket) = &options.pidfd_socket {

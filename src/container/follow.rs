@@ -21,6 +21,8 @@ pub struct Follow<'a> {
     pub status: &'a str,
     /// Whether its program begins at once: then the end of file is the beginning.
     pub begins: bool,
+    /// Whether nobody asks how it ends: then it says that it is ready.
+    pub is_alone: bool,
     /// What hooks in the container say: those of the host's, and those of the image's.
     pub outputs: [Option<OwnedFd>; 2],
     /// What ends all this.
@@ -52,7 +54,7 @@ impl Follow<'_> {
     fn answer(&mut self, servers: &mut Vec<Serving>) -> Result<Followed> {
         let Follow { init, plan, container, status, .. } = *self;
         let mut followed = Followed::default();
-        let mut may_begin = self.begins && !plan.is_filtered_early();
+        let mut may_begin = self.begins && !self.is_alone && !plan.is_filtered_early();
         loop {
             fuse::wait_for_word(init, servers, &self.interrupt)?;
             match init.receive()? {

@@ -1,5 +1,6 @@
 //! Signals to a container.
 
+use super::entrance;
 use super::processes::{find, processes};
 use super::state::{Container, Status};
 use crate::cgroup::tree;
@@ -21,7 +22,8 @@ pub fn kill(container: &Container, signal: i32) -> Result<()> {
     // Its program has not begun, and nothing handles the signal: then the kernel keeps it from the first process of a pid
     // namespace (pid_namespaces(7)).
     let socket = CString::new(container.start_socket().into_os_string().into_vec()).unwrap_or_default();
-    let signal = match fd::exists_at(fd::borrow_cwd(), &socket).map_err(failed)? {
+    let is_waiting = fd::exists_at(fd::borrow_cwd(), &socket).map_err(failed)? && entrance::is_waiting(container)?;
+    let signal = match is_waiting {
         true if signal::ends_by_default(signal) => signal::SIGKILL,
         _ => signal,
     };
@@ -56,8 +58,7 @@ pub fn kill_all(container: &Container, signal: i32) -> Result<()> {
         // With their first process, all others of a pid namespace are gone.
         return if state.has_own_pids { Ok(()) } else { Err(not_running()) };
     }
-    let remedy = || format!("signal its first process: `rootlet kill {}`", container.id);
-    for pid in processes(container).map_err(|error| error.remedy(remedy()))? {
+    for pid in processes(container)? {
         let Some(pidfd) = find(container, pid)? else { continue };
         found(process::send_signal(pidfd.as_fd(), signal)).map_err(|error| Error::from_call("container", error))?;
     }

@@ -10,13 +10,19 @@ use std::os::fd::{AsFd, OwnedFd};
 /// All processes of the container, as the caller numbers them.
 pub fn processes(container: &Container) -> Result<Vec<i32>> {
     let state = container.state()?;
+    let own = std::fs::read_link("/proc/self").map_err(|error| Error::from_io("cannot read /proc/self", &error))?;
+    if own.to_str() != Some(&std::process::id().to_string()) {
+        return Err(Error::new("/proc is that of another pid namespace, and has other pids")
+            .remedy("mount one of your own: `mount -t proc proc /proc`, or `unshare --mount-proc`"));
+    }
     if let Some(cgroup) = &state.cgroup {
         return tree::processes(cgroup.require()?);
     }
     if !state.has_own_pids {
         return Err(Error::new(
             "the container has neither a cgroup nor a pid namespace of its own, so its other processes cannot be told from the caller's",
-        ));
+        )
+        .remedy("add {\"type\": \"pid\"} to linux.namespaces"));
     }
     // As long as its first process lives, the namespace's number is no other's.
     let Some(namespace) = pid_namespace(container)? else { return Ok(Vec::new()) };

@@ -25,7 +25,11 @@ pub fn start(container: &Container) -> Result<()> {
             return Err(Error::new("cannot start a paused container")
                 .remedy(format!("`rootlet resume {}` first", container.id)));
         }
-        Status::Running => return Err(already_running()),
+        Status::Running => {
+            // It may be left by who has started it and was killed.
+            let _ = std::fs::remove_file(container.start_socket());
+            return Err(already_running());
+        }
         Status::Stopped => {
             return Err(Error::new("cannot start a container that has stopped")
                 .remedy(format!("create it again after `rootlet delete {}`", container.id)));
@@ -69,7 +73,12 @@ fn take(container: &Container) -> Result<OwnedFd> {
             // Somebody else has started it, or it has ended.
             let Some(pidfd) = container.pidfd()? else { return Err(super::kill::not_running()) };
             let has_ended = process::wait_readable(pidfd.as_fd(), GRACE_MILLISECONDS).map_err(system)?;
-            return Err(if has_ended { super::kill::not_running() } else { already_running() });
+            if has_ended {
+                return Err(super::kill::not_running());
+            }
+            // Whoever has started it may have been killed before this.
+            let _ = std::fs::remove_file(container.start_socket());
+            return Err(already_running());
         };
         match Message::Go.send(connection.as_fd(), None) {
             Err(error) if matches!(error.errno, Errno::EPIPE | Errno::ECONNRESET) => continue,

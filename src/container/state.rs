@@ -2,7 +2,7 @@
 
 use super::cgroup::Record;
 use super::identity::{self, Identity};
-use super::notify;
+use super::{entrance, notify};
 use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
 use crate::log::Log;
@@ -234,7 +234,7 @@ impl Container {
             Status::Creating
         } else if self.is_paused()? {
             Status::Paused
-        } else if self.is_waiting {
+        } else if self.is_waiting && entrance::is_waiting(self)? {
             Status::Created
         } else {
             Status::Running

@@ -100,16 +100,14 @@ impl Child<'_> {
         match std::mem::replace(&mut self.start, Beginning::Now) {
             Beginning::Later(start) => self.wait_for_start(&start)?,
             start => {
-                match start {
-                    Beginning::Alone => {
-                        self.die_with_parent()?;
-                        creds::die_with_parent(false).map_err(|error| self.lost(error))?;
-                    }
-                    // A change of user has cleared it.
-                    _ => self.die_with_parent()?,
+                // A change of user has cleared it.
+                self.die_with_parent()?;
+                let is_alone = matches!(start, Beginning::Alone);
+                if is_alone {
+                    creds::die_with_parent(false).map_err(|error| self.lost(error))?;
                 }
-                // A filter may end it without a word, which would look like an execve.
-                if self.plan.is_filtered_early() {
+                // Its end without a word would look like an execve: a filter's doing, or where nobody asks how it ended.
+                if self.plan.is_filtered_early() || is_alone {
                     self.tell(Message::Ready { namespace: 0 })?;
                 }
             }

@@ -166,6 +166,15 @@ fn explain(plan: &Plan, errno: Errno) -> Error {
             .because("you must be allowed to move processes from your own cgroup to it (cgroups(7), delegation containment)")
             .remedy("run this from within the unit or session that the container is in, as `systemd-run --user --scope` does");
     }
+    if plan.namespaces == 0 {
+        let error = Error::from_call("a new process", sys::Error::new(Call::Clone, errno));
+        return match errno {
+            Errno::EAGAIN => error
+                .because("you, or a cgroup around, may have no more processes (RLIMIT_NPROC, pids.max)")
+                .remedy("end some, or raise the limit"),
+            _ => error,
+        };
+    }
     let names: Vec<_> = print::namespace_names(plan.namespaces).collect();
     circumstances::explain_clone(&names.join(", "), errno)
 }

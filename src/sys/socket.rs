@@ -54,6 +54,25 @@ pub fn connect(path: &CStr, kind: Kind) -> Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Whether somebody listens at `path`, at most 107 bytes long. It is not waited for.
+pub fn is_listening(path: &CStr, kind: Kind) -> Result<bool> {
+    let address = address(path)?;
+    let flags = kind.flags() | libc::SOCK_NONBLOCK;
+    let socket = own(syscall!(Call::Socket, libc::SYS_socket, libc::AF_UNIX, flags, 0)?);
+    match syscall!(
+        Call::Connect,
+        libc::SYS_connect,
+        socket.as_raw_fd(),
+        &raw const address,
+        size_of::<libc::sockaddr_un>()
+    ) {
+        Err(Error { errno: Errno::ECONNREFUSED | Errno::ENOENT, .. }) => Ok(false),
+        // So many wait already.
+        Err(Error { errno: Errno::EAGAIN, .. }) => Ok(true),
+        other => other.map(|_| true),
+    }
+}
+
 /// Makes a listening socket of packets at `path`, at most 107 bytes long.
 pub fn listen(path: &CStr) -> Result<OwnedFd> {
     let address = address(path)?;
