@@ -288,10 +288,10 @@ pub fn value(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-/// True if there are processes in it or below it.
+/// Whether there are processes in it or below it. One that somebody has just removed has none.
 pub fn is_populated(path: &Path) -> Result<bool> {
-    let events =
-        fs::read_to_string(path.join("cgroup.events")).map_err(|error| failed(path, "cgroup.events", &error))?;
+    let events = found(fs::read_to_string(path.join("cgroup.events")));
+    let events = events.map_err(|error| failed(path, "cgroup.events", &error))?.unwrap_or_default();
     Ok(value(&events, "populated") == Some(1))
 }
 
