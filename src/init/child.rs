@@ -269,14 +269,18 @@ impl Child<'_> {
 
     /// Waits for the parent; without it there is nothing to become.
     fn wait_for_go(&self) -> Result<(), Failure> {
+        let mut last = sys::Error::new(Call::Receive, Errno::EIO);
         for _ in 0..TRIES {
             match Message::receive(self.socket.as_fd()) {
                 Ok(Some((Message::Go, _))) => return Ok(()),
                 Ok(_) => process::exit_now(1),
-                Err(_) => process::sleep(RETRY_MILLISECONDS),
+                Err(error) => {
+                    last = error;
+                    process::sleep(RETRY_MILLISECONDS);
+                }
             }
         }
-        Err(self.lost(sys::Error::new(Call::Receive, Errno::EIO)))
+        Err(self.lost(last))
     }
 
     /// A failure that belongs to no step.
