@@ -107,8 +107,11 @@ fn makers<'a>(plan: &'a Plan, mounts: &[Mount], root: BorrowedFd) -> Makers<'a> 
         let is_directory = fd::status(place.as_fd()).is_ok_and(|status| status.kind() == fd::Kind::Directory);
         // A masked directory is covered by a tmpfs of the container's own.
         let source = if matches!(source, Source::Null) && is_directory { Source::Own } else { source };
-        if let Some(id) = mount_id(std::process::id() as i32, place.as_raw_fd()) {
-            on_top.entry(id).or_default().push((target, source));
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", place.as_raw_fd())).unwrap_or_default();
+        let id = mount_id(std::process::id() as i32, place.as_raw_fd());
+        // Nothing is mounted where the creation made a node instead, or where the container has unmounted it.
+        if let Some(mount) = id.and_then(|id| find(mounts, id)).filter(|mount| Path::new(&mount.point) == path) {
+            on_top.entry(mount.id).or_default().push((target, source));
         }
     }
     let mut made = BTreeMap::new();
