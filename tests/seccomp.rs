@@ -2,50 +2,16 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
+#[path = "fuzz/machine.rs"]
+mod machine;
+
+use machine::{Call, decide};
 use rootlet::seccomp::{Action, Architecture, Condition, Operator, Profile, Rule};
 use rootlet::sys::seccomp::Instruction;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-
-/// What the kernel shows a filter (struct seccomp_data).
-#[derive(Clone, Copy, Debug)]
-struct Call {
-    number: u32,
-    audit: u32,
-    arguments: [u64; 6],
-}
-
-/// Runs a program as the kernel does.
-fn decide(program: &[Instruction], call: Call) -> u32 {
-    let mut accumulator = 0u32;
-    let mut at = 0;
-    loop {
-        let Instruction { code, jump_true, jump_false, operand } = program[at];
-        at += 1;
-        let mut jump = |condition| at += usize::from(if condition { jump_true } else { jump_false });
-        match code {
-            0x20 => {
-                accumulator = match operand {
-                    0 => call.number,
-                    4 => call.audit,
-                    offset => {
-                        let argument = call.arguments[(offset as usize - 16) / 8];
-                        if offset % 8 == 0 { argument as u32 } else { (argument >> 32) as u32 }
-                    }
-                }
-            }
-            0x05 => at += operand as usize,
-            0x15 => jump(accumulator == operand),
-            0x25 => jump(accumulator > operand),
-            0x35 => jump(accumulator >= operand),
-            0x54 => accumulator &= operand,
-            0x06 => return operand,
-            other => panic!("instruction {other:#x}"),
-        }
-    }
-}
 
 /// The oracle, or why there is none.
 fn oracle() -> Option<&'static PathBuf> {

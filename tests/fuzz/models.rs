@@ -1,13 +1,16 @@
 //! What rootlet translates, beside plain models of what it should come to: filters, id maps, mount options; and configs that
 //! are made to be valid, so that the fuzzer gets behind the parser.
 
+#[path = "machine.rs"]
+mod machine;
+
 use super::place;
+use machine::{Call, decide};
 use rootlet::host::Host;
 use rootlet::plan::{Plan, Step};
 use rootlet::property::{Request, compile};
 use rootlet::seccomp::{Action, Architecture, Condition, Operator, Profile, Rule};
 use rootlet::spec::load;
-use rootlet::sys::seccomp::Instruction;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -152,40 +155,6 @@ pub fn compiles(data: &[u8]) -> bool {
 /// The same, for the fuzzer.
 pub fn plan(data: &[u8]) {
     compiles(data);
-}
-
-/// What the kernel shows a filter (struct seccomp_data).
-#[derive(Clone, Copy, Debug)]
-struct Call {
-    number: u32,
-    audit: u32,
-    arguments: [u64; 6],
-}
-
-/// Runs a program as the kernel does.
-fn decide(program: &[Instruction], call: Call) -> u32 {
-    let (mut accumulator, mut at) = (0u32, 0);
-    loop {
-        let Instruction { code, jump_true, jump_false, operand } = program[at];
-        at += 1;
-        let mut jump = |condition| at += usize::from(if condition { jump_true } else { jump_false });
-        match code {
-            0x20 => {
-                accumulator = match operand {
-                    0 => call.number,
-                    4 => call.audit,
-                    offset => (call.arguments[(offset as usize - 16) / 8] >> (offset % 8 * 8)) as u32,
-                }
-            }
-            0x05 => at += operand as usize,
-            0x15 => jump(accumulator == operand),
-            0x25 => jump(accumulator > operand),
-            0x35 => jump(accumulator >= operand),
-            0x54 => accumulator &= operand,
-            0x06 => return operand,
-            other => panic!("instruction {other:#x}"),
-        }
-    }
 }
 
 fn holds(condition: &Condition, arguments: [u64; 6]) -> bool {

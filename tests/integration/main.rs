@@ -22,6 +22,7 @@ mod policies;
 mod process;
 mod real_roots;
 mod sandbox;
+mod scenes;
 mod scopes;
 mod seccomp;
 mod security;
