@@ -98,6 +98,25 @@ fn take(path: &Path) -> Result<Option<OwnedFd>> {
     Ok((is_taken && is_there).then_some(handle))
 }
 
+/// Keeps others from removing a cgroup and making another at its place, as long as the handle lives; `None` if that has
+/// happened: it is no longer the one with this inode.
+pub fn hold(path: &Path, inode: u64) -> Result<Option<OwnedFd>> {
+    let start = Instant::now();
+    while self::inode(path)? == Some(inode) {
+        if let Some(handle) = take(path)? {
+            let status = fd::status(handle.as_fd()).map_err(|error| Error::from_call(path.display(), error))?;
+            return Ok((status.inode == inode).then_some(handle));
+        }
+        if start.elapsed() > PATIENCE {
+            return Err(Error::new(format!("cgroup {} is locked", path.display()))
+                .because("another rootlet looks at it, or makes a container there")
+                .remedy("try again"));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(None)
+}
+
 /// Removes a cgroup without processes; `false` if it has children.
 fn remove_childless(path: &Path) -> Result<bool> {
     match found(fs::remove_dir(path)) {

@@ -40,9 +40,17 @@ impl Record {
         })
     }
 
-    /// Removes it with all that is left in it.
+    /// Sends SIGKILL to all processes in it, if it is still there.
+    pub fn kill(&self) -> Result<()> {
+        // Once it is empty, somebody else may put another in its place: what lives there is not to be hit.
+        let held = tree::hold(&self.path, self.inode)?;
+        held.map_or(Ok(()), |_held| tree::kill(&self.path))
+    }
+
+    /// Removes it with all that is left in it, if it is still there.
     pub fn remove(&self) -> Result<()> {
-        self.path()?.map_or(Ok(()), tree::remove)
+        let held = tree::hold(&self.path, self.inode)?;
+        held.map_or(Ok(()), |_held| tree::remove(&self.path))
     }
 
     /// Has systemd take a process to a place in the container's cgroup, and opens that.
@@ -179,7 +187,10 @@ impl<'a> Making<'a> {
     }
 
     /// Removes it.
-    pub fn take_back(&self) {
+    pub fn take_back(&mut self) {
+        if let Some(lock) = self.lock.take() {
+            let _ = fd::unlock(lock.as_fd());
+        }
         if let Some(record) = &self.record {
             let _ = record.remove();
         }

@@ -234,7 +234,7 @@ impl Drop for Undo<'_> {
             process.end();
         }
         let Some(reservation) = self.reservation.take() else { return };
-        if let Some(making) = &self.cgroup {
+        if let Some(making) = &mut self.cgroup {
             making.take_back();
         }
         match self.container.take() {

@@ -3,7 +3,6 @@
 use super::entrance;
 use super::processes::{find, processes};
 use super::state::{Container, Status};
-use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
 use crate::sys::{Errno, fd, process, signal};
 use std::ffi::CString;
@@ -38,7 +37,7 @@ pub fn kill(container: &Container, signal: i32) -> Result<()> {
         _ => failed(error),
     })?;
     match &state.cgroup {
-        Some(cgroup) if signal == signal::SIGKILL && !state.has_own_pids => cgroup.path()?.map_or(Ok(()), tree::kill),
+        Some(cgroup) if signal == signal::SIGKILL && !state.has_own_pids => cgroup.kill(),
         _ => Ok(()),
     }
 }
@@ -52,7 +51,7 @@ pub fn not_running() -> Error {
 pub fn kill_all(container: &Container, signal: i32) -> Result<()> {
     let state = container.state()?;
     if let (Some(cgroup), signal::SIGKILL) = (&state.cgroup, signal) {
-        return cgroup.path()?.map_or(Ok(()), tree::kill);
+        return cgroup.kill();
     }
     if container.status()? == Status::Stopped && state.cgroup.is_none() {
         // With their first process, all others of a pid namespace are gone.

@@ -8,6 +8,7 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 const ROOT: &str = "/sys/fs/cgroup";
 
@@ -740,6 +741,36 @@ fn two_makers_at_one_moment_get_two_cgroups() {
         }
         assert_ne!(cgroups[0], cgroups[1]);
     }
+}
+
+#[test]
+fn a_late_delete_does_not_reach_who_has_the_place_now() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skip("strace is not installed");
+    }
+    let (bundle, one, two) = (sandbox.bundle(), sandbox.mkdir("one", 0o700), sandbox.mkdir("two", 0o700));
+    let (one, two) = (one.to_str().unwrap(), two.to_str().unwrap());
+    let run =
+        |root: &str| sandbox.rootlet(&["--root", root, "run", "-d", "-b", bundle.to_str().unwrap(), "place"]).ok();
+    let status = |root: &str| sandbox.rootlet(&["--root", root, "state", "place"]).out;
+    sandbox.sh("true");
+    run(one);
+    eventually("the first has stopped", || status(one).contains("stopped"));
+    if !fs::read_to_string(format!("{one}/place/state.json")).unwrap().contains("rootlet-place") {
+        return skip("needs a cgroup v2 hierarchy");
+    }
+    // It has seen that the cgroup is its own, and takes its time.
+    let strace = ["-qq", "-o", "/dev/null", "-e", "inject=rmdir:delay_enter=500000"];
+    let delete = [crate::sandbox::binary().to_str().unwrap(), "--root", one, "delete", "place"];
+    let mut slow = sandbox.program("strace".as_ref(), &[&strace[..], &delete].concat()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(250));
+    sandbox.sh("sleep 1000");
+    run(two);
+    assert_eq!(crate::sandbox::wait(&mut slow), 0);
+    assert!(status(two).contains("running"), "{}", status(two));
+    sandbox.rootlet(&["--root", two, "delete", "--force", "place"]).ok();
+    assert!(!status(one).contains("place"));
 }
 
 #[test]
