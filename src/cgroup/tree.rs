@@ -41,14 +41,20 @@ pub fn open_alone(path: &Path) -> Result<OwnedFd> {
 
 /// Makes the cgroup, below `base` which exists: its place, and a handle with a lock on it, which keeps others away while
 /// no process is in it. An empty one that is there already is nobody's. A proposal that has processes is another container's,
-/// and another name is taken; a place that was asked for must be empty.
-pub fn make(base: &Path, path: &Path, is_proposal: bool) -> Result<(PathBuf, OwnedFd)> {
+/// and another name is taken; a place that was asked for must be empty. `announce` is told of a place before it is made.
+pub fn make(
+    base: &Path,
+    path: &Path,
+    is_proposal: bool,
+    announce: &dyn Fn(&Path) -> Result<()>,
+) -> Result<(PathBuf, OwnedFd)> {
     let parents = path.strip_prefix(base).unwrap_or(path).parent().into_iter().flatten();
     let mut parent = base.to_owned();
     for part in parents {
         parent.push(part);
         make_directory(&parent)?;
     }
+    announce(path)?;
     loop {
         if !make_directory(path)? {
             match take(path)? {
@@ -59,7 +65,7 @@ pub fn make(base: &Path, path: &Path, is_proposal: bool) -> Result<(PathBuf, Own
                 }
                 _ if is_proposal => {
                     let name = path.file_name().unwrap_or_default().to_string_lossy();
-                    return make(base, &path.with_file_name(format!("{name}.{}", std::process::id())), false);
+                    return make(base, &path.with_file_name(format!("{name}.{}", std::process::id())), false, announce);
                 }
                 // It has children.
                 Some(lock) if !is_populated(path)? => return Ok((path.to_owned(), lock)),
@@ -115,6 +121,14 @@ pub fn hold(path: &Path, inode: u64) -> Result<Option<OwnedFd>> {
         std::thread::sleep(Duration::from_millis(1));
     }
     Ok(None)
+}
+
+/// Removes a cgroup that nobody uses, if it is still there; its maker was killed before it was anybody's.
+pub fn remove_unused(path: &Path) -> Result<()> {
+    match take(path)? {
+        Some(_lock) if !is_populated(path)? => remove_childless(path).map(drop),
+        _ => Ok(()),
+    }
 }
 
 /// Removes a cgroup without processes; `false` if it has children.

@@ -1,7 +1,7 @@
 //! The container's cgroup, from its making to its removal.
 
 use crate::cgroup::{systemd, tree};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, found};
 use crate::host::Host;
 use crate::plan::{Bus, Cgroup, Place, Plan};
 use crate::sys::process::{self, Process};
@@ -101,10 +101,11 @@ impl Drop for Keeper {
 
 impl<'a> Making<'a> {
     /// Makes a directory, with all that can be set before a process is in it. A scope is made later, around a process.
-    pub fn begin(plan: &'a Plan, is_kept: bool) -> Result<Making<'a>> {
+    /// Its place is written into the state's directory first: whoever finds that and no state takes it back.
+    pub fn begin(plan: &'a Plan, is_kept: bool, directory: &Path) -> Result<Making<'a>> {
         let mut making = Making { cgroup: plan.cgroup.as_ref(), record: None, lock: None, is_kept, keeper: None };
         if let Some(cgroup @ Cgroup { place: Place::Directory { base, path, is_proposal }, .. }) = making.cgroup {
-            let (path, lock) = tree::make(base, path, *is_proposal)?;
+            let (path, lock) = tree::make(base, path, *is_proposal, &|path| announce(directory, path))?;
             let inode = fd::status(lock.as_fd()).map_err(|error| Error::from_call(path.display(), error));
             let inode = inode.inspect_err(|_| drop(tree::remove(&path)))?.inode;
             making.lock = Some(lock);
@@ -144,9 +145,9 @@ impl<'a> Making<'a> {
             return Err(Error::new(format!("systemd makes no scope {name}: the process is in {}", scope.display())));
         }
         // The scope itself is systemd's to set; what is below it is ours.
-        let (path, _) = tree::make(&scope, &scope.join("container"), false)?;
+        let (path, _) = tree::make(&scope, &scope.join("container"), false, &|_| Ok(()))?;
         if self.is_kept {
-            let (_, place) = tree::make(&scope, &scope.join("keeper"), false)?;
+            let (_, place) = tree::make(&scope, &scope.join("keeper"), false, &|_| Ok(()))?;
             // Whoever takes is a helper of the container's maker, and so this one is the maker's child.
             let keeper = process::start_idle(0, true, Some(place.as_fd()));
             self.keeper = Some(Keeper(keeper.map_err(|error| Error::from_call("the scope's keeper", error))?));
@@ -195,6 +196,23 @@ impl<'a> Making<'a> {
             let _ = record.remove();
         }
     }
+}
+
+/// Where the state's directory names a cgroup that is being made: a symlink, which is there as a whole or not at all.
+pub const ANNOUNCED: &str = "cgroup";
+
+fn announce(directory: &Path, path: &Path) -> Result<()> {
+    let link = directory.join(ANNOUNCED);
+    let failed = |error: std::io::Error| Error::from_io(format!("cannot write {}", link.display()), &error);
+    found(std::fs::remove_file(&link)).map_err(failed)?;
+    std::os::unix::fs::symlink(path, &link).map_err(failed)
+}
+
+/// Removes what was announced, and is nobody's.
+pub fn remove_announced(directory: &Path) -> Result<()> {
+    let link = directory.join(ANNOUNCED);
+    let path = found(std::fs::read_link(&link)).map_err(|error| Error::from_io(link.display(), &error))?;
+    path.map_or(Ok(()), |path| tree::remove_unused(&path))
 }
 
 fn set(cgroup: &Cgroup, record: &Record) -> Result<()> {

@@ -5,7 +5,7 @@ use super::follow::{Follow, Followed};
 use super::identity::{Identity, pid_namespace};
 use super::interrupt::{self, Interrupt};
 use super::root::{Reservation, Root};
-use super::state::{Container, State, remove_places};
+use super::state::{Container, FILES, State, remove_places};
 use super::{cgroup, console, hooks, notify, publish};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -92,7 +92,8 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     undo.reservation = Some(options.root.reserve(&options.request.id)?);
     let start = undo.listen(options.start)?;
     let notify = undo.notify(options)?;
-    let cgroup = undo.cgroup.insert(Making::begin(&plan, options.start == Start::Now)?);
+    let directory = undo.reservation.as_ref().ok_or_else(lost)?.directory.clone();
+    let cgroup = undo.cgroup.insert(Making::begin(&plan, options.start == Start::Now, &directory)?);
     let (directory, is_scope) = (cgroup.open(!plan.joins.is_empty())?, cgroup.is_scope());
     let mut take = |pid| cgroup.take(&options.request.id, pid);
     let equipment = Equipment {
@@ -244,7 +245,7 @@ impl Drop for Undo<'_> {
             }
             None => {
                 remove_places(&reservation.directory);
-                let _ = std::fs::remove_file(reservation.directory.join("start.sock"));
+                FILES.iter().for_each(|name| drop(std::fs::remove_file(reservation.directory.join(name))));
                 let _ = std::fs::remove_dir(&reservation.directory);
             }
         }

@@ -62,7 +62,7 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
     undo.reservation = Some(options.root.reserve(&options.request.id)?);
     let directory = undo.reservation.as_ref().ok_or_else(lost)?.directory.clone();
     let notify = undo.notify(options)?;
-    let cgroup = undo.cgroup.insert(Making::begin(&plan, options.start == Start::Now)?);
+    let cgroup = undo.cgroup.insert(Making::begin(&plan, options.start == Start::Now, &directory)?);
     let system = |error| Error::from_call("criu", error);
     // Whoever is root in a user namespace must get there; where that is the caller, nothing else need be hidden.
     let is_other = plan.id_maps().is_some();

@@ -1,6 +1,6 @@
 //! The state of a container on disk, and what it says.
 
-use super::cgroup::Record;
+use super::cgroup::{ANNOUNCED, Record, remove_announced};
 use super::identity::{self, Identity};
 use super::{entrance, notify};
 use crate::cgroup::tree;
@@ -19,7 +19,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The files of a state's directory.
-pub const FILES: [&str; 6] = [".state.json", ".config.json", "config.json", "state.json", "start.sock", "update.lock"];
+pub const FILES: [&str; 7] =
+    [".state.json", ".config.json", "config.json", "state.json", "start.sock", "update.lock", ANNOUNCED];
 
 /// The directories in it, which only some containers have, or for a while.
 pub const PLACES: [&str; 2] = [notify::PLACE, STAGE];
@@ -366,8 +367,10 @@ impl Container {
     }
 
     fn remove_cgroup(&self) -> Result<()> {
-        let cgroup = self.state.as_ref().and_then(|state| state.cgroup.as_ref());
-        cgroup.map_or(Ok(()), |cgroup| cgroup.remove())
+        match &self.state {
+            Some(state) => state.cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.remove()),
+            None => remove_announced(&self.directory),
+        }
     }
 
     /// Removes the files of the directory.
@@ -392,6 +395,9 @@ impl Container {
         // Usually these are all there is.
         self.remove("config.json")?;
         self.remove("state.json")?;
+        if self.state.as_ref().is_some_and(|state| state.cgroup.is_some()) {
+            self.remove(ANNOUNCED)?;
+        }
         if std::fs::remove_dir(&self.directory).is_ok() {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 //! hang, never a leftover. `scripts/faults` runs all of it, and the tests a sample.
 
 use crate::sandbox::{Done, Sandbox, is_root};
-use crate::scenes::{CREATE, SCENES, Scene, discard, empty_cgroups, has_no_processes, is, is_gone, state};
+use crate::scenes::{CREATE, SCENES, Scene, discard, empty_cgroups, is, is_gone, state};
 use crate::tracer::{Fault, Place, Traced, errnos, trace};
 use nix::errno::Errno;
 use serde_json::{Value, json};
@@ -224,8 +224,7 @@ fn look_behind(sandbox: &Sandbox, traced: &Traced) -> Result<(), String> {
         }
         sandbox.rootlet(&["delete", "--force", "box"]).ok();
     }
-    // An empty cgroup that no state names yet is the next maker's.
-    has_no_processes(sandbox)?;
+    is_gone(sandbox)?;
     sandbox.rootlet(CREATE).ok();
     is(sandbox, "created")?;
     sandbox.rootlet(&["delete", "--force", "box"]).ok();

@@ -293,7 +293,7 @@ fn is_left_alone(sandbox: &Sandbox) -> Result<(), String> {
     has_no_cgroups()
 }
 
-pub fn has_no_processes(sandbox: &Sandbox) -> Result<(), String> {
+fn has_no_processes(sandbox: &Sandbox) -> Result<(), String> {
     let mut processes = Vec::new();
     for _ in 0..100 {
         processes = sandbox.processes();
