@@ -2,7 +2,7 @@
 
 use crate::capability::{CAP_MKNOD, CAP_SYS_ADMIN};
 use crate::error::{Error, Result, found};
-use crate::sys::{Errno, creds, fd, sched};
+use crate::sys::{Errno, creds, fd, process, sched};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
@@ -90,12 +90,33 @@ impl Host {
         Ok(self.may(CAP_MKNOD) && self.in_initial_user_namespace()?)
     }
 
-    /// True in the initial user namespace: the one that maps every id to itself.
+    /// True in the initial user namespace. (Others may have the same maps.)
     pub fn in_initial_user_namespace(&self) -> Result<bool> {
+        /// PROC_USER_INIT_INO of linux/proc_ns.h.
+        const INITIAL: u64 = 0xEFFF_FFFD;
         remember(&self.in_initial_user_namespace, || {
-            Ok(read("/proc/self/uid_map")?.split_whitespace().eq(["0", "0", "4294967295"]))
+            let path = "/proc/self/ns/user";
+            Ok(std::fs::metadata(path).map_err(|error| Error::from_io(path, &error))?.ino() == INITIAL)
         })
         .copied()
+    }
+
+    /// The maps of a user namespace, of uids and of gids, as user_namespaces(7) shows them to who is in it.
+    pub fn id_maps(&self, namespace: &Path) -> Result<[String; 2]> {
+        let failed = |error| Error::from_call(namespace.display(), error);
+        let path = CString::new(namespace.as_os_str().as_bytes()).unwrap_or_default();
+        let namespace = fd::open(&path, fd::O_RDONLY, 0).map_err(failed)?;
+        // 340 lines of three numbers.
+        let mut buffers = [vec![0; 16 << 10], vec![0; 16 << 10]];
+        let [uids, gids] = &mut buffers;
+        let lengths = process::read_id_maps(namespace.as_fd(), uids, gids).map_err(failed)?;
+        let mut buffers = buffers.into_iter().zip(lengths);
+        let mut text = || {
+            buffers.next().map_or(String::new(), |(text, length)| {
+                String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned()
+            })
+        };
+        Ok([text(), text()])
     }
 
     /// Version of the kernel.

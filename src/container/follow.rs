@@ -64,6 +64,7 @@ impl Follow<'_> {
                     init.run_steps(plan, Phase::Hooked)?;
                     init.go()?;
                 }
+                Some((Message::Open { step }, _)) => init.open_source(plan, step)?,
                 Some((Message::Serve { step }, device)) => {
                     servers.push(fuse::serve(init, plan, step, device)?);
                     init.go()?;

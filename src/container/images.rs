@@ -3,7 +3,8 @@
 use crate::criu::{self, CgroupMode, Request};
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::plan::{Plan, Slots, Step};
+use crate::plan::step::Mapped;
+use crate::plan::{Plan, open_mapped};
 use crate::property::CRIU_CONFIG;
 use crate::spec::Spec;
 use crate::sys::{fd, namespace};
@@ -111,17 +112,14 @@ impl Opened {
     /// through a mount of mapped ids. (A file system that has no such mounts is left as it is.)
     pub fn give_to_root_of(&mut self, plan: &Plan) {
         let Some((uid_map, gid_map)) = plan.id_maps() else { return };
-        let step = Step::OpenMapped {
-            tree: 0,
+        let mapped = Mapped {
             source: CString::new(format!("/proc/self/fd/{}", self.images.as_raw_fd())).unwrap_or_default(),
             recursive: false,
             map_recursively: false,
-            uid_map: uid_map.into(),
-            gid_map: gid_map.into(),
+            maps: Some((uid_map.into(), gid_map.into())),
             locked: false,
         };
-        let mut slots = Slots::default();
-        let (Ok(()), Some((_, mapped))) = (step.run(&mut slots), slots.opened.take()) else { return };
+        let Ok(mapped) = open_mapped(&mapped, None) else { return };
         // What CRIU writes stays the caller's.
         let plain = std::mem::replace(&mut self.images, mapped);
         self.work.get_or_insert(plain);

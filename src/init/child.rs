@@ -92,7 +92,7 @@ impl Child<'_> {
         self.run(Phase::Inside)?;
         self.hand_terminal_over()?;
         if self.plan.pauses() {
-            self.ask(Message::Hooks, None)?;
+            self.ask(Message::Hooks, None).map(drop)?;
         }
         self.run(Phase::Jailed)?;
         self.let_go()?;
@@ -122,22 +122,31 @@ impl Child<'_> {
             if entry.phase != phase {
                 continue;
             }
-            match entry.step.run(&mut self.slots) {
+            let fetched = if self.plan.opens_source_of(&entry.step) { self.fetch_source(step) } else { Ok(()) };
+            match fetched.and_then(|()| entry.step.run(&mut self.slots).map_err(|error| Failure { step, error })) {
                 Ok(()) => self.hand_over(step)?,
-                Err(error) if entry.tolerate.contains(&error.errno) => self.tell(Message::Tolerated { step, error })?,
-                Err(error) => return Err(Failure { step, error }),
+                Err(Failure { error, .. }) if entry.tolerate.contains(&error.errno) => {
+                    self.tell(Message::Tolerated { step, error })?;
+                }
+                Err(failure) => return Err(failure),
             }
         }
+        Ok(())
+    }
+
+    /// What a step shows of the host's, opened by the parent.
+    fn fetch_source(&mut self, step: u32) -> Result<(), Failure> {
+        self.slots.source = self.ask(Message::Open { step }, None)?;
         Ok(())
     }
 
     /// What a step has opened for somebody else.
     fn hand_over(&mut self, step: u32) -> Result<(), Failure> {
         if let Some(device) = self.slots.fuse.take() {
-            self.ask(Message::Serve { step }, Some(device))?;
+            self.ask(Message::Serve { step }, Some(device)).map(drop)?;
         }
         if let Some(listener) = self.slots.listener.take() {
-            self.ask(Message::Notify, Some(listener))?;
+            self.ask(Message::Notify, Some(listener)).map(drop)?;
         }
         Ok(())
     }
@@ -253,9 +262,9 @@ impl Child<'_> {
 
     /// Tells the parent that it is its turn, and waits. The parent and its hooks may look this process up in /proc then;
     /// nobody else is there yet.
-    fn ask(&self, message: Message, attached: Option<OwnedFd>) -> Result<(), Failure> {
+    fn ask(&self, message: Message, attached: Option<OwnedFd>) -> Result<Option<OwnedFd>, Failure> {
         let is_alone = self.plan.namespaces & namespace::CLONE_NEWUSER != 0 && self.plan.joins.is_empty();
-        let is_looked_up = matches!(message, Message::Hooks | Message::Serve { .. });
+        let is_looked_up = matches!(message, Message::Hooks | Message::Serve { .. } | Message::Open { .. });
         let show = |is_shown| match is_alone && is_looked_up {
             true => creds::set_dumpable(is_shown).map_err(|error| self.lost(error)),
             false => Ok(()),
@@ -263,16 +272,17 @@ impl Child<'_> {
         show(true)?;
         message.send(self.socket.as_fd(), attached.as_ref().map(OwnedFd::as_fd)).map_err(|error| self.lost(error))?;
         drop(attached);
-        self.wait_for_go()?;
-        show(false)
+        let answer = self.wait_for_go()?;
+        show(false).map(|()| answer)
     }
 
-    /// Waits for the parent; without it there is nothing to become.
-    fn wait_for_go(&self) -> Result<(), Failure> {
+    /// Waits for the parent, and what it hands over; without it there is nothing to become.
+    fn wait_for_go(&self) -> Result<Option<OwnedFd>, Failure> {
         let mut last = sys::Error::new(Call::Receive, Errno::EIO);
         for _ in 0..TRIES {
             match Message::receive(self.socket.as_fd()) {
-                Ok(Some((Message::Go, _))) => return Ok(()),
+                Ok(Some((Message::Go, attached))) => return Ok(attached),
+                Ok(Some((Message::Fail { step, error }, _))) => return Err(Failure { step, error }),
                 Ok(_) => process::exit_now(1),
                 Err(error) => {
                     last = error;

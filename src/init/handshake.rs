@@ -6,6 +6,8 @@
 //! 1   clone3, or helper.rs
 //! 2   Born steps (maps of several ids) ; Go -> only if there are Born steps
 //!                                              Inside steps: mounts, devices, terminal
+//!     <----------------------- Open(step)      only where the parent has other privileges, for each bind
+//!     Go(fd) ------------------------------->  or Fail(step, error)
 //!     <-------------------- Serve(step, fd)    only for each fuse mount: an opened /dev/fuse
 //!     start its server ; Go ---------------->
 //!     <------------------------- Console(fd)   only with a terminal and no console socket
@@ -41,6 +43,11 @@ pub enum Message {
     Console,
     /// The parent's hooks are due.
     Hooks,
+    /// A step wants to have its source opened; the answer has it attached.
+    Open {
+        /// Index in [`crate::plan::Plan::entries`].
+        step: u32,
+    },
     /// A fuse file system wants its server; an opened /dev/fuse is attached.
     Serve {
         /// Index in [`crate::plan::Plan::entries`].
@@ -96,6 +103,7 @@ impl Message {
             Message::Enter => (9, 0, none),
             Message::Namespace { kind } => (10, kind as u32, none),
             Message::Root => (11, 0, none),
+            Message::Open { step } => (12, step, none),
         };
         let ([n0, n1, n2, n3], [e0, e1, e2, e3]) = (number.to_ne_bytes(), (error.errno as i32).to_ne_bytes());
         [kind, error.call as u8, 0, 0, n0, n1, n2, n3, e0, e1, e2, e3, 0, 0, 0, 0]
@@ -117,6 +125,7 @@ impl Message {
             9 => Message::Enter,
             10 => Message::Namespace { kind: number as i32 },
             11 => Message::Root,
+            12 => Message::Open { step: number },
             _ => return None,
         })
     }
@@ -158,6 +167,7 @@ mod tests {
             Message::Enter,
             Message::Namespace { kind: 0x2000_0000 },
             Message::Root,
+            Message::Open { step: 8 },
             Message::Fail { step: 70_000, error },
         ];
         for message in messages {

@@ -10,7 +10,7 @@ use super::child::{Child, Failure};
 use super::spawn::{Birthplace, Entrance};
 use crate::error::Error;
 use crate::plan::{Join, Phase};
-use crate::sys::namespace::{self, CLONE_NEWCGROUP, CLONE_NEWTIME};
+use crate::sys::namespace::{self, CLONE_NEWCGROUP, CLONE_NEWNS, CLONE_NEWTIME, CLONE_NEWUSER};
 use crate::sys::process::{self, Cloned, Process, clone, run_apart};
 use crate::sys::{self, Call, Errno, creds, fd};
 use std::os::fd::{AsFd, AsRawFd};
@@ -76,7 +76,17 @@ fn help(child: &mut Child, place: &mut Birthplace) -> Made {
             Err(error) => return Made::NotTaken(error),
         }
     }
-    for (index, join) in child.plan.joins.iter().enumerate() {
+    let mut entered = 0u64;
+    if child.plan.opens_sources {
+        // The caller may have privileges over namespaces which the container's root has none over. A mount namespace is for
+        // the end: it has other paths.
+        for (index, join) in child.plan.joins.iter().enumerate() {
+            if join.kinds() & (CLONE_NEWUSER | CLONE_NEWNS) == 0 && enter(join, !OWN, &child.container).is_ok() {
+                entered |= 1 << index;
+            }
+        }
+    }
+    for (index, join) in child.plan.joins.iter().enumerate().filter(|(index, _)| entered & 1 << index == 0) {
         if let Err(error) = enter(join, !OWN, &child.container) {
             return Made::Refused(index, error);
         }

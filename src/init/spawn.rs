@@ -4,9 +4,10 @@ use super::child::{Child, Failure};
 use super::handshake::Message;
 use super::helper::{self, Made};
 use crate::error::{Error, Result};
-use crate::plan::{Join, Phase, Place, Plan, Slots, Step, circumstances, hint, print};
+use crate::plan::{Join, Phase, Place, Plan, Slots, Step, circumstances, hint, open_mapped, print};
 use crate::sys::process::{Cloned, Ended, Process};
 use crate::sys::{self, Call, Errno, fd, process, signal, socket};
+use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// How long the end of a child that has closed its socket may take.
@@ -93,6 +94,8 @@ pub struct Init {
     pub socket: OwnedFd,
     /// Whether it waits when it is born.
     waits: bool,
+    /// What it sees as the root of all.
+    root: OnceCell<OwnedFd>,
 }
 
 /// Runs the Host steps; what they leave is for the child.
@@ -100,10 +103,8 @@ pub struct Init {
 pub fn prepare(plan: &Plan, outputs: [Option<OwnedFd>; 2]) -> Result<Slots> {
     let [hook_output, image_output] = outputs;
     // What the child keeps there finds its room made.
-    let trees = plan.entries.iter().filter(|entry| match &entry.step {
-        Step::MakeTree(tree) => tree.number.is_some(),
-        step => matches!(step, Step::OpenMapped { .. }),
-    });
+    let trees =
+        plan.entries.iter().filter(|entry| matches!(&entry.step, Step::MakeTree(tree) if tree.number.is_some()));
     let mut slots = Slots { hook_output, image_output, trees: Vec::with_capacity(trees.count()), ..Slots::default() };
     run_steps(plan, Phase::Host, &mut slots).map(|()| slots)
 }
@@ -112,7 +113,6 @@ fn run_steps(plan: &Plan, phase: Phase, slots: &mut Slots) -> Result<()> {
     let steps = plan.entries.iter().enumerate().filter(|(_, entry)| entry.phase == phase);
     for (index, entry) in steps {
         entry.step.run(slots).map_err(|error| plan.blame(index, error))?;
-        slots.trees.extend(slots.opened.take());
     }
     Ok(())
 }
@@ -142,7 +142,9 @@ pub fn spawn(plan: &Plan, equipment: Equipment) -> Result<Init> {
     }
     match made {
         // The parent's copy of the child's end goes with `child`: it would hide the child's death.
-        Made::Born(process) => Ok(Init { process, socket, waits: plan.waits_when_born() || child.is_outside }),
+        Made::Born(process) => {
+            Ok(Init { process, socket, waits: plan.waits_when_born() || child.is_outside, root: OnceCell::new() })
+        }
         made => Err(explain_unmade(plan, made)),
     }
 }
@@ -215,9 +217,41 @@ impl Init {
         run_steps(plan, phase, &mut Slots { pid: self.process.pid, ..Slots::default() })
     }
 
+    /// Opens what a step of the child's names, with the caller's privileges.
+    pub fn open_source(&self, plan: &Plan, step: u32) -> Result<()> {
+        let opened = match plan.entries.get(step as usize).map(|entry| &entry.step) {
+            Some(Step::Attach { source, .. }) => open_mapped(source, Some(&self.process)).map(Some),
+            Some(step) => match self.root() {
+                // Out of reach: the child does what it can.
+                Err(sys::Error { errno: Errno::EACCES | Errno::EPERM, .. }) => Ok(None),
+                root => root.and_then(|root| step.open_source(root)).map(Some),
+            },
+            None => Err(sys::Error::new(Call::Receive, Errno::EPROTO)),
+        };
+        match opened {
+            Ok(source) => self.send(Message::Go, source.as_ref().map(AsFd::as_fd)),
+            Err(error) => self.send(Message::Fail { step, error }, None),
+        }
+    }
+
+    /// The root that the child sees: the host's, until it is in its own.
+    fn root(&self) -> sys::Result<BorrowedFd<'_>> {
+        if self.root.get().is_none() {
+            let proc = fd::open(c"/proc", fd::O_PATH | fd::O_DIRECTORY, 0)?;
+            let name = fd::Name::of_number(self.process.pid);
+            let process = fd::open_at(proc.as_fd(), name.as_cstr(), fd::O_PATH | fd::O_DIRECTORY, 0)?;
+            let _ = self.root.set(fd::open_at(process.as_fd(), c"root", fd::O_PATH | fd::O_DIRECTORY, 0)?);
+        }
+        self.root.get().map(AsFd::as_fd).ok_or(sys::Error::new(Call::Open, Errno::EBADF))
+    }
+
     /// Lets the waiting child go on.
     pub fn go(&self) -> Result<()> {
-        Message::Go.send(self.socket.as_fd(), None).map_err(|error| match error.errno {
+        self.send(Message::Go, None)
+    }
+
+    fn send(&self, message: Message, attached: Option<BorrowedFd>) -> Result<()> {
+        message.send(self.socket.as_fd(), attached).map_err(|error| match error.errno {
             Errno::EPIPE | Errno::ECONNRESET => self.death(),
             _ => Error::from_call("container", error),
         })

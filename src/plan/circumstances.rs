@@ -13,8 +13,8 @@ pub(super) fn add(message: Error, entry: &Entry, error: sys::Error) -> Error {
 
 fn with_facts(message: Error, entry: &Entry, error: sys::Error) -> Error {
     match (&entry.step, error.call, error.errno) {
-        (Step::Bind { source, .. } | Step::OpenMapped { source, .. }, Call::Open | Call::Mount | Call::OpenTree, Errno::ENOENT) => message
-            .because(format!("its source {} is missing on the host", source.to_string_lossy()))
+        (step @ (Step::Bind { .. } | Step::Attach { .. }), Call::Open | Call::Openat2 | Call::Mount | Call::OpenTree, Errno::ENOENT) => message
+            .because(format!("its source {} is missing on the host", step.source().unwrap_or_default().to_string_lossy()))
             .remedy("correct the source of the mount, or make it"),
         (Step::Mount { kind, .. }, Call::Mount, Errno::ENODEV) => message
             .because(format!("this kernel has no file system {:?}", kind.to_string_lossy()))

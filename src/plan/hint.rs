@@ -116,7 +116,7 @@ fn subject(step: &Step) -> Option<&CStr> {
         | Step::Chdir { path } => path,
         Step::MountFuse(mount) => &mount.target,
         Step::MakeTree(tree) => &tree.target,
-        Step::BindRoot { source, .. } | Step::OpenMapped { source, .. } => source,
+        Step::BindRoot { source, .. } => source,
         Step::MoveDevice { name, .. } => name,
         _ => return None,
     })
@@ -192,11 +192,11 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
         (Step::Bind { attributes, .. } | Step::Attach { attributes, .. }, Call::MountSetattr, Errno::EPERM) => {
             locked(attributes.iter().fold(0, |clear, one| clear | one.clear))
         }
-        (Step::OpenMapped { .. }, Call::MountSetattr, Errno::EINVAL) => (
+        (Step::Attach { .. }, Call::MapMount, Errno::EINVAL) => (
             "the file system of the source, or this kernel, has no idmapped mounts",
             "take idmap and the mappings out, or move the source to a file system that has them, such as ext4",
         ),
-        (Step::OpenMapped { .. }, Call::MountSetattr, Errno::EPERM) => {
+        (Step::Attach { .. }, Call::MapMount, Errno::EPERM) => {
             ("the file system belongs to another user namespace", "take idmap and the mappings out")
         }
         (Step::MountFuse(_), Call::Open, Errno::EACCES | Errno::EPERM) => (

@@ -17,6 +17,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::path::PathBuf;
 
+pub use mounting::open_mapped;
 pub use step::{Slots, Step};
 
 /// When, and by whom, a step is run.
@@ -236,6 +237,8 @@ pub struct Plan {
     pub decisions: Vec<Decision>,
     /// What the user should know, such as keys that the specification does not have.
     pub warnings: Vec<Error>,
+    /// Whether the parent opens what is bound: the child has other ids, and fewer privileges than the caller.
+    pub opens_sources: bool,
     /// Whether hooks of the parent run between Inside and Jailed.
     pub has_runtime_hooks: bool,
     /// Who answers for system calls that are to be asked about.
@@ -286,6 +289,14 @@ impl Plan {
         self.entries.iter().any(|entry| entry.phase == Phase::Bare && matches!(entry.step, Step::InstallFilter { .. }))
     }
 
+    /// True if the parent opens what this step shows of the host's.
+    pub fn opens_source_of(&self, step: &Step) -> bool {
+        match step {
+            Step::Attach { .. } => true,
+            step => self.opens_sources && step.source().is_some(),
+        }
+    }
+
     /// True if the parent has something to do between Inside and Jailed.
     pub fn pauses(&self) -> bool {
         self.has_runtime_hooks || self.entries.iter().any(|entry| entry.phase == Phase::Hooked)
@@ -325,6 +336,9 @@ impl fmt::Display for Plan {
             formatter,
             "keep    descriptors 0 to {last}; the others are closed before the first step that is bare"
         )?;
+        if self.opens_sources {
+            writeln!(formatter, "open    what is bound with the caller's privileges")?;
+        }
         for entry in &self.entries {
             let step = entry.step.to_string();
             let (phase, origin) = (entry.phase.to_string(), entry.origin.to_string());

@@ -1,7 +1,8 @@
 //! Steps about mounts, nodes and paths in the container's root.
 
-use super::step::{Attributes, FuseMount, NewTree, Slots};
+use super::step::{Attributes, FuseMount, Mapped, NewTree, Slots};
 use crate::sys::fd::{self, Kind};
+use crate::sys::process::Process;
 use crate::sys::tty::{self, Size};
 use crate::sys::{Call, Errno, Error, Result, copy, mount, namespace, process, resolve};
 use std::ffi::CStr;
@@ -62,11 +63,11 @@ pub fn make_tree(slots: &mut Slots, new: &NewTree) -> Result<()> {
     }
 }
 
-/// Binds a file or directory of the host; `itself` says of source and target whether a symlink is meant itself. Attributes
+/// Binds a file or directory of the host, which the parent may have opened; `itself` says of source and target whether a symlink is meant itself. Attributes
 /// are those of the copy before it is attached.
 pub fn bind(
     root: BorrowedFd,
-    source: &CStr,
+    (source, opened): (&CStr, Option<OwnedFd>),
     target: &CStr,
     recursive: bool,
     over_proc: bool,
@@ -74,9 +75,9 @@ pub fn bind(
     attributes: &[Attributes],
 ) -> Result<()> {
     // A plain bind by its path is the cheapest.
-    let opened = match itself.0 || !attributes.is_empty() {
+    let opened = match opened.is_none() && (itself.0 || !attributes.is_empty()) {
+        false => opened,
         true => Some(fd::open(source, fd::O_PATH | if itself.0 { fd::O_NOFOLLOW } else { 0 }, 0)?),
-        false => None,
     };
     let flags = fd::O_PATH | if itself.1 { fd::O_NOFOLLOW } else { 0 };
     let place = match resolve::open_in_root(root, target, flags) {
@@ -103,34 +104,32 @@ pub fn bind(
     }
 }
 
-/// Opens a detached copy of a mount whose ids are mapped. With `locked` it is copied from the mounts of a user namespace, so
-/// that flags of the host's are locked in it as they are in any other bind: the container cannot make it writable.
-pub fn open_mapped(
-    source: &CStr,
-    recursive: bool,
-    map_recursively: bool,
-    (uid_map, gid_map): (&[u8], &[u8]),
-    locked: bool,
-) -> Result<OwnedFd> {
-    let holder = process::start_idle(namespace::CLONE_NEWUSER | namespace::CLONE_NEWNS, false, None)?;
-    let opened = || {
-        let user_namespace = process::map_and_open(holder.pid, uid_map, gid_map)?;
-        let tree = match locked {
-            true => open_tree_of(&holder, source, recursive),
-            false => mount::open_tree(source, recursive),
-        }?;
-        mount::map_ids(tree.as_fd(), user_namespace.as_fd(), map_recursively)?;
-        // A copy is a peer of what it was copied from: the container's mounts below it would be the host's.
-        mount::set_attributes(tree.as_fd(), 0, 0, mount::MS_SLAVE, true)?;
-        Ok(tree)
-    };
-    let opened = opened();
-    holder.end();
-    opened
+/// Opens a detached copy of a mount whose ids are mapped, by maps of its own or those of the container's first process. With
+/// `locked` it is copied from the mounts of that, so that flags of the host's are locked in it as they are in any other bind:
+/// the container cannot make it writable.
+pub fn open_mapped(mapped: &Mapped, child: Option<&Process>) -> Result<OwnedFd> {
+    let user_namespace = match (&mapped.maps, child) {
+        (Some((uid_map, gid_map)), _) => {
+            let holder = process::start_idle(namespace::CLONE_NEWUSER, false, None)?;
+            let opened = process::map_and_open(holder.pid, uid_map, gid_map);
+            holder.end();
+            opened
+        }
+        (None, Some(child)) => process::open_user_namespace(child.pid),
+        (None, None) => Err(Error::new(Call::OpenTree, Errno::ECHILD)),
+    }?;
+    let tree = match child.filter(|_| mapped.locked) {
+        Some(child) => open_tree_of(child, &mapped.source, mapped.recursive),
+        None => mount::open_tree(&mapped.source, mapped.recursive),
+    }?;
+    mount::map_ids(tree.as_fd(), user_namespace.as_fd(), mapped.map_recursively)?;
+    // A copy is a peer of what it was copied from: the container's mounts below it would be the host's.
+    mount::set_attributes(tree.as_fd(), 0, 0, mount::MS_SLAVE, true)?;
+    Ok(tree)
 }
 
 /// A copy of a mount as another process sees it, but with the caller's privileges.
-fn open_tree_of(process: &process::Process, source: &CStr, recursive: bool) -> Result<OwnedFd> {
+fn open_tree_of(process: &Process, source: &CStr, recursive: bool) -> Result<OwnedFd> {
     let mut tree = Err(Error::new(Call::OpenTree, Errno::ECHILD));
     let open = || {
         namespace::join(process.pidfd.as_fd(), namespace::CLONE_NEWNS)?;
@@ -244,7 +243,10 @@ const S_IFMT: u32 = 0o170_000;
 
 /// Binds the host's node of a device, if it is the one that is meant: whatever else lies there is not shown.
 pub fn bind_node(slots: &mut Slots, source: &CStr, path: &CStr, device: (u32, u32, u32)) -> Result<()> {
-    let node = fd::open(source, fd::O_PATH, 0)?;
+    let node = match slots.source.take() {
+        Some(node) => node,
+        None => fd::open(source, fd::O_PATH, 0)?,
+    };
     let (mode, major, minor) = device;
     if !fd::status(node.as_fd())?.is_device(mode, major, minor) {
         return Err(Error::new(Call::Fstat, Errno::ENODEV));

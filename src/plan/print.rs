@@ -34,13 +34,6 @@ impl fmt::Display for Step {
         let data = |data: &Option<CString>| data.as_ref().map_or(String::new(), |data| format!(" data {data:?}"));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().replace('\n', ", ");
         match self {
-            Step::OpenMapped { source, uid_map, gid_map, .. } => write!(
-                f,
-                "open {} with mapped ids: uids {}; gids {}",
-                source.to_string_lossy(),
-                text(uid_map),
-                text(gid_map)
-            ),
             Step::MapIds { uid_map, gid_map, deny_setgroups } => {
                 let groups = if *deny_setgroups { "deny" } else { "allow" };
                 write!(f, "map ids: uids {}; gids {}; setgroups {groups}", text(uid_map), text(gid_map))
@@ -98,8 +91,14 @@ impl fmt::Display for Step {
                 let (source, target) = (source.to_string_lossy(), target.to_string_lossy());
                 write!(f, "bind {source} on {target}{all}{}", Changes(attributes))
             }
-            Step::Attach { target, attributes, .. } => {
-                write!(f, "attach what was opened on {}{}", target.to_string_lossy(), Changes(attributes))
+            Step::Attach { source, target, attributes, .. } => {
+                let all = if source.recursive { " recursively" } else { "" };
+                let (from, target) = (source.source.to_string_lossy(), target.to_string_lossy());
+                write!(f, "bind {from} on {target}{all}{} with mapped ids: ", Changes(attributes))?;
+                match &source.maps {
+                    Some((uids, gids)) => write!(f, "uids {}; gids {}", text(uids), text(gids)),
+                    None => f.write_str("as the container's"),
+                }
             }
             Step::MountFuse(mount) => write!(
                 f,

@@ -34,7 +34,8 @@ fn look(step: &Step) -> Option<io::Result<()>> {
             found => found.map(drop),
         },
         Step::Bind { source, itself: (true, _), .. } => fs::symlink_metadata(path(source)).map(drop),
-        Step::Bind { source, .. } | Step::OpenMapped { source, .. } => fs::metadata(path(source)).map(drop),
+        Step::Attach { source, .. } => fs::metadata(path(&source.source)).map(drop),
+        Step::Bind { source, .. } => fs::metadata(path(source)).map(drop),
         Step::BindNode { source, mode, major, minor, .. } => {
             use std::os::unix::fs::MetadataExt;
             let is_it = |metadata: &fs::Metadata| {

@@ -40,10 +40,10 @@ pub struct Slots {
     pub hook_output: Option<OwnedFd>,
     /// Where hooks of the image's write to.
     pub image_output: Option<OwnedFd>,
-    /// Trees with mapped ids, by the number that their mount has in config.json.
+    /// What the parent has opened for the next step.
+    pub source: Option<OwnedFd>,
+    /// New file systems that are changed later, by the number that their mount has in config.json.
     pub trees: Vec<(usize, OwnedFd)>,
-    /// One that was just opened, and is not among them yet.
-    pub opened: Option<(usize, OwnedFd)>,
     /// An opened /dev/fuse, until it is handed over to its server.
     pub fuse: Option<OwnedFd>,
     /// The listener of a system call filter, until it is handed over.
@@ -68,6 +68,7 @@ impl Slots {
         self.descriptors.as_ref().map(AsFd::as_fd).ok_or(Error::new(Call::Open, Errno::EBADF))
     }
 
+    /// A tree that was kept.
     fn tree(&self, number: usize) -> Result<&OwnedFd> {
         let found = self.trees.iter().find(|(known, _)| *known == number);
         found.map(|(_, tree)| tree).ok_or(Error::new(Call::OpenTree, Errno::EBADF))
@@ -151,6 +152,24 @@ pub struct Attributes {
     pub recursive: bool,
 }
 
+/// Maps of uids and of gids, as user_namespaces(7) has them.
+pub type Maps = (Box<[u8]>, Box<[u8]>);
+
+/// A mount of the host's whose ids are mapped.
+#[derive(Debug, PartialEq)]
+pub struct Mapped {
+    /// Where it is.
+    pub source: CString,
+    /// Whether all below it comes along.
+    pub recursive: bool,
+    /// Whether the ids of that are mapped, too.
+    pub map_recursively: bool,
+    /// `None`: those of the container.
+    pub maps: Option<Maps>,
+    /// Whether flags of the host's mount stay as they are.
+    pub locked: bool,
+}
+
 /// An option of a file system: a key, perhaps with a value.
 pub type Key = (CString, Option<CString>);
 
@@ -179,17 +198,6 @@ pub struct NewTree {
 #[derive(Debug, PartialEq)]
 #[allow(missing_docs)] // the fields are the arguments of the system calls
 pub enum Step {
-    /// Opens a copy of a mount with mapped ids, for `Attach`; texts as in user_namespaces(7); `locked`: flags of the host's
-    /// mount stay as they are.
-    OpenMapped {
-        tree: usize,
-        source: CString,
-        recursive: bool,
-        map_recursively: bool,
-        uid_map: Box<[u8]>,
-        gid_map: Box<[u8]>,
-        locked: bool,
-    },
     /// Writes the maps of the user namespace; texts as in user_namespaces(7).
     MapIds { uid_map: Box<[u8]>, gid_map: Box<[u8]>, deny_setgroups: bool },
     /// Takes ids of the user namespace, with all capabilities in it.
@@ -231,8 +239,8 @@ pub enum Step {
         itself: (bool, bool),
         attributes: Box<[Attributes]>,
     },
-    /// Attaches what `OpenMapped` has opened.
-    Attach { tree: usize, target: CString, over_proc: bool, attributes: Box<[Attributes]> },
+    /// Attaches a copy of a mount with mapped ids, which the parent opens.
+    Attach { source: Box<Mapped>, target: CString, over_proc: bool, attributes: Box<[Attributes]> },
     /// Mounts /dev/fuse for a server that the parent starts; `data` lacks the descriptor at its end.
     MountFuse(Box<FuseMount>),
     /// Waits until the server answers.
@@ -316,6 +324,27 @@ impl Step {
         )
     }
 
+    /// What of the host's it shows in the container.
+    pub fn source(&self) -> Option<&CStr> {
+        match self {
+            Step::BindRoot { source, .. } | Step::Bind { source, .. } | Step::BindNode { source, .. } => Some(source),
+            Step::Attach { source, .. } => Some(&source.source),
+            _ => None,
+        }
+    }
+
+    /// Opens that below `root`, as the child sees it, with the caller's privileges: the mount is the child's own, so that its
+    /// flags stay locked.
+    pub fn open_source(&self, root: BorrowedFd) -> Result<OwnedFd> {
+        let (source, flags) = match self {
+            Step::BindRoot { source, .. } => (source, fd::O_DIRECTORY),
+            Step::Bind { source, itself: (true, _), .. } => (source, fd::O_NOFOLLOW),
+            Step::Bind { source, .. } | Step::BindNode { source, .. } => (source, 0),
+            _ => return Err(Error::new(Call::Openat2, Errno::EINVAL)),
+        };
+        resolve::open_in_root(root, source, fd::O_PATH | flags)
+    }
+
     /// Does it. May run in the child: no allocation, no formatting, no panic.
     pub fn run(&self, slots: &mut Slots) -> Result<()> {
         if self.mounts() {
@@ -323,11 +352,6 @@ impl Step {
             slots.directory = None;
         }
         match self {
-            Step::OpenMapped { tree, source, recursive, map_recursively, uid_map, gid_map, locked } => {
-                let mapped = mounting::open_mapped(source, *recursive, *map_recursively, (uid_map, gid_map), *locked)?;
-                slots.opened = Some((*tree, mapped));
-                Ok(())
-            }
             Step::MapIds { uid_map, gid_map, deny_setgroups } => {
                 let directory = slots.proc_directory()?;
                 if *deny_setgroups {
@@ -355,7 +379,9 @@ impl Step {
                 // time_namespaces(7): offsets can be set only while no process is in it.
                 ns::unshare(ns::CLONE_NEWTIME)?;
                 let directory = slots.proc_directory()?;
-                fd::write_file(directory.as_fd(), c"timens_offsets", offsets)?;
+                if !offsets.is_empty() {
+                    fd::write_file(directory.as_fd(), c"timens_offsets", offsets)?;
+                }
                 // Without this, Linux 6.1 (not 6.12) leaves the program itself outside, and only its children are in it.
                 let namespace = fd::open_at(directory.as_fd(), c"ns/time_for_children", fd::O_RDONLY, 0)?;
                 ns::join(namespace.as_fd(), ns::CLONE_NEWTIME)
@@ -383,7 +409,11 @@ impl Step {
             }
             Step::Propagate { flags } => mount::propagate_root(*flags),
             Step::BindRoot { source, set } => {
-                slots.root = Some(mount::bind_root(source, *set)?);
+                let place = match slots.source.take() {
+                    Some(place) => place,
+                    None => fd::open(source, fd::O_PATH | fd::O_DIRECTORY, 0)?,
+                };
+                slots.root = Some(mount::bind_root(place.as_fd(), *set)?);
                 Ok(())
             }
             Step::Mount { source, target, kind, flags, data, real_directory } => {
@@ -396,10 +426,12 @@ impl Step {
             }
             Step::MakeTree(tree) => mounting::make_tree(slots, tree),
             Step::Bind { source, target, recursive, over_proc, itself, attributes } => {
-                mounting::bind(slots.root()?, source, target, *recursive, *over_proc, *itself, attributes)
+                let opened = slots.source.take();
+                mounting::bind(slots.root()?, (source, opened), target, *recursive, *over_proc, *itself, attributes)
             }
-            Step::Attach { tree, target, over_proc, attributes } => {
-                mounting::attach(slots.root()?, slots.tree(*tree)?, target, *over_proc, attributes)
+            Step::Attach { target, over_proc, attributes, .. } => {
+                let tree = slots.source.take().ok_or(Error::new(Call::OpenTree, Errno::EBADF))?;
+                mounting::attach(slots.root()?, &tree, target, *over_proc, attributes)
             }
             Step::MountFuse(mount) => {
                 slots.fuse = Some(mounting::mount_fuse(slots.root()?, mount)?);

@@ -5,6 +5,7 @@ use crate::capability::{CAP_SETGID, CAP_SETUID};
 use crate::error::{Error, Result};
 use crate::plan::{Phase, Step};
 use crate::spec::IdMapping;
+use std::path::Path;
 
 pub const PROPERTY: Property =
     Property { paths: &["linux.uidMappings", "linux.gidMappings"], phase: Phase::Inside, scope: Scope::Both, plan };
@@ -25,7 +26,10 @@ fn plan(planner: &mut Planner) -> Result<()> {
                 .error("given without a user namespace")
                 .remedy("add {\"type\": \"user\"} to linux.namespaces, or take the mappings out"));
         }
-        if planner.spec.namespace("user").is_some() {
+        if let Some(path) = planner.spec.namespace("user").and_then(|namespace| namespace.path.clone()) {
+            if planner.entered.is_none() {
+                compare(planner, Path::new(&path))?;
+            }
             planner.step(Step::BecomeId { uid: 0, gid: 0, may_set_groups: false });
         }
         return Ok(());
@@ -67,6 +71,41 @@ fn plan(planner: &mut Planner) -> Result<()> {
     let (uid, gid) = sets_up_as(planner);
     planner.step(Step::BecomeId { uid, gid, may_set_groups: !single });
     Ok(())
+}
+
+/// The maps of a namespace that is joined are its own. What the config says of them besides is compared.
+fn compare(planner: &mut Planner, path: &Path) -> Result<()> {
+    let linux = planner.spec.linux();
+    if linux.uid_mappings.is_empty() && linux.gid_mappings.is_empty() {
+        return Ok(());
+    }
+    check("linux.uidMappings", &linux.uid_mappings)?;
+    check("linux.gidMappings", &linux.gid_mappings)?;
+    let [uids, gids] = planner.host.id_maps(path)?;
+    for (property, given, own) in
+        [("linux.uidMappings", &linux.uid_mappings, uids), ("linux.gidMappings", &linux.gid_mappings, gids)]
+    {
+        let given = String::from_utf8_lossy(&text(given)).into_owned();
+        let (given, own) = (ranges(&given), ranges(&own));
+        if given != own {
+            let show = |ranges: &[Vec<&str>]| ranges.iter().map(|range| range.join(" ")).collect::<Vec<_>>().join(", ");
+            let warning = Error::in_config(property, format!("the namespace that is joined maps {}", show(&own)))
+                .because(format!(
+                    "{} was asked for, and the maps of an existing user namespace cannot be changed",
+                    show(&given)
+                ))
+                .remedy("correct the mappings, or the path of the user namespace");
+            planner.plan.warnings.push(warning);
+        }
+    }
+    Ok(())
+}
+
+/// Lines of a map, in the order of the container's ids.
+fn ranges(map: &str) -> Vec<Vec<&str>> {
+    let mut ranges: Vec<Vec<&str>> = map.lines().map(|line| line.split_whitespace().collect()).collect();
+    ranges.sort();
+    ranges
 }
 
 fn plan_tracing(planner: &mut Planner) -> Result<()> {

@@ -83,7 +83,6 @@ pub struct Property {
 pub const ORDER: &[Property] = &[
     ANNOTATIONS,
     platforms::PROPERTY,
-    mounts::MAPPED,
     intel_rdt::PROPERTY,
     cgroup::RESOURCES,
     cgroup::PATH,
@@ -91,8 +90,9 @@ pub const ORDER: &[Property] = &[
     oom_score_adj::PROPERTY,
     exec_cpu_affinity::PROPERTY,
     namespaces::PROPERTY,
-    id_mappings::PROPERTY,
+    // The file belongs to who makes it, and a change of ids takes that away.
     time_offsets::PROPERTY,
+    id_mappings::PROPERTY,
     // When it has written what the kernel lets only a process write that may be traced.
     id_mappings::TRACING,
     keyring::PROPERTY,

@@ -4,16 +4,13 @@ use super::mount_options::{self, Options};
 use super::{Planner, Property, Scope, fuse, id_mappings, overlay, selinux};
 use crate::error::Result;
 use crate::host::Cgroups;
-use crate::plan::step::{Attributes, Key, NewTree};
+use crate::plan::step::{Attributes, Key, Mapped, NewTree};
 use crate::plan::{Phase, Step};
 use crate::spec::{IdMapping, Mount};
 use crate::sys::mount;
 use std::ffi::CString;
 
 pub const PROPERTY: Property = Property { paths: &["mounts"], phase: Phase::Inside, scope: Scope::Create, plan };
-/// A mapped mount is made by the parent, whose privileges reach the file system.
-pub const MAPPED: Property =
-    Property { paths: &["mounts"], phase: Phase::Host, scope: Scope::Create, plan: plan_mapped };
 pub const READONLY: Property =
     Property { paths: &["mounts"], phase: Phase::Jailed, scope: Scope::Create, plan: plan_readonly };
 
@@ -123,7 +120,8 @@ fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString
                 .error("idmap goes neither with src-nofollow nor with dest-nofollow")
                 .remedy("name the place that the symlink leads to"));
         }
-        planner.step(Step::Attach { tree: tree(planner), target, over_proc, attributes });
+        let source = Box::new(mapped(planner, mount, &options, source)?);
+        planner.step(Step::Attach { source, target, over_proc, attributes });
     } else {
         let itself = (options.source_itself, options.target_itself);
         planner.step(Step::Bind { source, target, recursive, over_proc, itself, attributes });
@@ -135,57 +133,46 @@ fn is_mapped(mount: &Mount, options: &Options) -> bool {
     options.id_mapped.is_some() || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty()
 }
 
-/// The number by which a mapped tree is handed over: its place in `mounts`.
+/// The number by which a tree is kept: its place in `mounts`.
 fn tree(planner: &Planner) -> usize {
     planner.current.index.unwrap_or(0)
 }
 
-fn plan_mapped(planner: &mut Planner) -> Result<()> {
-    planner.each(&planner.spec.mounts, |planner, mount| {
-        let asks = mount.options.iter().any(|option| matches!(option.as_str(), "idmap" | "ridmap"));
-        if !asks && mount.uid_mappings.is_empty() && mount.gid_mappings.is_empty() {
-            return Ok(());
-        }
-        let options = mount_options::parse(&mount.options);
-        let is_bind = options.bind.is_some() || mount.kind.as_deref() == Some("bind");
-        if !is_bind {
-            return Ok(());
-        }
-        if planner.host.is_ordinary_user() || !planner.host.in_initial_user_namespace()? {
-            return Err(planner
-                .error("an ordinary user cannot map the ids of a mount")
-                .because("the kernel lets only the owner of the file system do that, which is the host's root")
-                .remedy(
-                    "take idmap and the mappings out; with one mapped id, your own files are root's in the container",
-                ));
-        }
-        // config.md, mounts: without mappings of its own, it has those of the container.
-        let linux = planner.spec.linux();
-        let or = |own: &[IdMapping], container: &[IdMapping]| {
-            if own.is_empty() { container.to_vec() } else { own.to_vec() }
-        };
-        let (uids, gids) = (or(&mount.uid_mappings, &linux.uid_mappings), or(&mount.gid_mappings, &linux.gid_mappings));
-        if uids.is_empty() || gids.is_empty() {
-            return Err(planner
-                .error("idmap without mappings")
-                .because("neither the mount nor the container says which ids become which")
-                .remedy("add uidMappings and gidMappings to the mount"));
-        }
+/// A mapped mount is opened by the parent, whose privileges reach the file system.
+fn mapped(planner: &Planner, mount: &Mount, options: &Options, source: CString) -> Result<Mapped> {
+    if planner.host.is_ordinary_user() || !planner.host.in_initial_user_namespace()? {
+        return Err(planner
+            .error("an ordinary user cannot map the ids of a mount")
+            .because("the kernel lets only the owner of the file system do that, which is the host's root")
+            .remedy(
+                "take idmap and the mappings out; with one mapped id, your own files are root's in the container",
+            ));
+    }
+    // config.md, mounts: without mappings of its own, it has those of the container, which may be in a namespace that is joined.
+    let linux = planner.spec.linux();
+    let or =
+        |own: &[IdMapping], container: &[IdMapping]| if own.is_empty() { container.to_vec() } else { own.to_vec() };
+    let (uids, gids) = (or(&mount.uid_mappings, &linux.uid_mappings), or(&mount.gid_mappings, &linux.gid_mappings));
+    let has_none = mount.uid_mappings.is_empty() && mount.gid_mappings.is_empty();
+    let maps = if has_none && planner.has_other_user_namespace() {
+        None
+    } else if uids.is_empty() || gids.is_empty() {
+        return Err(planner
+            .error("idmap without mappings")
+            .because("neither the mount nor the container says which ids become which")
+            .remedy("add uidMappings and gidMappings to the mount"));
+    } else {
         for (name, mappings) in [("uidMappings", &uids), ("gidMappings", &gids)] {
             id_mappings::check(&format!("{}.{name}", planner.current), mappings)?;
         }
-        let path = planner.request.bundle.join(mount.source.as_deref().unwrap_or_default());
-        let step = Step::OpenMapped {
-            tree: tree(planner),
-            source: planner.c_string(&path.to_string_lossy())?,
-            recursive: options.bind == Some(true),
-            map_recursively: options.id_mapped == Some(true),
-            uid_map: id_mappings::text(&uids),
-            gid_map: id_mappings::text(&gids),
-            locked: planner.has_other_user_namespace(),
-        };
-        planner.step(step);
-        Ok(())
+        Some((id_mappings::text(&uids), id_mappings::text(&gids)))
+    };
+    Ok(Mapped {
+        source,
+        recursive: options.bind == Some(true),
+        map_recursively: options.id_mapped == Some(true),
+        maps,
+        locked: planner.has_other_user_namespace(),
     })
 }
 

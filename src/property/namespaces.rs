@@ -47,8 +47,12 @@ fn plan(planner: &mut Planner) -> Result<()> {
         }
         Ok(())
     })?;
-    // setns(2): the user namespace first, for the capabilities that the others need.
-    planner.plan.joins.sort_by_key(|join| join.kinds() != ns::CLONE_NEWUSER);
+    // setns(2): the user namespace first, for the capabilities that the others need; and paths are the caller's until the end.
+    planner.plan.joins.sort_by_key(|join| match join.kinds() {
+        ns::CLONE_NEWUSER => 0,
+        ns::CLONE_NEWNS => 2,
+        _ => 1,
+    });
     if planner.spec.namespace("mount").is_none() {
         return Err(planner
             .error("a mount namespace is missing")
@@ -59,14 +63,6 @@ fn plan(planner: &mut Planner) -> Result<()> {
         planner
             .decide("a user namespace is added", "an ordinary user can make the other namespaces only inside one")?;
         planner.plan.namespaces |= ns::CLONE_NEWUSER;
-    }
-    if planner.plan.joins.iter().any(|join| join.kinds() == ns::CLONE_NEWUSER)
-        && !planner.spec.linux().uid_mappings.is_empty()
-    {
-        return Err(planner
-            .error("a user namespace is joined, and linux.uidMappings is given")
-            .because("the maps of an existing user namespace cannot be changed")
-            .remedy("take out linux.uidMappings and linux.gidMappings, or the path"));
     }
     Ok(())
 }

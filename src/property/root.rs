@@ -53,6 +53,8 @@ fn plan(planner: &mut Planner) -> Result<()> {
             .remedy("bind the directories that you need; see `rootlet spec --host`"));
     }
     let source = planner.c_string(&path.to_string_lossy())?;
+    // An ordinary user's child is still that user.
+    planner.plan.opens_sources = planner.has_other_user_namespace() && !planner.host.is_ordinary_user();
     planner.step(Step::EnterDescriptors);
     let set = if planner.shuts_devices { mount::MOUNT_ATTR_NODEV } else { 0 };
     planner.step(Step::BindRoot { source, set });

@@ -62,7 +62,7 @@ calls! {
     Connect = "connect", Dup = "dup", Execve = "execve", Fcntl = "fcntl", Flock = "flock", Fork = "clone", Fsopen = "fsopen",
     Fstat = "fstat", Fstatfs = "fstatfs", Getcwd = "getcwd", Getdents = "getdents64", HookExit = "hook", HookTimeout = "hook timeout",
     Ioctl = "ioctl", IoprioSet = "ioprio_set", Keyctl = "keyctl", Kill = "pidfd_send_signal", Listen = "listen", Lookup = "executable lookup",
-    MemfdCreate = "memfd_create", Mkdir = "mkdirat", Mknod = "mknodat", Mount = "mount", MountSetattr = "mount_setattr", MoveMount = "move_mount", Netlink = "netlink",
+    MapMount = "mount_setattr MOUNT_ATTR_IDMAP", MemfdCreate = "memfd_create", Mkdir = "mkdirat", Mknod = "mknodat", Mount = "mount", MountSetattr = "mount_setattr", MoveMount = "move_mount", Netlink = "netlink",
     Open = "openat", Openat2 = "openat2", OpenTree = "open_tree", Personality = "personality", PidfdOpen = "pidfd_open", PivotRoot = "pivot_root", Poll = "poll",
     Prctl = "prctl", Prlimit = "prlimit64", Read = "read", Readlink = "readlinkat", Rename = "renameat2", Receive = "recvmsg", SchedSetaffinity = "sched_setaffinity",
     SchedSetattr = "sched_setattr", Seccomp = "seccomp", Send = "sendmsg", Setdomainname = "setdomainname", Setgid = "setresgid", Setgroups = "setgroups",
@@ -79,7 +79,7 @@ impl Call {
             Call::CloseRange => "5.9",
             Call::Fsopen | Call::MoveMount | Call::OpenTree => "5.2",
             Call::Kill => "5.1",
-            Call::MountSetattr => "5.12",
+            Call::MapMount | Call::MountSetattr => "5.12",
             Call::Openat2 => "5.6",
             _ => return None,
         })

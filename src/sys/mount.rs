@@ -76,26 +76,25 @@ pub fn propagate_root(propagation: u64) -> Result<()> {
 }
 
 /// Binds a directory with all below it on itself, which makes it a mount; returns its root. With `set`, MOUNT_ATTR_* of all.
-pub fn bind_root(path: &CStr, set: u64) -> Result<OwnedFd> {
-    let place = fd::open(path, fd::O_PATH | fd::O_DIRECTORY, 0)?;
-    let tree = clone_tree(place.as_fd(), true)?;
+pub fn bind_root(place: BorrowedFd, set: u64) -> Result<OwnedFd> {
+    let tree = clone_tree(place, true)?;
     if set != 0 {
         set_attributes(tree.as_fd(), set, 0, 0, true)?;
     }
-    attach(tree.as_fd(), place.as_fd())?;
+    attach(tree.as_fd(), place)?;
     Ok(tree)
 }
 
 /// mount_setattr(2) (Linux 5.12): changes what is named and leaves the rest, so flags that a user namespace may not lift stay.
 pub fn set_attributes(target: BorrowedFd, set: u64, clear: u64, propagation: u64, recursive: bool) -> Result<()> {
     let attributes = libc::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };
-    change_attributes(target, &attributes, recursive)
+    change_attributes(Call::MountSetattr, target, &attributes, recursive)
 }
 
-fn change_attributes(target: BorrowedFd, attributes: &libc::mount_attr, recursive: bool) -> Result<()> {
+fn change_attributes(call: Call, target: BorrowedFd, attributes: &libc::mount_attr, recursive: bool) -> Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     syscall!(
-        Call::MountSetattr,
+        call,
         libc::SYS_mount_setattr,
         target.as_raw_fd(),
         c"".as_ptr(),
@@ -162,7 +161,7 @@ pub fn map_ids(tree: BorrowedFd, user_namespace: BorrowedFd, recursive: bool) ->
         propagation: 0,
         userns_fd: user_namespace.as_raw_fd() as u64,
     };
-    change_attributes(tree, &attributes, recursive)
+    change_attributes(Call::MapMount, tree, &attributes, recursive)
 }
 
 /// move_mount(2) of a detached mount.

@@ -95,6 +95,32 @@ pub fn run_apart(work: &mut dyn FnMut()) -> Result<i32> {
     check(Call::Fork, unsafe { libc::clone(begin, stack.top(), flags, (&raw mut work).cast()) })
 }
 
+/// Reads the maps of a user namespace as who joins it sees them; their lengths.
+pub fn read_id_maps(namespace: BorrowedFd, uids: &mut [u8], gids: &mut [u8]) -> Result<[usize; 2]> {
+    use super::{fd, namespace as ns};
+    let mut read = Err(Error::new(Call::Setns, Errno::ECHILD));
+    let fill = |path: &CStr, buffer: &mut [u8]| {
+        let file = fd::open(path, fd::O_RDONLY, 0)?;
+        let mut filled = 0;
+        loop {
+            match fd::read(file.as_fd(), buffer.get_mut(filled..).unwrap_or_default())? {
+                0 => return Ok(filled),
+                length => filled += length,
+            }
+        }
+    };
+    let mut look = || {
+        read = ns::join(namespace, ns::CLONE_NEWUSER)
+            .and_then(|()| Ok([fill(c"/proc/self/uid_map", uids)?, fill(c"/proc/self/gid_map", gids)?]));
+    };
+    let dumpable = super::creds::is_dumpable()?;
+    let helper = run_apart(&mut look)?;
+    wait(helper, true)?;
+    // It belongs to the memory, and so it was this process's, too.
+    super::creds::set_dumpable(dumpable)?;
+    read
+}
+
 /// A stack, with a page below it that ends whoever runs over.
 struct Stack(*mut libc::c_void);
 
@@ -354,6 +380,14 @@ pub fn map_and_open(pid: i32, uid_map: &[u8], gid_map: &[u8]) -> Result<OwnedFd>
     let directory = fd::open_at(proc.as_fd(), name.as_cstr(), O_PATH | O_DIRECTORY, 0)?;
     fd::write_file(directory.as_fd(), c"uid_map", uid_map)?;
     fd::write_file(directory.as_fd(), c"gid_map", gid_map)?;
+    fd::open_at(directory.as_fd(), c"ns/user", O_RDONLY, 0)
+}
+
+/// Opens the user namespace of a process.
+pub fn open_user_namespace(pid: i32) -> Result<OwnedFd> {
+    use super::fd::{self, O_DIRECTORY, O_PATH, O_RDONLY};
+    let proc = fd::open(c"/proc", O_PATH | O_DIRECTORY, 0)?;
+    let directory = fd::open_at(proc.as_fd(), fd::Name::of_number(pid).as_cstr(), O_PATH | O_DIRECTORY, 0)?;
     fd::open_at(directory.as_fd(), c"ns/user", O_RDONLY, 0)
 }
 

@@ -31,3 +31,4 @@ mod spec_flags;
 mod terminal;
 mod tracer;
 mod units;
+mod user_namespaces;

@@ -110,6 +110,19 @@ impl Sandbox {
         Some(Sandbox::new(0, &["spec", "--rootless=false"]))
     }
 
+    /// For root, with a user namespace that maps its root to uid 100000.
+    pub fn remapped() -> Option<Sandbox> {
+        let sandbox = Sandbox::root()?;
+        let mapping = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+        sandbox.edit(|config| {
+            config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+            config["linux"]["uidMappings"] = mapping.clone();
+            config["linux"]["gidMappings"] = mapping.clone();
+        });
+        give(&sandbox.rootfs(), 100_000);
+        Some(sandbox)
+    }
+
     /// An empty directory.
     pub fn empty(uid: u32) -> Sandbox {
         let directory = tempfile::Builder::new().prefix("rootlet-test.").tempdir().unwrap();
@@ -386,5 +399,13 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     while !condition() {
         assert!(start.elapsed() < PATIENCE, "never: {what}");
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Gives a tree to a user.
+fn give(place: &Path, uid: u32) {
+    std::os::unix::fs::lchown(place, Some(uid), Some(uid)).unwrap();
+    if place.symlink_metadata().unwrap().is_dir() {
+        fs::read_dir(place).unwrap().for_each(|entry| give(&entry.unwrap().path(), uid));
     }
 }

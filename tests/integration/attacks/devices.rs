@@ -1,6 +1,5 @@
 //! Devices that an image or a volume brings, or that a config names: what the rules deny is denied.
 
-use super::remapped;
 use crate::sandbox::{Sandbox, finish, is_root, skip};
 use serde_json::json;
 use std::fs;
@@ -45,7 +44,7 @@ fn a_device_of_the_image_is_dead_for_an_ordinary_user() {
 #[test]
 fn device_rules_hold_in_a_user_namespace() {
     // Kubernetes' hostUsers: false, Docker's userns-remap: a block device of mode 0666 in a volume was read and written.
-    let Some(sandbox) = remapped() else { return };
+    let Some(sandbox) = Sandbox::remapped() else { return };
     if !bring_node(&sandbox.rootfs().join("node")) {
         return;
     }

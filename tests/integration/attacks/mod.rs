@@ -12,32 +12,11 @@ use crate::sandbox::{Sandbox, binary, finish};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-
-/// For root, with a user namespace that maps its root to uid 100000.
-fn remapped() -> Option<Sandbox> {
-    let sandbox = Sandbox::root()?;
-    let mapping = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
-    sandbox.edit(|config| {
-        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
-        config["linux"]["uidMappings"] = mapping.clone();
-        config["linux"]["gidMappings"] = mapping.clone();
-    });
-    give(&sandbox.rootfs(), 100_000);
-    Some(sandbox)
-}
-
-/// Gives a tree to a user.
-fn give(place: &Path, uid: u32) {
-    std::os::unix::fs::lchown(place, Some(uid), Some(uid)).unwrap();
-    if place.symlink_metadata().unwrap().is_dir() {
-        fs::read_dir(place).unwrap().for_each(|entry| give(&entry.unwrap().path(), uid));
-    }
-}
+use std::path::PathBuf;
 
 /// An ordinary user's container, root's, and root's with a user namespace; those that can be had here.
 fn everybody() -> Vec<Sandbox> {
-    [Some(Sandbox::ordinary()), Sandbox::root(), remapped()].into_iter().flatten().collect()
+    [Some(Sandbox::ordinary()), Sandbox::root(), Sandbox::remapped()].into_iter().flatten().collect()
 }
 
 /// A file of the host, outside of the bundle, that no container has business with.

@@ -1,6 +1,6 @@
 //! Privileges that a config, an image or a neighbour would gain.
 
-use super::{allow, everybody, program, remapped, secret};
+use super::{allow, everybody, program, secret};
 use crate::sandbox::{Sandbox, finish, is_root, skip};
 use serde_json::json;
 use std::fs;
@@ -106,7 +106,7 @@ fn a_keyring_that_somebody_else_has_made_is_not_joined() {
 
 #[test]
 fn a_bind_with_mapped_ids_stays_as_read_only_as_the_host_has_it() {
-    let Some(sandbox) = remapped() else { return };
+    let Some(sandbox) = Sandbox::remapped() else { return };
     let source = sandbox.mkdir("source", 0o777);
     sandbox.edit(|config| allow(config, "CAP_SYS_ADMIN"));
     // Its root is root on it, too.
