@@ -3,18 +3,22 @@
 use crate::error::{Absence, Error, Result, found};
 use crate::host::{hierarchy_root, own_cgroup};
 use crate::plan::Setting;
-use crate::sys::{Errno, fd, mount, process, signal};
+use crate::sys::{self, Errno, fd, mount, process, signal};
 use std::collections::BTreeSet;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long the kernel may take to end or freeze processes.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the last of a pid namespace may take to leave.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Where the processes go that stand in the way of controllers (cgroups(7), no internal processes).
 const LEAF: &str = "rootlet.callers";
@@ -52,7 +56,9 @@ pub fn make(
     let mut parent = base.to_owned();
     for part in parents {
         parent.push(part);
-        make_directory(&parent)?;
+        if !make_directory(&parent)? {
+            refuse_others(&parent)?;
+        }
     }
     announce(path)?;
     loop {
@@ -84,6 +90,16 @@ pub fn make(
     }
 }
 
+/// Whoever is made below a container's cgroup ends with that.
+fn refuse_others(parent: &Path) -> Result<()> {
+    if words(parent, "cgroup.procs")?.is_empty() || of_process(std::process::id() as i32)?.starts_with(parent) {
+        return Ok(());
+    }
+    Err(Error::new(format!("cgroup {} is another's", parent.display()))
+        .because("there are processes in it, and with it all below it is ended")
+        .remedy("name a place beside it in linux.cgroupsPath"))
+}
+
 /// Makes a directory; false if it is there already.
 fn make_directory(path: &Path) -> Result<bool> {
     match fs::create_dir(path) {
@@ -97,7 +113,7 @@ fn make_directory(path: &Path) -> Result<bool> {
 fn take(path: &Path) -> Result<Option<OwnedFd>> {
     let system = |error| Error::from_call(path.display(), error);
     let name = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
-    let opened = found(fd::open(&name, fd::O_RDONLY | fd::O_DIRECTORY, 0)).map_err(system)?;
+    let opened = open_own(fd::borrow_cwd(), &name).map_err(system)?;
     let Some(handle) = opened else { return Ok(None) };
     let is_taken = fd::try_lock(handle.as_fd()).map_err(system)?;
     let is_there = inode(path)? == Some(fd::status(handle.as_fd()).map_err(system)?.inode);
@@ -304,9 +320,12 @@ pub fn values(path: &Path, settings: &[Setting]) -> Result<Vec<Setting>> {
 /// The text of a file, trimmed; empty if there is none, or it tells nothing here (EOPNOTSUPP: threaded cgroups, pressure that
 /// is not measured).
 pub fn words(path: &Path, file: &str) -> Result<String> {
-    match found(fs::read_to_string(path.join(file))) {
+    match found(regain(path, || fs::read_to_string(path.join(file)))) {
         Ok(text) => Ok(text.unwrap_or_default().trim().to_owned()),
-        Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => Ok(String::new()),
+        // ENODEV: it was removed while it was read.
+        Err(error) if matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EOPNOTSUPP | Errno::ENODEV)) => {
+            Ok(String::new())
+        }
         Err(error) => Err(failed(path, file, &error)),
     }
 }
@@ -323,9 +342,7 @@ pub fn value(text: &str, key: &str) -> Option<u64> {
 
 /// Whether there are processes in it or below it. One that somebody has just removed has none.
 pub fn is_populated(path: &Path) -> Result<bool> {
-    let events = found(fs::read_to_string(path.join("cgroup.events")));
-    let events = events.map_err(|error| failed(path, "cgroup.events", &error))?.unwrap_or_default();
-    Ok(value(&events, "populated") == Some(1))
+    Ok(value(&words(path, "cgroup.events")?, "populated") == Some(1))
 }
 
 /// True if its processes are to be frozen. (They are also if a cgroup above is; but that is not the container's business.)
@@ -336,7 +353,7 @@ pub fn is_frozen(path: &Path) -> Result<bool> {
 /// Freezes its processes, and waits until that is done.
 pub fn freeze(path: &Path) -> Result<()> {
     set_frozen(path, "1")?;
-    if wait_for(path, "frozen", 1)? {
+    if wait_for(path, "frozen", 1, PATIENCE)? {
         return Ok(());
     }
     thaw(path)?;
@@ -351,12 +368,15 @@ pub fn thaw(path: &Path) -> Result<()> {
 }
 
 fn set_frozen(path: &Path, value: &str) -> Result<()> {
-    fs::write(path.join("cgroup.freeze"), value).map_err(|error| failed(path, "cgroup.freeze", &error))
+    regain(path, || fs::write(path.join("cgroup.freeze"), value)).map_err(|error| failed(path, "cgroup.freeze", &error))
 }
 
 /// Waits until a key of cgroup.events has that value; false if it takes too long.
-fn wait_for(path: &Path, key: &str, wanted: u64) -> Result<bool> {
-    let open = || fs::File::open(path.join("cgroup.events")).map_err(|error| failed(path, "cgroup.events", &error));
+fn wait_for(path: &Path, key: &str, wanted: u64, patience: Duration) -> Result<bool> {
+    let open = || {
+        regain(path, || fs::File::open(path.join("cgroup.events")))
+            .map_err(|error| failed(path, "cgroup.events", &error))
+    };
     let file = open()?;
     let start = Instant::now();
     loop {
@@ -364,7 +384,7 @@ fn wait_for(path: &Path, key: &str, wanted: u64) -> Result<bool> {
         if value(&text, key) == Some(wanted) {
             return Ok(true);
         }
-        let left = PATIENCE.saturating_sub(start.elapsed());
+        let left = patience.saturating_sub(start.elapsed());
         if left.is_zero() {
             return Ok(false);
         }
@@ -376,7 +396,7 @@ fn wait_for(path: &Path, key: &str, wanted: u64) -> Result<bool> {
 
 /// Sends SIGKILL to all processes in it and below it.
 pub fn kill(path: &Path) -> Result<()> {
-    match fs::write(path.join("cgroup.kill"), "1") {
+    match regain(path, || fs::write(path.join("cgroup.kill"), "1")) {
         Err(error) if error.is_absence() && inode(path)?.is_none() => Ok(()),
         // Before Linux 5.14.
         Err(error) if error.kind() == io::ErrorKind::NotFound => kill_each(path),
@@ -406,55 +426,118 @@ fn kill_each(path: &Path) -> Result<()> {
 /// All processes in it and below it, as the caller's pid namespace numbers them.
 pub fn processes(path: &Path) -> Result<Vec<i32>> {
     let mut pids = Vec::new();
-    for directory in with_children(path)? {
+    walk(path, &mut |directory, _| {
         // Children that were just removed have none, and threaded ones are listed where they belong.
-        let text = words(&directory, "cgroup.procs")?;
+        let text = words(&place_of(directory), "cgroup.procs")?;
         pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid != 0));
-    }
+        Ok(())
+    })?;
     pids.sort_unstable();
     Ok(pids)
 }
 
-/// It and all below it, parents first.
-fn with_children(path: &Path) -> Result<Vec<PathBuf>> {
-    let mut all = vec![path.to_owned()];
-    let mut next = 0;
-    while let Some(directory) = all.get(next).cloned() {
-        let unread = |error: io::Error| failed(&directory, "children", &error);
-        for entry in found(fs::read_dir(&directory)).map_err(unread)?.into_iter().flatten() {
-            let entry = entry.map_err(unread)?;
-            if found(entry.file_type()).map_err(unread)?.is_some_and(|kind| kind.is_dir()) {
-                all.push(entry.path());
-            }
+/// What is done with an opened cgroup, which has a name in its parent.
+type Visit<'a> = dyn FnMut(&OwnedFd, Option<(BorrowedFd, &CStr)>) -> Result<()> + 'a;
+
+/// Goes to all cgroups below it and to itself, children first: each by a descriptor, and by its name in its parent. No path
+/// leads there: a container that may write to its cgroup can make longer ones than the kernel takes.
+fn walk(top: &Path, visit: &mut Visit) -> Result<()> {
+    let system = |error| Error::from_call(format!("cgroup {}: what is below it", top.display()), error);
+    let name = CString::new(top.as_os_str().as_bytes()).unwrap_or_default();
+    let Some(mut at) = open_own(fd::borrow_cwd(), &name).map_err(system)? else { return Ok(()) };
+    let mut above: Vec<(CString, Vec<CString>)> = Vec::new();
+    let mut left = children(&at)?;
+    loop {
+        if let Some(name) = left.pop() {
+            // It may be gone by now.
+            let Some(child) = open_own(at.as_fd(), &name).map_err(system)? else { continue };
+            let below = children(&child)?;
+            above.push((name, std::mem::replace(&mut left, below)));
+            at = child;
+            continue;
         }
-        next += 1;
+        let Some((name, rest)) = above.pop() else { return visit(&at, None) };
+        let parent = fd::open_at(at.as_fd(), c"..", fd::O_RDONLY | fd::O_DIRECTORY, 0).map_err(system)?;
+        visit(&at, Some((parent.as_fd(), &name)))?;
+        (at, left) = (parent, rest);
     }
-    Ok(all)
 }
 
-/// Removes it with all that is left in it.
-pub fn remove(path: &Path) -> Result<()> {
+/// A path of an opened directory.
+fn place_of(directory: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()))
+}
+
+fn children(directory: &OwnedFd) -> Result<Vec<CString>> {
+    let place = place_of(directory);
+    let unread = |error: io::Error| failed(&place, "children", &error);
+    let mut names = Vec::new();
+    for entry in found(fs::read_dir(&place)).map_err(unread)?.into_iter().flatten() {
+        let entry = entry.map_err(unread)?;
+        if found(entry.file_type()).map_err(unread)?.is_some_and(|kind| kind.is_dir()) {
+            names.push(CString::new(entry.file_name().into_encoded_bytes()).unwrap_or_default());
+        }
+    }
+    Ok(names)
+}
+
+/// Opens a directory of a cgroup; `None` if it is gone.
+fn open_own(directory: BorrowedFd, name: &CStr) -> sys::Result<Option<OwnedFd>> {
+    let open = || fd::open_at(directory, name, fd::O_RDONLY | fd::O_DIRECTORY, 0);
+    let opened = match open() {
+        Err(error) if error.errno == Errno::EACCES => fd::chmod_at(directory, name, 0o755).and_then(|()| open()),
+        other => other,
+    };
+    found(opened)
+}
+
+/// A container that may write to its cgroup belongs to the caller, and may have taken all permissions away: these are given
+/// back.
+fn regain<T>(path: &Path, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let give_back = || -> io::Result<()> {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            if entry.file_name().as_bytes().starts_with(b"cgroup.") {
+                fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o644))?;
+            }
+        }
+        Ok(())
+    };
+    match act() {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && give_back().is_ok() => act(),
+        other => other,
+    }
+}
+
+/// Removes it with all that is below it. Processes that are left in it are ended, unless none can be the container's.
+pub fn remove(path: &Path, ends_processes: bool) -> Result<()> {
     if remove_childless(path)? {
         return Ok(());
     }
-    if is_populated(path)? {
-        kill(path)?;
-        wait_for(path, "populated", 0)?;
-    }
-    for directory in with_children(path)?.iter().rev() {
-        // One that was just being added keeps it busy once more.
-        for _ in 0..3 {
-            if remove_childless(directory)? {
-                break;
+    // One that was just being added keeps it busy once more.
+    for _ in 0..3 {
+        if is_populated(path)? {
+            if ends_processes {
+                kill(path)?;
             }
-            kill(directory)?;
-            wait_for(directory, "populated", 0)?;
+            if !wait_for(path, "populated", 0, if ends_processes { PATIENCE } else { GRACE })? && !ends_processes {
+                return Err(Error::new(format!("cgroup {} cannot be removed", path.display()))
+                    .because(format!("processes {:?} are in it, which are not the container's: that has ended with its pid namespace", processes(path)?))
+                    .remedy("end them, or move them elsewhere; and name another linux.cgroupsPath for them"));
+            }
+        }
+        walk(path, &mut |_, place| match place.map(|(parent, name)| found(fd::remove_dir_at(parent, name))) {
+            Some(Err(error)) if !matches!(error.errno, Errno::EBUSY | Errno::ENOTEMPTY) => {
+                Err(Error::from_call(format!("cgroup {}: what is below it", path.display()), error))
+            }
+            _ => Ok(()),
+        })?;
+        if remove_childless(path)? {
+            return Ok(());
         }
     }
-    match inode(path)?.is_some() {
-        true => Err(Error::new(format!("cgroup {} cannot be removed", path.display()))
-            .because(format!("processes {:?} do not end after SIGKILL", processes(path)?))
-            .remedy("see `dmesg`")),
-        false => Ok(()),
-    }
+    Err(Error::new(format!("cgroup {} cannot be removed", path.display()))
+        .because(format!("processes {:?} do not end after SIGKILL", processes(path)?))
+        .remedy("see `dmesg`"))
 }

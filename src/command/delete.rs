@@ -26,9 +26,13 @@ impl super::Run for Delete {
         match root.look_for(&self.id)? {
             Some(container) if self.force => container::delete(&container, true, log)?,
             Some(_) => container::delete(&root.find(&self.id)?, false, log)?,
-            // As runc: forced, the wish is fulfilled already.
-            None if self.force => {}
-            None => return Err(root.missing(&self.id).into()),
+            None => {
+                root.sweep(&self.id)?;
+                // As runc: forced, the wish is fulfilled already.
+                if !self.force {
+                    return Err(root.missing(&self.id).into());
+                }
+            }
         }
         Ok(ExitCode::SUCCESS)
     }

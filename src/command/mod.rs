@@ -26,11 +26,10 @@ mod update;
 use crate::error::{Error, printable};
 use crate::log::Log;
 use crate::sys::memory::note_arguments;
-use crate::sys::{creds, signal, started_privileged};
+use crate::sys::{Errno, creds, fd, signal, started_privileged};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
-use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
@@ -90,10 +89,10 @@ fn say(text: &str) -> crate::error::Result<()> {
 
 /// Prints; false if nobody listens any more.
 fn is_heard(text: &str) -> crate::error::Result<bool> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(printable(text, true).as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Error::from_io("cannot write to standard output", &error)),
+    // Not by std, for which an output that is open for reading only has taken all.
+    match fd::write_all(fd::borrow(1), printable(text, true).as_bytes()) {
+        Err(error) if error.errno == Errno::EPIPE => Ok(false),
+        Err(error) => Err(Error::from_call("cannot write to standard output", error)),
         Ok(()) => Ok(true),
     }
 }

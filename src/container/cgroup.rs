@@ -47,10 +47,11 @@ impl Record {
         held.map_or(Ok(()), |_held| tree::kill(&self.path))
     }
 
-    /// Removes it with all that is left in it, if it is still there.
-    pub fn remove(&self) -> Result<()> {
+    /// Removes it, if it is still there, and ends the processes that are left in it; `is_over`: with their pid namespace, none of
+    /// the container's are.
+    pub fn remove(&self, is_over: bool) -> Result<()> {
         let held = tree::hold(&self.path, self.inode)?;
-        held.map_or(Ok(()), |_held| tree::remove(&self.path))
+        held.map_or(Ok(()), |_held| tree::remove(&self.path, !is_over))
     }
 
     /// Has systemd take a process to a place in the container's cgroup, and opens that.
@@ -107,7 +108,7 @@ impl<'a> Making<'a> {
         if let Some(cgroup @ Cgroup { place: Place::Directory { base, path, is_proposal }, .. }) = making.cgroup {
             let (path, lock) = tree::make(base, path, *is_proposal, &|path| announce(directory, path))?;
             let inode = fd::status(lock.as_fd()).map_err(|error| Error::from_call(path.display(), error));
-            let inode = inode.inspect_err(|_| drop(tree::remove(&path)))?.inode;
+            let inode = inode.inspect_err(|_| drop(tree::remove(&path, true)))?.inode;
             making.lock = Some(lock);
             let record = making.record.insert(Record { path, base: base.clone(), inode });
             let set = if cgroup.is_set_late { Ok(()) } else { set(cgroup, record) };
@@ -193,7 +194,7 @@ impl<'a> Making<'a> {
             let _ = fd::unlock(lock.as_fd());
         }
         if let Some(record) = &self.record {
-            let _ = record.remove();
+            let _ = record.remove(false);
         }
     }
 }

@@ -5,7 +5,7 @@ use super::follow::{Follow, Followed};
 use super::identity::{Identity, pid_namespace};
 use super::interrupt::{self, Interrupt};
 use super::root::{Reservation, Root};
-use super::state::{Container, FILES, State, remove_places};
+use super::state::{Container, State, remove_files};
 use super::{cgroup, console, hooks, notify, publish};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -244,8 +244,7 @@ impl Drop for Undo<'_> {
                 let _ = container.forget();
             }
             None => {
-                remove_places(&reservation.directory);
-                FILES.iter().for_each(|name| drop(std::fs::remove_file(reservation.directory.join(name))));
+                remove_files(&reservation.directory);
                 let _ = std::fs::remove_dir(&reservation.directory);
             }
         }

@@ -3,8 +3,10 @@
 use super::entrance;
 use super::processes::{find, processes};
 use super::state::{Container, Status};
+use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
 use crate::sys::{Errno, fd, process, signal};
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
@@ -50,16 +52,53 @@ pub fn not_running() -> Error {
 /// Sends a signal to every process of the container.
 pub fn kill_all(container: &Container, signal: i32) -> Result<()> {
     let state = container.state()?;
-    if let (Some(cgroup), signal::SIGKILL) = (&state.cgroup, signal) {
-        return cgroup.kill();
+    match (&state.cgroup, signal) {
+        // All of its pid namespace ends with the first one; what else is in its cgroup is not the container's.
+        (_, signal::SIGKILL) if state.has_own_pids => {
+            let Some(pidfd) = container.pidfd()? else { return Ok(()) };
+            return found(process::send_signal(pidfd.as_fd(), signal))
+                .map(drop)
+                .map_err(|error| Error::from_call("container", error));
+        }
+        (Some(cgroup), signal::SIGKILL) => return cgroup.kill(),
+        _ => {}
     }
     if container.status()? == Status::Stopped && state.cgroup.is_none() {
         // With their first process, all others of a pid namespace are gone.
         return if state.has_own_pids { Ok(()) } else { Err(not_running()) };
     }
-    for pid in processes(container)? {
-        let Some(pidfd) = find(container, pid)? else { continue };
-        found(process::send_signal(pidfd.as_fd(), signal)).map_err(|error| Error::from_call("container", error))?;
+    // Those that are frozen do not fork. Where they cannot be, they are looked for again.
+    let frozen = match &state.cgroup {
+        Some(cgroup) if !container.is_paused()? => cgroup.path()?.filter(|path| tree::freeze(path).is_ok()),
+        _ => None,
+    };
+    let sent = send_to_each(container, signal);
+    match frozen {
+        Some(path) => sent.and(tree::thaw(path)),
+        None => sent,
     }
-    Ok(())
+}
+
+/// How often new processes are looked for.
+const LOOKS: usize = 1000;
+
+/// Sends a signal to one process after the other, until there is none that has not got it: they may fork meanwhile.
+fn send_to_each(container: &Container, signal: i32) -> Result<()> {
+    let mut reached = BTreeSet::new();
+    for _ in 0..LOOKS {
+        let new: Vec<_> = processes(container)?.into_iter().filter(|pid| reached.insert(*pid)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        for pid in new {
+            let Some(pidfd) = find(container, pid)? else { continue };
+            found(process::send_signal(pidfd.as_fd(), signal)).map_err(|error| Error::from_call("container", error))?;
+        }
+    }
+    Err(Error::new("not all processes of the container were reached")
+        .because("they fork faster than signals can be sent")
+        .remedy(format!(
+            "`rootlet kill --all {} KILL`, or give it a cgroup of its own, which is frozen meanwhile",
+            container.id
+        )))
 }

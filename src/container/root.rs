@@ -1,6 +1,6 @@
 //! Where states are kept: one directory, and in it one of each container.
 
-use super::state::{Container, FILES, PLACES};
+use super::state::{Container, FILES, PLACES, draft, remove_files};
 use crate::error::{Error, Result, found};
 use crate::sys::{Errno, creds, fd, resolve};
 use std::ffi::{CString, OsStr};
@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Of a state's directory.
 const MODE: u32 = 0o700;
@@ -239,17 +239,17 @@ impl Root {
         check_id(id)?;
         self.make()?;
         let directory = self.path.join(id);
-        // Whoever sees the directory finds it locked: it gets its name only then. (`~` is in no id.)
-        let draft = self.path.join(format!("{id}~"));
+        // Whoever sees the directory finds it locked: it gets its name only then.
+        let draft = draft(&directory);
         let make = |place: &Path| match std::fs::DirBuilder::new().mode(MODE).create(place) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
                 let message = format!("cannot make {}", directory.display());
                 Err(Error::from_io(message, &error).remedy("name a directory that you may write to with --root DIR"))
             }
-            _ => Ok(()),
+            made => Ok(made.is_ok()),
         };
         loop {
-            make(&draft)?;
+            let is_new = make(&draft)?;
             let lock = match lock(&draft) {
                 Ok(Some(lock)) => lock,
                 // Another maker has it, or had it and is done.
@@ -257,6 +257,10 @@ impl Root {
                 Ok(None) => return Err(already_exists(id)),
                 Err(error) => return Err(error).inspect_err(|_| drop(std::fs::remove_dir(&draft))),
             };
+            if !is_new {
+                // Of one whose deletion came to no end.
+                remove_files(&draft);
+            }
             let renamed = fd::rename_to_new(&c_path(&draft), &c_path(&directory));
             let Err(error) = renamed else { return Ok(Reservation { directory, lock }) };
             let _ = std::fs::remove_dir(&draft);
@@ -264,11 +268,22 @@ impl Root {
                 Errno::EEXIST => return self.reclaim(id, directory),
                 // The file system, or the kernel, has no such renaming.
                 Errno::EINVAL | Errno::ENOSYS | Errno::EPERM => {
-                    return make(&directory).and_then(|()| self.reclaim(id, directory));
+                    return make(&directory).and_then(|_| self.reclaim(id, directory));
                 }
                 _ => return Err(Error::from_call(directory.display(), error)),
             }
         }
+    }
+
+    /// Removes what is left of an id that nobody has: its maker, or who deleted it, was killed.
+    pub fn sweep(&self, id: &str) -> Result<()> {
+        check_id(id)?;
+        let draft = draft(&self.path.join(id));
+        if let Some(_lock) = lock(&draft)?.filter(|_| is_place(&draft).unwrap_or(false)) {
+            remove_files(&draft);
+            found(std::fs::remove_dir(&draft)).map_err(|error| Error::from_io(draft.display(), &error))?;
+        }
+        Ok(())
     }
 
     /// An id whose maker was killed before the container ran is free again.
@@ -334,9 +349,25 @@ pub fn exists(directory: &Path) -> Result<bool> {
     directory.try_exists().map_err(|error| Error::from_io(directory.display(), &error))
 }
 
+/// How long whoever has a lock may have it: hooks run meanwhile, and one of them may be who waits.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The lock of a state directory, when it is free; `None` if the directory was removed meanwhile.
 pub fn wait_for_lock(directory: &Path) -> Result<Option<OwnedFd>> {
-    lock_by(directory, |fd| fd::lock(fd).map(|()| true))
+    let start = Instant::now();
+    loop {
+        match lock(directory)? {
+            None if !exists(directory)? => return Ok(None),
+            None if start.elapsed() > PATIENCE => {
+                let place = directory.display();
+                return Err(Error::new(format!("{place} is locked"))
+                    .because("a process creates the container, runs it or takes it down, and one of its hooks may take its time")
+                    .remedy(format!("wait, or end that process (`fuser {place}`)")));
+            }
+            None => {}
+            lock => return Ok(lock),
+        }
+    }
 }
 
 fn lock_by(directory: &Path, take: fn(BorrowedFd) -> crate::sys::Result<bool>) -> Result<Option<OwnedFd>> {

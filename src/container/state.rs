@@ -14,7 +14,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -368,7 +368,7 @@ impl Container {
 
     fn remove_cgroup(&self) -> Result<()> {
         match &self.state {
-            Some(state) => state.cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.remove()),
+            Some(state) => state.cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.remove(state.has_own_pids)),
             None => remove_announced(&self.directory),
         }
     }
@@ -392,6 +392,17 @@ impl Container {
     /// Removes the directory.
     pub fn forget(&self) -> Result<()> {
         self.remove_cgroup()?;
+        // It is gone at once: who looks while its files are removed finds no container, and none that seems to be made.
+        let aside = draft(&self.directory);
+        let name = |path: &Path| CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+        let moved = match fd::rename_to_new(&name(&self.directory), &name(&aside)) {
+            Ok(()) => Container { directory: aside, ..self.clone() },
+            Err(_) => self.clone(),
+        };
+        moved.remove_directory()
+    }
+
+    fn remove_directory(&self) -> Result<()> {
         // Usually these are all there is.
         self.remove("config.json")?;
         self.remove("state.json")?;
@@ -426,6 +437,19 @@ impl Container {
 
 fn remedy_of_damage(id: &str) -> String {
     format!("remove it with `rootlet delete --force {id}`, which ends no process: see `ps` for what may be left")
+}
+
+/// What a state's directory is called before there is a container, and when there is none any more. (`~` is in no id.)
+pub fn draft(directory: &Path) -> PathBuf {
+    let mut name = directory.as_os_str().to_owned();
+    name.push("~");
+    PathBuf::from(name)
+}
+
+/// Removes all that a state's directory may have in it.
+pub fn remove_files(directory: &Path) {
+    FILES.iter().for_each(|name| drop(std::fs::remove_file(directory.join(name))));
+    remove_places(directory);
 }
 
 /// Removes what is in a state's directory only for some containers, or for a while.

@@ -47,7 +47,12 @@ pub fn go_and_clone(child: &mut Child, place: &mut Birthplace) -> Made {
     };
     let ran = run_apart(&mut || made = help(child, place));
     // It belongs to the memory, and so it was the parent's, too.
-    let ran = creds::set_dumpable(dumpable).and(ran);
+    if let Err(error) = creds::set_dumpable(dumpable) {
+        if let Made::Cloned(pid) = made {
+            process::end_child(pid);
+        }
+        return Made::Childless(error);
+    }
     if let (Ok(helper), true) = (&ran, was_taken) {
         // A scope with a process in it cannot pass controllers on.
         let _ = process::wait(*helper, true);

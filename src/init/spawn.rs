@@ -126,8 +126,10 @@ pub fn spawn(plan: &Plan, equipment: Equipment) -> Result<Init> {
     let mut child =
         Child { plan, socket: theirs, start, container, was_helped, is_outside, console, slots, namespaces };
     let mut made = make(&mut child, &mut cgroup);
-    if let (Birthplace::Directory(directory), Made::Childless(sys::Error { errno: Errno::ENOSYS | Errno::EPERM, .. })) =
-        (&cgroup, &made)
+    if let (
+        Birthplace::Directory(directory),
+        Made::Childless(sys::Error { call: Call::Clone | Call::Fork, errno: Errno::ENOSYS | Errno::EPERM }),
+    ) = (&cgroup, &made)
     {
         // No clone3 here (Docker's seccomp profile): it is moved when it is there.
         child.is_outside = true;

@@ -197,6 +197,11 @@ pub fn unlink_at(dir: BorrowedFd, name: &CStr) -> Result<()> {
     syscall!(Call::Unlink, libc::SYS_unlinkat, dir.as_raw_fd(), name.as_ptr(), 0).map(drop)
 }
 
+/// unlinkat(2) of an empty directory.
+pub fn remove_dir_at(dir: BorrowedFd, name: &CStr) -> Result<()> {
+    syscall!(Call::Unlink, libc::SYS_unlinkat, dir.as_raw_fd(), name.as_ptr(), libc::AT_REMOVEDIR).map(drop)
+}
+
 /// fchownat(2) of the object itself, never of what it points to.
 pub fn chown_at(dir: BorrowedFd, name: &CStr, uid: u32, gid: u32) -> Result<()> {
     let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH;
@@ -206,6 +211,11 @@ pub fn chown_at(dir: BorrowedFd, name: &CStr, uid: u32, gid: u32) -> Result<()> 
 /// fchmod(2) of an opened file.
 pub fn chmod(file: BorrowedFd, mode: u32) -> Result<()> {
     syscall!(Call::Chmod, libc::SYS_fchmod, file.as_raw_fd(), mode).map(drop)
+}
+
+/// fchmodat(2), through a symlink if there is one.
+pub fn chmod_at(dir: BorrowedFd, name: &CStr, mode: u32) -> Result<()> {
+    syscall!(Call::Chmod, libc::SYS_fchmodat, dir.as_raw_fd(), name.as_ptr(), mode).map(drop)
 }
 
 /// Changes the mode of what an `O_PATH` descriptor stands for, where the current directory is /proc/self/fd. (fchmod(2)

@@ -4,13 +4,17 @@
 use crate::sandbox::{Done, Sandbox, eventually, finish, is_root, skip};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-const ROOT: &str = "/sys/fs/cgroup";
+/// The root of the version 2 hierarchy.
+fn root() -> &'static Path {
+    let beside = Path::new("/sys/fs/cgroup/unified");
+    if beside.exists() { beside } else { Path::new("/sys/fs/cgroup") }
+}
 
 /// True in the virtual machine; elsewhere the reason is noted.
 pub fn in_guest() -> bool {
@@ -33,10 +37,10 @@ impl Delegated {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let sandbox = Sandbox::ordinary();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let cgroup = Path::new(ROOT).join(format!("test-{}-{number}", std::process::id()));
-        let controllers = fs::read_to_string(Path::new(ROOT).join("cgroup.controllers")).unwrap();
+        let cgroup = root().join(format!("test-{}-{number}", std::process::id()));
+        let controllers = fs::read_to_string(root().join("cgroup.controllers")).unwrap();
         for controller in controllers.split_whitespace() {
-            fs::write(Path::new(ROOT).join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
+            fs::write(root().join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
         }
         let shell = if crowded { cgroup.clone() } else { cgroup.join("shell") };
         fs::create_dir_all(&shell).unwrap();
@@ -422,7 +426,7 @@ fn a_cgroups_path_never_leaves_what_is_the_users() {
             "{cgroup:?}"
         );
         delegated.rootlet(&["delete", "--force", "box"]).ok();
-        assert!(!Path::new(ROOT).join("outside").exists());
+        assert!(!root().join("outside").exists());
     }
     delegated.sandbox.edit(|config| config["linux"]["cgroupsPath"] = json!("/shared"));
     delegated.start();
@@ -537,7 +541,7 @@ fn root_has_all_controllers_and_device_rules() {
          cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpuset.cpus"
     ));
     assert_eq!(sandbox.run().ok().out, "made\ndisk read\nnull\n103809024\n1\n");
-    assert!(!Path::new(ROOT).join("rootlet-test/deep/box").exists());
+    assert!(!root().join("rootlet-test/deep/box").exists());
     // Whoever names a cgroup gets its statistics.
     sandbox.sh("sleep 1000");
     sandbox.start();
@@ -549,7 +553,7 @@ fn root_has_all_controllers_and_device_rules() {
     assert_eq!(stats["data"]["cpuset"]["cpus"], json!([1]));
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
     for place in ["rootlet-test/deep", "rootlet-test"] {
-        fs::remove_dir(Path::new(ROOT).join(place)).unwrap();
+        fs::remove_dir(root().join(place)).unwrap();
     }
 }
 
@@ -686,8 +690,10 @@ fn what_a_host_with_both_versions_cannot_limit_is_said() {
 #[test]
 fn a_frozen_cgroup_above_is_not_a_pause() {
     let Some(sandbox) = Sandbox::root() else { return };
-    let Some(root) =
-        [ROOT, "/sys/fs/cgroup/unified"].map(Path::new).into_iter().find(|path| path.join("cgroup.procs").exists())
+    let Some(root) = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        .map(Path::new)
+        .into_iter()
+        .find(|path| path.join("cgroup.procs").exists())
     else {
         return skip("needs a cgroup v2 hierarchy");
     };
@@ -771,6 +777,105 @@ fn a_late_delete_does_not_reach_who_has_the_place_now() {
     assert!(status(two).contains("running"), "{}", status(two));
     sandbox.rootlet(&["--root", two, "delete", "--force", "place"]).ok();
     assert!(!status(one).contains("place"));
+}
+
+#[test]
+fn a_signal_reaches_all_processes_although_they_fork() {
+    for sandbox in [Some(Sandbox::ordinary()), Sandbox::root()].into_iter().flatten() {
+        sandbox.edit(|config| config["root"]["readonly"] = json!(false));
+        let program = sandbox.write("bundle/rootfs/chain", "#!/bin/sh\necho >>/data/beat\nsh /chain &\nexit\n");
+        fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+        sandbox.sh("for i in 1 2 3 4; do sh /chain & done; exec sleep 1000");
+        let beats = || fs::metadata(sandbox.rootfs().join("data/beat")).map_or(0, |beat| beat.len());
+        for _ in 0..3 {
+            sandbox.start();
+            eventually("they fork", || beats() > 100);
+            // Its first process does not heed it, and so the others do not end with that.
+            sandbox.rootlet(&["kill", "--all", "box", "TERM"]).ok();
+            std::thread::sleep(Duration::from_millis(50));
+            let after = beats();
+            std::thread::sleep(Duration::from_millis(100));
+            assert_eq!(beats(), after, "somebody goes on");
+            sandbox.rootlet(&["delete", "-f", "box"]).ok();
+            fs::remove_file(sandbox.rootfs().join("data/beat")).unwrap();
+        }
+        sandbox.is_clean();
+    }
+}
+
+#[test]
+fn who_is_below_a_containers_cgroup_does_not_end_with_it() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    let place = format!("/rootlet-outer-{}", std::process::id());
+    sandbox.sh("sleep 1000");
+    sandbox.edit(|config| config["linux"]["cgroupsPath"] = json!(place));
+    sandbox.start();
+    let cgroup = sandbox.cgroup();
+    // While it runs, nobody is made there.
+    sandbox.edit(|config| config["linux"]["cgroupsPath"] = json!(format!("{place}/inner")));
+    let run = ["run", "-d", "-b", sandbox.bundle().to_str().unwrap(), "inner"].map(str::to_owned);
+    sandbox.rootlet(&run.each_ref().map(String::as_str)).fails(&["is another's", "try: name a place beside it"]);
+    // When it has ended, who is there is not ended with what is left of it.
+    sandbox.rootlet(&["kill", "box", "KILL"]).ok();
+    eventually("it has stopped", || sandbox.status("box") == "stopped");
+    sandbox.rootlet(&run.each_ref().map(String::as_str)).ok();
+    sandbox.rootlet(&["kill", "--all", "box", "KILL"]).ok();
+    sandbox.rootlet(&["delete", "box"]).fails(&["cannot be removed", "are not the container's"]);
+    assert_eq!(sandbox.status("inner"), "running");
+    sandbox.rootlet(&["delete", "-f", "inner"]).ok();
+    sandbox.rootlet(&["delete", "box"]).ok();
+    assert!(!cgroup.exists());
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_deeper_tree_than_any_path_is_listed_and_removed() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    sandbox.add_mount(json!({"destination": "/cg", "type": "cgroup", "source": "cgroup", "options": ["rw"]}));
+    sandbox.sh(&format!(
+        "cd /cg && for i in $(seq 20); do mkdir {0} && cd {0}; done; sleep 1001 & echo $! >cgroup.procs; touch /tmp/deep; wait",
+        "d".repeat(250)
+    ));
+    sandbox.edit(|config| {
+        config["root"]["readonly"] = json!(false);
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "cgroup"}));
+    });
+    sandbox.start();
+    eventually("it is deep", || sandbox.rootfs().join("tmp/deep").exists());
+    let pids = sandbox.rootlet(&["ps", "-f", "json", "box"]).ok().out;
+    assert_eq!(serde_json::from_str::<Vec<i32>>(&pids).unwrap().len(), 2, "{pids}");
+    let cgroup = sandbox.cgroup();
+    sandbox.rootlet(&["delete", "-f", "box"]).ok();
+    assert!(!cgroup.exists());
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_container_cannot_lock_its_owner_out_of_its_cgroup() {
+    if !is_root() {
+        return skip("needs root, to delegate a cgroup");
+    }
+    let delegated = Delegated::new(false);
+    delegated.sandbox.edit(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "cgroup"}));
+    });
+    delegated.sandbox.add_mount(json!({"destination": "/cg", "type": "cgroup", "source": "cgroup", "options": ["rw"]}));
+    let lock = "cd /cg && mkdir below && chmod 000 cgroup.* below && chmod 000 .";
+    for command in [
+        &["kill", "box", "KILL"][..],
+        &["kill", "--all", "box", "KILL"],
+        &["delete", "--force", "box"],
+        &["pause", "box"],
+        &["ps", "box"],
+    ] {
+        let cgroup = delegated.start();
+        delegated.rootlet(&["exec", "box", "sh", "-c", lock]).ok();
+        assert_eq!(fs::metadata(&cgroup).unwrap().permissions().mode() & 0o777, 0);
+        let done = delegated.rootlet(command).ok();
+        assert!(command[0] != "ps" || done.out.contains("sleep"), "{done:?}");
+        delegated.rootlet(&["delete", "--force", "box"]).ok();
+        assert!(!cgroup.exists(), "{command:?}");
+    }
 }
 
 #[test]
