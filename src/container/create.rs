@@ -111,6 +111,7 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     let [first, second] = outputs.map(|output| output.as_ref().map(OwnedFd::try_clone).transpose());
     let failed = |error: std::io::Error| Error::from_io("outputs of hooks", &error);
     let outputs = [first.map_err(failed)?, second.map_err(failed)?];
+    let interrupt = Interrupt::open()?;
     let init = spawn(&plan, equipment)?;
     undo.process = Some(init.process.duplicate().map_err(|error| Error::from_call("container", error))?);
     let reservation = undo.reservation.as_ref().ok_or_else(lost)?;
@@ -121,7 +122,6 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     cgroup.complete()?;
     init.run_born_steps(&plan)?;
     let begins = options.start == Start::Now;
-    let interrupt = Interrupt::open()?;
     let follow =
         Follow { init: &init, plan: &plan, container, status: "creating", begins, is_alone: false, outputs, interrupt };
     let Followed { terminal, tolerated, pid_namespace } = follow.to_the_end()?;

@@ -131,6 +131,7 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     };
     // Asked for while there is an environment.
     host.bus()?;
+    let interrupt = if options.detach { Interrupt::default() } else { Interrupt::open()? };
     // Who is in the container already may look at the new process before it is a program, and it has this memory.
     memory::wipe_traces();
     let init = spawn(&plan, equipment).map_err(|error| match container.status() {
@@ -138,7 +139,6 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
         Ok(Status::Stopped) => stopped(),
         _ => error,
     })?;
-    let interrupt = if options.detach { Interrupt::default() } else { Interrupt::open()? };
     let (init, plan, status, begins, is_alone) = (&init, &plan, "running", true, options.detach);
     let follow = Follow { init, plan, container, status, begins, is_alone, outputs: [None, None], interrupt };
     let publish = |Followed { terminal, tolerated, .. }| {

@@ -535,3 +535,80 @@ fn a_pid_file_takes_no_other_things_place() {
     sandbox.rootlet(&run).fails(&["--pid-file", "is no file"]);
     sandbox.is_clean();
 }
+
+#[test]
+fn a_deletion_waits_for_no_hook_without_end() {
+    let sandbox = Sandbox::ordinary();
+    let hook = sandbox.script("hook", "touch \"${0%/*}/xdg/begun\"; exec sleep 1000");
+    sandbox.edit(|config| config["hooks"]["createRuntime"] = json!([{"path": hook}]));
+    sandbox.sh("sleep 1000");
+    let bundle = sandbox.bundle();
+    let mut create = sandbox.command(&["create", "-b", bundle.to_str().unwrap(), "box"]).spawn().unwrap();
+    eventually("the hook runs", || sandbox.path().join("xdg/begun").exists());
+    sandbox.rootlet(&["delete", "-f", "box"]).fails(&[
+        "is locked",
+        "one of its hooks",
+        "try: wait, or end that process (`fuser",
+    ]);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(create.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_ne!(wait(&mut create), 0);
+    sandbox.rootlet(&["delete", "-f", "box"]).ok();
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_container_that_is_deleted_does_not_seem_to_be_made() {
+    let sandbox = Sandbox::ordinary();
+    if std::process::Command::new("strace").arg("-V").output().is_err() {
+        return skip("strace is not installed");
+    }
+    sandbox.sh("sleep 1000");
+    sandbox.start();
+    let delete = [
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "inject=rmdir:delay_enter=500000",
+        binary().to_str().unwrap(),
+        "delete",
+        "-f",
+        "box",
+    ];
+    let mut slow = sandbox.program("strace".as_ref(), &delete).spawn().unwrap();
+    let mut answers = std::collections::BTreeSet::new();
+    while slow.try_wait().unwrap().is_none() {
+        let done = sandbox.rootlet(&["state", "box"]);
+        answers.insert(match done.code {
+            0 => serde_json::from_str::<Value>(&done.out).unwrap()["status"].to_string(),
+            _ => done.err.lines().next().unwrap().to_owned(),
+        });
+    }
+    let last = "error: container does not exist: \"box\"".to_owned();
+    assert!(answers.remove(&last) && !answers.iter().any(|answer| answer.contains("creat")), "{answers:?}");
+    // What a killed one leaves is in nobody's way.
+    for ends in ["delete", "create"] {
+        let place = sandbox.states().strip_prefix(sandbox.path()).unwrap().join("box~");
+        let left = sandbox.mkdir(place.to_str().unwrap(), 0o700);
+        sandbox.write(place.join("state.json").to_str().unwrap(), "{}");
+        match ends {
+            "delete" => sandbox.rootlet(&["delete", "-f", "box"]).ok(),
+            _ => sandbox.rootlet(&["create", "-b", sandbox.bundle().to_str().unwrap(), "box"]).ok(),
+        };
+        assert!(!left.exists());
+    }
+    sandbox.rootlet(&["delete", "-f", "box"]).ok();
+    sandbox.is_clean();
+}
+
+#[test]
+fn an_output_that_takes_nothing_is_an_error() {
+    let sandbox = Sandbox::ordinary();
+    for command in [&["list"][..], &["--version"], &["features"], &["--help"]] {
+        let mut command = sandbox.command(command);
+        command.stdout(fs::File::open("/dev/null").unwrap());
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("cannot write to standard output: write: EBADF"), "{said}");
+    }
+}
