@@ -281,7 +281,9 @@ fn complain(log: &Log, command: &Command, error: clap::Error, failure: u8) -> Ex
     let remedy = match context(ContextKind::ValidValue).filter(|values| !values.is_empty()) {
         Some(values) => format!("write one of {}; {help}", values.replace(' ', ", ")),
         None if error.kind() == ErrorKind::UnknownArgument && is_global(&argument) => {
-            format!("write it before the command, as in `rootlet {argument} run`; see `rootlet --help`")
+            format!(
+                "write it before the command, with its value if it has one: `rootlet {argument} ... run`; see `rootlet --help`"
+            )
         }
         None => help,
     };

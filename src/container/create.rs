@@ -257,13 +257,13 @@ impl Created {
         cgroup::explain_out_of_memory(self.container.state.as_ref()?.cgroup.as_ref()?)
     }
 
-    /// Ends the foreground run's hold on the container, and removes its state.
-    pub fn forget(mut self) -> Result<()> {
+    /// Ends the foreground run's hold on the container, and removes its state. What poststop hooks have failed at.
+    pub fn forget(mut self) -> Result<Vec<Error>> {
         self.keeper = None;
-        hooks::run_poststop(&self.container);
+        let failures = hooks::run_poststop(&self.container);
         self.container.forget()?;
         drop(self.reservation);
-        Ok(())
+        Ok(failures)
     }
 
     /// Ends the foreground run's hold on the container, and leaves its state to `delete`.

@@ -53,7 +53,12 @@ pub fn stay(mut created: Created, keep: bool, log: &Log) -> Result<i32> {
     if let (true, Some(error)) = (ended.code() != 0, created.explain_out_of_memory()) {
         log.error(&error);
     }
-    if keep { created.keep().map(|()| ended.code()) } else { created.forget().map(|()| ended.code()) }
+    if keep {
+        created.keep()?;
+    } else {
+        created.forget()?.iter().for_each(|failure| log.warn(failure));
+    }
+    Ok(ended.code())
 }
 
 /// Creates a container and starts it, and leaves it alone.

@@ -113,6 +113,8 @@ fn a_failing_poststop_is_only_warned_about() {
     eventually("it has stopped", || sandbox.status("box") == "stopped");
     let done = sandbox.rootlet(&["delete", "box"]).ok();
     assert!(done.err.contains("hooks.poststop[0]"), "{done:?}");
+    let done = sandbox.run().ok();
+    assert!(done.err.contains("hooks.poststop[0]"), "{done:?}");
     sandbox.is_clean();
 }
 
