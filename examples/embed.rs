@@ -31,5 +31,6 @@ fn main() -> anyhow::Result<()> {
     let ended = rootlet::sys::process::wait(created.process.pid, true)
         .map_err(|error| rootlet::error::Error::from_call("container", error))?;
     println!("ended: {ended:?}");
-    Ok(created.forget()?)
+    created.forget()?.into_iter().for_each(|failure| eprintln!("{failure}"));
+    Ok(())
 }
