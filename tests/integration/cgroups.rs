@@ -1,7 +1,7 @@
 //! Limits that the kernel enforces, and who makes the cgroup. Most need a host with cgroup v2 alone: the virtual machine
 //! of `scripts/vm`, where root sets the stage.
 
-use crate::sandbox::{Done, Sandbox, eventually, finish, is_root, skip};
+use crate::sandbox::{Done, Sandbox, binary, eventually, finish, is_root, skip};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -777,6 +777,33 @@ fn a_late_delete_does_not_reach_who_has_the_place_now() {
     assert!(status(two).contains("running"), "{}", status(two));
     sandbox.rootlet(&["--root", two, "delete", "--force", "place"]).ok();
     assert!(!status(one).contains("place"));
+}
+
+#[test]
+fn what_a_killed_maker_leaves_is_removed_with_its_name() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skip("strace is not installed");
+    }
+    sandbox.sh("sleep 1000");
+    let name = format!("made-{}", std::process::id());
+    // Killed before there is a state.
+    let strace = ["-qq", "-o", "/dev/null", "-e", "inject=clone3:signal=KILL:when=1", binary().to_str().unwrap()];
+    let create = ["create", "-b", sandbox.bundle().to_str().unwrap(), &name].map(str::to_owned);
+    let arguments = strace.iter().copied().chain(create.iter().map(String::as_str)).collect::<Vec<_>>();
+    assert_ne!(finish(sandbox.program("strace".as_ref(), &arguments)).code, 0);
+    let find = || {
+        let mut command = Command::new("find");
+        command.arg(root()).args(["-name", &format!("rootlet-{name}")]);
+        finish(command).out
+    };
+    let is_there = find().contains(&name);
+    sandbox.rootlet(&["delete", "-f", &name]).ok();
+    if !is_there {
+        return skip("needs a cgroup v2 hierarchy");
+    }
+    assert_eq!(find(), "");
+    sandbox.is_clean();
 }
 
 #[test]
