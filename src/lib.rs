@@ -147,7 +147,7 @@
 //! 33. **What names the host is opened by whoever has the caller's privileges** (`init/spawn.rs`, `open_source`): root's container
 //!     with a user namespace has other ids, and could not reach a volume below a directory of mode 0700. The child asks for
 //!     each source as its turn comes, and the parent opens it below /proc/CHILD/root: the mount is the child's own, so its flags
-//!     are locked, and no descriptor is kept. Some 20 us a bind, and nothing for an ordinary user, whose child is still that user.
+//!     are locked, and no descriptor is kept. An ordinary user's child is still that user, and opens them itself, without a round trip.
 //! 34. **A cgroup is announced before it is made, and held while it is removed.** The state's directory names it by a symlink, so
 //!     that a maker that is killed leaves none that nobody knows; and under a lock on its inode nobody puts another in its place,
 //!     whose processes a late `delete` would end (seen once in 286 tries).
