@@ -1,7 +1,6 @@
 //! `rootlet ps`.
 
 use super::Globals;
-use crate::container::kill::not_running;
 use crate::container::{Status, processes};
 use crate::error::{Error, Result, quote};
 use crate::log::Log;
@@ -36,10 +35,10 @@ enum Format {
 impl super::Run for Ps {
     fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
         let container = globals.root()?.find(&self.id)?;
-        if container.status()? == Status::Stopped {
-            return Err(not_running().into());
-        }
-        let pids = processes(&container)?;
+        let pids = match container.status()? {
+            Status::Stopped => Vec::new(),
+            _ => processes(&container)?,
+        };
         super::say(&match self.format {
             Format::Json => format!("{}\n", serde_json::to_string(&pids)?),
             Format::Table => rows(&list(&self.options)?, &pids)?,

@@ -113,6 +113,7 @@ fn subject(step: &Step) -> Option<&CStr> {
         | Step::SetSysctl { path, .. }
         | Step::Mask { path }
         | Step::MakeReadonly { path }
+        | Step::MakeDirectory { path }
         | Step::Chdir { path } => path,
         Step::MountFuse(mount) => &mount.target,
         Step::MakeTree(tree) => &tree.target,
@@ -335,12 +336,17 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
         (Step::SetIoPriority { .. }, _, Errno::EPERM) => {
             ("the realtime class is for privileged users", "write \"IOPRIO_CLASS_BE\"")
         }
-        (Step::Chdir { .. }, _, Errno::ELOOP) => (
+        (Step::MakeDirectory { .. } | Step::Chdir { .. }, _, Errno::ELOOP) => (
             "the directory is a link of procfs to something outside the container (CVE-2024-21626)",
             "write a plain path in process.cwd",
         ),
-        (Step::Chdir { .. }, _, Errno::ENOTDIR) => ("it is not a directory", "correct process.cwd"),
-        (Step::Chdir { .. }, Call::Mkdir, _) => {
+        (Step::Chdir { .. }, _, Errno::ENOENT) => {
+            ("there is no such directory in the container", "make it, or correct --cwd")
+        }
+        (Step::MakeDirectory { .. } | Step::Chdir { .. }, _, Errno::ENOTDIR) => {
+            ("it is not a directory", "correct process.cwd")
+        }
+        (Step::MakeDirectory { .. }, Call::Mkdir, _) => {
             ("it is missing and cannot be made", "make the directory in the root file system, or correct process.cwd")
         }
         (Step::LoopbackUp, _, Errno::EPERM) => (

@@ -171,6 +171,7 @@ impl fmt::Display for Step {
                 f,
                 "set capabilities bounding {bounding:#x} effective {effective:#x} permitted {permitted:#x} inheritable {inheritable:#x} ambient {ambient:#x}"
             ),
+            Step::MakeDirectory { path } => write!(f, "make directory {}", path.to_string_lossy()),
             Step::Chdir { path } => write!(f, "enter {}", path.to_string_lossy()),
             Step::FindHome { uid } => write!(f, "read HOME of uid {uid} from /etc/passwd"),
             Step::FindExecutable { name, .. } => write!(f, "find {}", name.to_string_lossy()),

@@ -43,7 +43,9 @@ pub fn find_home(uid: u32, root: BorrowedFd) -> Result<Home> {
     let mut length = 0;
     'file: while let Some(passwd) = &passwd {
         let count = fd::read(passwd.as_fd(), &mut buffer)?;
-        for byte in buffer.get(..count).unwrap_or_default() {
+        // The last line may lack its end.
+        let bytes = if count == 0 { b"\n" } else { buffer.get(..count).unwrap_or_default() };
+        for byte in bytes {
             if *byte != b'\n' {
                 if let Some(place) = line.get_mut(length) {
                     *place = *byte;

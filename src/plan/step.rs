@@ -301,7 +301,9 @@ pub enum Step {
     BecomeUser { uid: u32, gid: u32, groups: Option<Box<[u32]>>, umask: Option<u32> },
     /// Sets the five capability sets; bit n is capability n.
     SetCapabilities { bounding: u64, effective: u64, permitted: u64, inheritable: u64, ambient: u64 },
-    /// Enters a directory, which is made if it is missing.
+    /// Makes a directory that is missing, with those above it.
+    MakeDirectory { path: CString },
+    /// Enters a directory.
     Chdir { path: CString },
     /// Reads HOME from the container's passwd.
     FindHome { uid: u32 },
@@ -517,9 +519,10 @@ impl Step {
                 creds::set_capabilities(*effective, *permitted, *inheritable)?;
                 creds::set_ambient(*ambient)
             }
+            Step::MakeDirectory { path } => resolve::make_in_root(slots.root()?, path, Kind::Directory).map(drop),
             Step::Chdir { path } => {
                 // CVE-2024-21626: a directory outside the root, reached by /proc/self/fd/N, is never entered.
-                let directory = resolve::make_in_root(slots.root()?, path, Kind::Directory)?;
+                let directory = resolve::open_in_root(slots.root()?, path, fd::O_PATH | fd::O_DIRECTORY)?;
                 fd::chdir(directory.as_fd())
             }
             Step::FindHome { uid } => {

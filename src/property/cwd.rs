@@ -4,7 +4,20 @@ use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
+/// As long as the root can be written to: a directory that is missing is made, as by runc and crun.
+pub const MAKE: Property =
+    Property { paths: &["process.cwd"], phase: Phase::Jailed, scope: Scope::Create, plan: plan_make };
 pub const PROPERTY: Property = Property { paths: &["process.cwd"], phase: Phase::Jailed, scope: Scope::Both, plan };
+
+fn plan_make(planner: &mut Planner) -> Result<()> {
+    let cwd = &planner.spec.process().cwd;
+    // What is wrong with it is said when it is entered.
+    if cwd.len() > 1 && cwd.starts_with('/') {
+        let path = planner.c_string(cwd)?;
+        planner.step(Step::MakeDirectory { path });
+    }
+    Ok(())
+}
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let cwd = &planner.spec.process().cwd;

@@ -108,6 +108,7 @@ pub const ORDER: &[Property] = &[
     net_devices::PROPERTY,
     hooks::CREATE_CONTAINER,
     root::ENTER,
+    cwd::MAKE,
     root::READONLY,
     mounts::READONLY,
     hostname::PROPERTY,

@@ -67,8 +67,12 @@ fn plan_enter(planner: &mut Planner) -> Result<()> {
         false => planner.step(Step::PivotRoot),
     }
     let wanted = planner.spec.linux().rootfs_propagation.as_deref().and_then(propagation::flags);
-    if let Some(flags) = wanted.filter(|flags| flags & mount::MS_PRIVATE == 0) {
+    if let Some(flags) = wanted {
         let (recursive, propagation) = (flags & mount::MS_REC != 0, flags & !mount::MS_REC);
+        if propagation == mount::MS_SHARED {
+            // Until then it is the host's slave, and would stay that besides.
+            set_attributes(planner, Attributes { propagation: mount::MS_PRIVATE, recursive, ..Attributes::default() });
+        }
         set_attributes(planner, Attributes { propagation, recursive, ..Attributes::default() });
     }
     Ok(())

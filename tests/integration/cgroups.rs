@@ -865,7 +865,9 @@ fn a_deeper_tree_than_any_path_is_listed_and_removed() {
     ));
     sandbox.edit(|config| {
         config["root"]["readonly"] = json!(false);
-        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "cgroup"}));
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "cgroup");
+        namespaces.push(json!({"type": "cgroup"}));
     });
     sandbox.start();
     eventually("it is deep", || sandbox.rootfs().join("tmp/deep").exists());
@@ -884,7 +886,9 @@ fn a_container_cannot_lock_its_owner_out_of_its_cgroup() {
     }
     let delegated = Delegated::new(false);
     delegated.sandbox.edit(|config| {
-        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "cgroup"}));
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "cgroup");
+        namespaces.push(json!({"type": "cgroup"}));
     });
     delegated.sandbox.add_mount(json!({"destination": "/cg", "type": "cgroup", "source": "cgroup", "options": ["rw"]}));
     let lock = "cd /cg && mkdir below && chmod 000 cgroup.* below && chmod 000 .";

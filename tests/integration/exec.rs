@@ -605,3 +605,21 @@ fn a_pause_holds_whatever_the_container_does_about_it() {
         sandbox.is_clean();
     }
 }
+
+#[test]
+fn a_missing_directory_is_made_by_run_and_not_by_exec() {
+    for sandbox in [Some(Sandbox::ordinary()), Sandbox::root(), Sandbox::remapped()].into_iter().flatten() {
+        sandbox.edit(|config| {
+            config["root"]["readonly"] = json!(true);
+            config["process"]["cwd"] = json!("/made/below");
+        });
+        assert_eq!(sandbox.output("pwd"), "/made/below\n");
+        sandbox.edit(|config| config["root"]["readonly"] = json!(false));
+        running(&sandbox);
+        let words = ["process.cwd (/missing)", "ENOENT", "because: there is no such directory in the container"];
+        sandbox.exec_fails(&["--cwd", "/missing", "box", "true"], &words);
+        assert!(!sandbox.rootfs().join("missing").exists());
+        sandbox.rootlet(&["delete", "-f", "box"]).ok();
+        sandbox.is_clean();
+    }
+}

@@ -482,3 +482,23 @@ fn what_is_wrong_with_a_fuse_mount_is_named() {
     }
     sandbox.is_clean();
 }
+
+#[test]
+fn a_shared_root_is_nobodys_slave() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    sandbox.sh("while read -r line; do set -- $line; [ $5 = / ] && echo $line; done </proc/self/mountinfo | head -1");
+    for (propagation, expected) in [("shared", "shared"), ("rshared", "shared"), ("slave", "master"), ("private", "")] {
+        sandbox.edit(|config| config["linux"]["rootfsPropagation"] = json!(propagation));
+        // On a host whose mounts are shared, as systemd makes them.
+        let script =
+            format!("mount --make-rshared / && exec {} run -b {} box", binary().display(), sandbox.bundle().display());
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
+        command.env("XDG_RUNTIME_DIR", sandbox.path().join("xdg"));
+        let out = finish(command).ok().out;
+        let words: Vec<_> = out.split(' ').skip(6).take_while(|word| *word != "-").collect();
+        let kinds: Vec<_> = words.iter().map(|word| word.split(':').next().unwrap()).collect();
+        assert_eq!(kinds.join(" "), expected, "{propagation}: {out}");
+    }
+    sandbox.is_clean();
+}

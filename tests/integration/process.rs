@@ -453,3 +453,10 @@ fn every_resource_has_a_limit() {
         assert_eq!(columns[..2], [value.to_string(), value.to_string()], "{name}");
     }
 }
+
+#[test]
+fn the_last_line_of_passwd_may_lack_its_end() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.write("bundle/rootfs/etc/passwd", "other:x:5:5::/elsewhere:/bin/sh\nroot:x:0:0:root:/the/home:/bin/sh");
+    assert_eq!(sandbox.output("echo $HOME"), "/the/home\n");
+}
