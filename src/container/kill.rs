@@ -85,9 +85,12 @@ const LOOKS: usize = 1000;
 /// Sends a signal to one process after the other, until there is none that has not got it: they may fork meanwhile.
 fn send_to_each(container: &Container, signal: i32) -> Result<()> {
     let mut reached = BTreeSet::new();
+    let mut quiet = 0;
     for _ in 0..LOOKS {
         let new: Vec<_> = processes(container)?.into_iter().filter(|pid| reached.insert(*pid)).collect();
-        if new.is_empty() {
+        // One whose pid is lower than that of its maker was perhaps passed by.
+        quiet = if new.is_empty() { quiet + 1 } else { 0 };
+        if quiet == 3 {
             return Ok(());
         }
         for pid in new {

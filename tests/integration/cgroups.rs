@@ -820,10 +820,11 @@ fn a_signal_reaches_all_processes_although_they_fork() {
             eventually("they fork", || beats() > 100);
             // Its first process does not heed it, and so the others do not end with that.
             sandbox.rootlet(&["kill", "--all", "box", "TERM"]).ok();
-            std::thread::sleep(Duration::from_millis(50));
-            let after = beats();
-            std::thread::sleep(Duration::from_millis(100));
-            assert_eq!(beats(), after, "somebody goes on");
+            eventually("the last has ended", || {
+                let before = beats();
+                std::thread::sleep(Duration::from_millis(200));
+                beats() == before
+            });
             sandbox.rootlet(&["delete", "-f", "box"]).ok();
             fs::remove_file(sandbox.rootfs().join("data/beat")).unwrap();
         }
