@@ -1,8 +1,8 @@
 //! Signals to a container.
 
-use super::entrance;
 use super::processes::{find, processes};
 use super::state::{Container, Status};
+use super::{entrance, pause};
 use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
 use crate::sys::{Errno, fd, process, signal};
@@ -80,7 +80,7 @@ pub fn kill_all(container: &Container, signal: i32) -> Result<()> {
 }
 
 /// How often new processes are looked for.
-const LOOKS: usize = 1000;
+const LOOKS: usize = 20;
 
 /// Sends a signal to one process after the other, until there is none that has not got it: they may fork meanwhile.
 fn send_to_each(container: &Container, signal: i32) -> Result<()> {
@@ -98,10 +98,6 @@ fn send_to_each(container: &Container, signal: i32) -> Result<()> {
             found(process::send_signal(pidfd.as_fd(), signal)).map_err(|error| Error::from_call("container", error))?;
         }
     }
-    Err(Error::new("not all processes of the container were reached")
-        .because("they fork faster than signals can be sent")
-        .remedy(format!(
-            "`rootlet kill --all {} KILL`, or give it a cgroup of its own, which is frozen meanwhile",
-            container.id
-        )))
+    // They fork faster than signals can be sent.
+    pause::send_to_stopped(container, signal)
 }

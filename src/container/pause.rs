@@ -57,6 +57,12 @@ fn suspend(container: &mut Container) -> Result<()> {
 /// How often all must be found stopped: one that was missed in the list may wake the others.
 const LOOKS: usize = 5;
 
+/// Sends a signal while all are stopped, and lets them go on.
+pub fn send_to_stopped(container: &Container, signal: i32) -> Result<()> {
+    let sent = stop_all(container).and_then(|()| send_to_all(container, signal));
+    send_to_all(container, signal::SIGCONT).and(sent).map(drop)
+}
+
 /// Sends SIGSTOP until all are stopped: one that is about to fork would leave a running child.
 fn stop_all(container: &Container) -> Result<()> {
     let mut looks = 0;
