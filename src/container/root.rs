@@ -279,7 +279,7 @@ impl Root {
     pub fn sweep(&self, id: &str) -> Result<()> {
         check_id(id)?;
         let draft = draft(&self.path.join(id));
-        if let Some(_lock) = lock(&draft)?.filter(|_| is_place(&draft).unwrap_or(false)) {
+        if let (Some(_lock), true) = (lock(&draft)?, is_place(&draft)?) {
             remove_files(&draft);
             found(std::fs::remove_dir(&draft)).map_err(|error| Error::from_io(draft.display(), &error))?;
         }
