@@ -69,7 +69,7 @@ fn a_wrong_value_is_named_with_what_would_be_right() {
         ("/process/args", json!(["a\u{0}b"]), vec!["process.args", "NUL"]),
         ("/process/cwd", json!("relative"), vec!["process.cwd", "not an absolute path"]),
         ("/process/cwd", json!("/etc/passwd"), vec!["process.cwd", "ENOTDIR"]),
-        ("/process/cwd", json!("/nosuch"), vec!["process.cwd", "EROFS"]),
+        ("/process/cwd", json!("/proc/nosuch"), vec!["process.cwd", "it is missing and cannot be made"]),
         ("/process/env", json!(["NOVALUE"]), vec!["process.env", "NOVALUE"]),
         ("/process/user/uid", json!(77), vec!["process.user", "uid 77 is not mapped", "try:"]),
         ("/process/user/umask", json!(0o1000), vec!["process.user", "umask"]),
