@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::property::{NOTIFY_VARIABLE, Request};
 use clap::{Args, Parser};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -48,18 +49,23 @@ pub struct Common {
 
 impl Common {
     /// The arguments as the lifecycle takes them.
-    pub fn options<'a>(self, globals: &Globals, root: &'a Root, start: Start) -> Result<Options<'a>> {
+    pub fn options<'a>(self, globals: &Globals, root: &'a Root, start: Start, log: &Log) -> Result<Options<'a>> {
         let listening = listening_descriptors();
-        let notify = notify::manager().map(|_| root.place(&self.id).join(notify::PLACE));
+        let notify = notify::manager(log).map(|_| root.place(&self.id).join(notify::PLACE));
         let mut environment = match listening {
             0 => Vec::new(),
             count => {
                 // sd_listen_fds(3): in the container, the program is pid 1.
-                let names = std::env::var("LISTEN_FDNAMES").ok().map(|names| format!("LISTEN_FDNAMES={names}"));
-                [format!("LISTEN_FDS={count}"), "LISTEN_PID=1".to_owned()].into_iter().chain(names).collect()
+                let mut variable = OsString::from("LISTEN_FDNAMES=");
+                let names = std::env::var_os("LISTEN_FDNAMES").map(|names| {
+                    variable.push(names);
+                    variable
+                });
+                let told = [format!("LISTEN_FDS={count}").into(), "LISTEN_PID=1".into()];
+                told.into_iter().chain(names).collect()
             }
         };
-        environment.extend(notify.iter().map(|_| NOTIFY_VARIABLE.to_owned()));
+        environment.extend(notify.iter().map(|_| NOTIFY_VARIABLE.into()));
         Ok(Options {
             root,
             request: Request {
@@ -68,6 +74,7 @@ impl Common {
                 no_pivot: self.no_pivot,
                 no_new_keyring: self.no_new_keyring,
                 preserved_descriptors: self.preserve_fds.saturating_add(listening),
+                arguments: Vec::new(),
                 environment,
                 notify,
                 cgroup_manager: globals.cgroup_manager(),
@@ -103,7 +110,7 @@ fn listening_descriptors() -> u32 {
 impl super::Run for Create {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
         let root = globals.root()?;
-        container::create_waiting(&self.common.options(globals, &root, Start::Later)?, log)?;
+        container::create_waiting(&self.common.options(globals, &root, Start::Later, log)?, log)?;
         Ok(ExitCode::SUCCESS)
     }
 }

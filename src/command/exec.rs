@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::log::Log;
 use crate::property::Request;
 use clap::Parser;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -32,7 +33,7 @@ pub struct Exec {
     cwd: Option<String>,
     /// Add or change a variable of the environment (repeatable)
     #[arg(short, long, value_name = "NAME=VALUE")]
-    env: Vec<String>,
+    env: Vec<OsString>,
     /// Give it a terminal
     #[arg(short, long)]
     tty: bool,
@@ -77,7 +78,7 @@ pub struct Exec {
     id: String,
     /// The program and its arguments
     #[arg(value_name = "command", trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
+    command: Vec<OsString>,
 }
 
 impl super::Run for Exec {
@@ -89,8 +90,6 @@ impl super::Run for Exec {
         }
         let wanted = Wanted {
             file: self.process,
-            args: self.command,
-            env: self.env,
             cwd: self.cwd,
             terminal: self.tty,
             user: self.user,
@@ -102,6 +101,8 @@ impl super::Run for Exec {
         };
         let request = Request {
             id: self.id,
+            arguments: self.command,
+            environment: self.env,
             preserved_descriptors: self.preserve_fds,
             strict: globals.strict(),
             try_limits: globals.limits == Limits::Try,

@@ -39,7 +39,7 @@ pub enum Format {
 }
 
 impl super::Run for Plan {
-    fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
+    fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
         let common = Common {
             id: "plan".to_owned(),
             bundle: self.bundle,
@@ -51,7 +51,7 @@ impl super::Run for Plan {
             no_new_keyring: false,
         };
         let root = globals.root()?;
-        let options = common.options(globals, &root, Start::Now)?;
+        let options = common.options(globals, &root, Start::Now, log)?;
         let loaded = spec::load(&options.request.bundle)?;
         let mut plan = property::compile(&loaded.spec, &options.request, &Host::new()?)?;
         property::heed(&mut plan, loaded.warnings(), &options.request)?;

@@ -42,7 +42,7 @@ impl super::Run for Restore {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
         let root = globals.root()?;
         let start = if self.detach { Start::Later } else { Start::Now };
-        let options = self.common.options(globals, &root, start)?;
+        let options = self.common.options(globals, &root, start, log)?;
         let wanted = Wanted {
             images: self.images.options()?,
             tcp_close: self.tcp_close,

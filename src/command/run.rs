@@ -33,11 +33,11 @@ impl super::Run for Run {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
         let root = globals.root()?;
         if self.detach {
-            container::run::run_detached(&self.common.options(globals, &root, Start::Later)?, log)?;
+            container::run::run_detached(&self.common.options(globals, &root, Start::Later, log)?, log)?;
             return Ok(ExitCode::SUCCESS);
         }
         let code =
-            container::run(&self.common.options(globals, &root, Start::Now)?, self.keep, !self.no_subreaper, log)?;
+            container::run(&self.common.options(globals, &root, Start::Now, log)?, self.keep, !self.no_subreaper, log)?;
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
     }
 }

@@ -16,8 +16,8 @@ pub struct Start {
 }
 
 impl super::Run for Start {
-    fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
-        container::start(&globals.root()?.find(&self.id)?)?;
+    fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
+        container::start(&globals.root()?.find(&self.id)?, log)?;
         Ok(ExitCode::SUCCESS)
     }
 }

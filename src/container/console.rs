@@ -4,50 +4,85 @@ use super::run;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::sys::process::{Ended, Process, wait_readable};
-use crate::sys::tty::{self, Raw};
+use crate::sys::tty::{self, Event, Raw};
 use crate::sys::{Errno, fd, signal};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// Refuses a terminal that nobody would get, and a socket without a terminal to send.
 pub fn check(plan: &Plan, console_socket: Option<&Path>, in_foreground: bool) -> Result<()> {
     match (plan.has_terminal, console_socket, in_foreground) {
-        (true, None, false) => Err(Error::in_config("process.terminal", "cannot allocate tty if rootlet will detach without setting console socket")
-            .because("the terminal of a detached container is handed over by a socket")
-            .remedy("give --console-socket PATH, or set process.terminal to false")),
-        (true, None, true) if !tty::input_is_terminal() => Err(Error::in_config("process.terminal", "standard input is not a terminal")
-            .because("a terminal is asked for, and in the foreground that is the caller's")
-            .remedy("leave `-t` out, or set process.terminal to false; give --console-socket PATH; or call rootlet under a terminal (`script -qc 'rootlet ...'`)")),
-        (false, Some(_), _) => Err(Error::in_config("process.terminal", "a console socket is given, but the config asks for no terminal")
-            .remedy("ask for one (process.terminal, or `exec -t`), or leave --console-socket out")),
+        (true, None, false) => Err(Error::in_config(
+            "process.terminal",
+            "cannot allocate tty if rootlet will detach without setting console socket",
+        )
+        .because("the terminal of a detached container is handed over by a socket")
+        .remedy("give --console-socket PATH, or set process.terminal to false")),
+        (true, None, true) => {
+            let own = tty::find_own().map_err(|error| Error::from_call("terminal", error))?;
+            own.map(drop).ok_or_else(without_terminal)
+        }
+        (false, Some(_), _) => {
+            Err(Error::in_config("process.terminal", "a console socket is given, but the config asks for no terminal")
+                .remedy("ask for one (process.terminal, or `exec -t`), or leave --console-socket out"))
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether standard input is a terminal, so that its user types straight to the container.
+fn is_raw() -> bool {
+    tty::is_terminal(tty::standard_input())
+}
+
+/// Makes the container's terminal ready for its program: as large as the caller's, and with new lines for where its output goes.
+pub fn set_up(master: OwnedFd) -> Result<OwnedFd> {
+    let system = |error| Error::from_call("terminal", error);
+    if let Some(size) = tty::find_own().map_err(system)?.and_then(|own| tty::size(own.as_fd()).ok()) {
+        let _ = tty::set_size(master.as_fd(), size);
+    }
+    if !is_raw() || !tty::is_terminal(tty::standard_output()) {
+        // A pipe or file gets what the program writes, and a terminal that is not raw does that itself.
+        tty::leave_newlines(master.as_fd()).map_err(system)?;
+    }
+    Ok(master)
 }
 
 /// The caller's terminal and the container's, joined.
 pub struct Relay {
     // Closed when the caller's terminal is gone: then the kernel hangs the container's up, too.
     master: Option<OwnedFd>,
+    /// What has the size, where standard input may be something else.
+    terminal: OwnedFd,
     signals: OwnedFd,
+    /// Whether there may be more on standard input.
+    is_typing: bool,
+    /// What was typed, and there is no room for yet.
+    typed: Vec<u8>,
+    /// Whether a line was begun.
+    is_within_line: bool,
     // Restores the caller's terminal on every way out.
-    raw: Raw,
+    raw: Option<Raw>,
 }
 
 impl Relay {
     /// Takes the caller's terminal over.
     pub fn new(master: OwnedFd) -> Result<Relay> {
         let system = |error| Error::from_call("terminal", error);
-        let relay = Relay {
-            master: Some(master),
-            signals: signal::open_queue().map_err(system)?,
-            raw: Raw::enter().map_err(system)?,
-        };
+        let terminal = tty::find_own().map_err(system)?.ok_or_else(without_terminal)?;
+        // Where somebody types at another stream's terminal, its interrupt character stays a signal to this command.
+        let raw = is_raw().then(Raw::enter).transpose().map_err(system)?;
+        // Waiting for room, it would not print what the program waits to get rid of.
+        fd::set_nonblocking(master.as_fd()).map_err(system)?;
+        let signals = signal::open_queue().map_err(system)?;
+        let master = Some(master);
+        let relay = Relay { master, terminal, signals, is_typing: true, typed: Vec::new(), is_within_line: false, raw };
         relay.resize();
         Ok(relay)
     }
 
     fn resize(&self) {
-        if let (Some(master), Ok(size)) = (&self.master, tty::size(tty::standard_input())) {
+        if let (Some(master), Ok(size)) = (&self.master, tty::size(self.terminal.as_fd())) {
             let _ = tty::set_size(master.as_fd(), size);
         }
     }
@@ -55,11 +90,20 @@ impl Relay {
     /// Relays until the first process has ended.
     pub fn attend(mut self, process: &Process) -> Result<Ended> {
         loop {
-            let typing = self.master.is_some().then(tty::standard_input);
-            let sources = [Some(self.signals.as_fd()), self.master.as_ref().map(AsFd::as_fd), typing];
-            let [signaled, printed, typed] =
-                tty::wait_for_any(sources).map_err(|error| Error::from_call("terminal", error))?;
-            let goes_on = (!printed || self.print()) && (!typed || self.type_in());
+            let master = self.master.as_ref().map(AsFd::as_fd);
+            let events = [
+                Event::Readable(self.signals.as_fd()),
+                master.map_or(Event::Never, Event::Readable),
+                master.filter(|_| !self.typed.is_empty()).map_or(Event::Never, Event::Writable),
+                match master.is_some() && self.is_typing && self.typed.is_empty() {
+                    true => Event::Readable(tty::standard_input()),
+                    false => Event::Never,
+                },
+            ];
+            let [signaled, printed, has_room, typed] =
+                tty::wait_for_any(events).map_err(|error| Error::from_call("terminal", error))?;
+            let goes_on =
+                (!printed || self.print()) && (!typed || self.take_in()) && (!(has_room || typed) || self.type_in());
             if !goes_on {
                 self.master = None;
             }
@@ -77,12 +121,53 @@ impl Relay {
 
     /// Copies what the container has printed; false when nobody prints or reads any more.
     fn print(&self) -> bool {
-        self.master.as_ref().is_some_and(|master| copy(master.as_fd(), tty::standard_output()))
+        let mut buffer = [0; 16384];
+        match self.master.as_ref().map(|master| fd::read(master.as_fd(), &mut buffer)) {
+            Some(Ok(length)) => {
+                let printed = buffer.get(..length).unwrap_or_default();
+                length > 0 && fd::write_all(tty::standard_output(), printed).is_ok()
+            }
+            Some(Err(error)) => matches!(error.errno, Errno::EINTR | Errno::EAGAIN),
+            None => false,
+        }
     }
 
-    /// Copies what the user has typed; false when the caller's terminal is gone.
-    fn type_in(&self) -> bool {
-        self.master.as_ref().is_some_and(|master| copy(tty::standard_input(), master.as_fd()))
+    /// Takes in what the user has typed; false when the caller's terminal is gone.
+    fn take_in(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        match fd::read(tty::standard_input(), &mut buffer) {
+            Ok(0) if self.raw.is_some() => false,
+            Ok(0) => {
+                self.is_typing = false;
+                self.say_that_it_ends();
+                true
+            }
+            Ok(length) => {
+                self.typed.extend_from_slice(buffer.get(..length).unwrap_or_default());
+                self.is_within_line = self.typed.last() != Some(&b'\n');
+                true
+            }
+            Err(error) => matches!(error.errno, Errno::EINTR | Errno::EAGAIN),
+        }
+    }
+
+    /// A file or pipe is at its end: at a terminal, a character says so, once at the begin of a line, and twice within one.
+    fn say_that_it_ends(&mut self) {
+        if let Some(Ok(end)) = self.master.as_ref().map(|master| tty::end_of_file(master.as_fd())) {
+            self.typed.extend(std::iter::repeat_n(end, if self.is_within_line { 2 } else { 1 }));
+        }
+    }
+
+    /// Types what there is room for; false when nobody reads any more.
+    fn type_in(&mut self) -> bool {
+        match self.master.as_ref().map(|master| fd::write(master.as_fd(), &self.typed)) {
+            Some(Ok(length)) => {
+                self.typed.drain(..length.min(self.typed.len()));
+                true
+            }
+            Some(Err(error)) => matches!(error.errno, Errno::EINTR | Errno::EAGAIN),
+            None => false,
+        }
     }
 
     /// What was printed just before the end.
@@ -92,11 +177,8 @@ impl Relay {
     }
 }
 
-/// Copies what can be read; false at an end.
-fn copy(from: BorrowedFd, to: BorrowedFd) -> bool {
-    let mut buffer = [0; 16384];
-    match fd::read(from, &mut buffer) {
-        Ok(length) => length > 0 && fd::write_all(to, buffer.get(..length).unwrap_or_default()).is_ok(),
-        Err(error) => matches!(error.errno, Errno::EINTR | Errno::EAGAIN),
-    }
+fn without_terminal() -> Error {
+    Error::in_config("process.terminal", "standard input is not a terminal, nor is there another")
+        .because("a terminal is asked for, and in the foreground that is the caller's")
+        .remedy("leave `exec -t` out, or set process.terminal to false; give --console-socket PATH; or call rootlet under a terminal (`script -qc 'rootlet ...'`)")
 }

@@ -84,14 +84,13 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     let mut plan = compile(&loaded.spec, &options.request, &host)?;
     heed(&mut plan, loaded.warnings(), &options.request)?;
     let spec = loaded.spec;
-    publish::check_descriptors(options.request.preserved_descriptors)?;
     console::check(&plan, options.console_socket.as_deref(), options.start == Start::Now)?;
     tell(log, &plan);
 
     let mut undo = Undo::default();
     undo.reservation = Some(options.root.reserve(&options.request.id)?);
     let start = undo.listen(options.start)?;
-    let notify = undo.notify(options)?;
+    let notify = undo.notify(options, log)?;
     let directory = undo.reservation.as_ref().ok_or_else(lost)?.directory.clone();
     let cgroup = undo.cgroup.insert(Making::begin(&plan, options.start == Start::Now, &directory)?);
     let (directory, is_scope) = (cgroup.open(!plan.joins.is_empty())?, cgroup.is_scope());
@@ -214,10 +213,10 @@ impl Undo<'_> {
     }
 
     /// Makes the place for the program's notifications, and listens there if it starts at once.
-    pub(super) fn notify(&self, options: &Options) -> Result<Option<notify::Relay>> {
+    pub(super) fn notify(&self, options: &Options, log: &Log) -> Result<Option<notify::Relay>> {
         let (Some(place), Some(reservation)) = (&options.request.notify, &self.reservation) else { return Ok(None) };
         notify::make_place(place)?;
-        if options.start == Start::Now { notify::Relay::open(&reservation.directory) } else { Ok(None) }
+        if options.start == Start::Now { notify::Relay::open(&reservation.directory, log) } else { Ok(None) }
     }
 
     pub(super) fn disarm(mut self, terminal: Option<OwnedFd>) -> Result<Created> {

@@ -23,10 +23,6 @@ use std::path::PathBuf;
 pub struct Wanted {
     /// A whole `process` of config.json, to begin with.
     pub file: Option<PathBuf>,
-    /// The program and its arguments.
-    pub args: Vec<String>,
-    /// Added `NAME=VALUE`.
-    pub env: Vec<String>,
     /// A directory in the container.
     pub cwd: Option<String>,
     /// Whether it gets a terminal.
@@ -70,8 +66,6 @@ pub struct Options {
 pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i32> {
     let system = |error| Error::from_call("exec", error);
     let state = container.state()?;
-    // Before anything is opened here.
-    publish::check_descriptors(options.request.preserved_descriptors)?;
     let stopped = || Error::new("cannot exec in a stopped container").remedy("see `rootlet list`");
     let process = container.pidfd()?.ok_or_else(stopped)?;
     if state.is_creating {
@@ -196,10 +190,6 @@ fn wanted_process(spec: &Spec, root: &passwd::Root, wanted: &Wanted) -> Result<P
         Some(path) => complete(load::process(path)?, own),
         None => Process { terminal: false, console_size: None, ..own.clone() },
     };
-    if !wanted.args.is_empty() {
-        process.args.0.clone_from(&wanted.args);
-    }
-    process.env.0.extend_from_slice(&wanted.env);
     process.terminal |= wanted.terminal;
     process.no_new_privileges = wanted.no_new_privileges.unwrap_or(process.no_new_privileges);
     if let Some(cwd) = wanted.cwd.as_ref().filter(|cwd| !cwd.is_empty()) {
@@ -217,6 +207,10 @@ fn wanted_process(spec: &Spec, root: &passwd::Root, wanted: &Wanted) -> Result<P
         for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
             set.0.extend_from_slice(&wanted.capabilities);
         }
+        // capabilities(7): only what is inheritable can be ambient.
+        let inheritable: Vec<_> =
+            wanted.capabilities.iter().filter(|name| sets.inheritable.contains(name)).cloned().collect();
+        sets.ambient.0.extend(inheritable);
     }
     Ok(process)
 }

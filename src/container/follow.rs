@@ -3,7 +3,7 @@
 use super::fuse::{self, Serving};
 use super::interrupt::Interrupt;
 use super::state::Container;
-use super::{hooks, listener};
+use super::{console, hooks, listener};
 use crate::error::Result;
 use crate::init::{Init, Message};
 use crate::plan::{Decision, Phase, Plan};
@@ -58,7 +58,10 @@ impl Follow<'_> {
         loop {
             fuse::wait_for_word(init, servers, &self.interrupt)?;
             match init.receive()? {
-                Some((Message::Console, master)) => followed.terminal = master,
+                Some((Message::Console, master)) => {
+                    followed.terminal = master.map(console::set_up).transpose()?;
+                    init.go()?;
+                }
                 Some((Message::Hooks, _)) => {
                     hooks::run_before_start(container, &self.interrupt)?;
                     init.run_steps(plan, Phase::Hooked)?;

@@ -3,9 +3,11 @@
 
 use super::state::Container;
 use crate::error::{Error, Result};
+use crate::log::Log;
 use crate::sys::process::wait_readable;
-use crate::sys::{creds, fd, socket, tty};
-use std::ffi::{CString, OsString};
+use crate::sys::tty::{self, Event};
+use crate::sys::{creds, fd, socket};
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -38,9 +40,23 @@ pub fn make_place(place: &Path) -> Result<()> {
         .map_err(|error| Error::from_io(format!("cannot make {}", place.display()), &error))
 }
 
-/// Where the caller's manager listens.
-pub fn manager() -> Option<OsString> {
-    std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty())
+/// A connection to the caller's manager. One that cannot be reached hears nothing: the variable may be somebody else's, who has
+/// left it in the environment.
+pub fn manager(log: &Log) -> Option<UnixDatagram> {
+    let address = std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty())?;
+    let connect = || {
+        let socket = UnixDatagram::unbound()?;
+        let to = match address.as_bytes() {
+            [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+            _ => SocketAddr::from_pathname(&address)?,
+        };
+        socket.connect_addr(&to).map(|()| socket)
+    };
+    let failed = |error| {
+        Error::from_io(format!("NOTIFY_SOCKET {} cannot be reached", address.display()), &error)
+            .because("nobody will hear when the program is ready")
+    };
+    connect().map_err(|error| log.warn(&failed(error))).ok()
 }
 
 /// Removes it.
@@ -51,22 +67,16 @@ pub fn remove_place(directory: &Path) {
 
 impl Relay {
     /// Listens where the program will speak; `None` if nobody wants to hear it.
-    pub fn open(container: &Path) -> Result<Option<Relay>> {
+    pub fn open(container: &Path, log: &Log) -> Result<Option<Relay>> {
         let place = container.join(PLACE);
-        let Some(address) = manager() else { return Ok(None) };
         if !place.try_exists().map_err(|error| Error::from_io(place.display(), &error))? {
             return Ok(None);
         }
+        let Some(manager) = manager(log) else { return Ok(None) };
         let failed = |what: &str| {
             let what = format!("NOTIFY_SOCKET: cannot {what}");
             move |error: std::io::Error| Error::from_io(what, &error)
         };
-        let manager = UnixDatagram::unbound().map_err(failed("make a socket"))?;
-        let to = match address.as_bytes() {
-            [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
-            _ => SocketAddr::from_pathname(&address),
-        };
-        to.and_then(|to| manager.connect_addr(&to)).map_err(failed("connect"))?;
         // An address has room for 107 bytes, and a directory's path may be longer.
         let path = CString::new(place.as_os_str().as_bytes()).unwrap_or_default();
         let handle = fd::open(&path, fd::O_PATH, 0).map_err(|error| Error::from_call(place.display(), error))?;
@@ -95,7 +105,8 @@ impl Relay {
         let pid = container.state()?.pid;
         loop {
             let [spoken, has_ended] =
-                tty::wait_for_any([Some(self.program.as_fd()), Some(pidfd.as_fd())]).map_err(system)?;
+                tty::wait_for_any([Event::Readable(self.program.as_fd()), Event::Readable(pidfd.as_fd())])
+                    .map_err(system)?;
             if spoken && self.pass_on(Some(pid))? {
                 return self.wait_until_heard();
             }

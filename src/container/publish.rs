@@ -64,13 +64,3 @@ pub fn send_pidfd(path: &Path, process: &Process) -> Result<()> {
     socket::send(socket.as_fd(), process.pid.to_string().as_bytes(), Some(process.pidfd.as_fd()))
         .map_err(|error| Error::from_call(path.display(), error))
 }
-
-/// Preserved descriptors must be open, or rootlet's own would be passed on in their place.
-pub fn check_descriptors(count: u32) -> Result<()> {
-    match (3..3 + i64::from(count)).find(|number| !i32::try_from(*number).is_ok_and(fd::is_open)) {
-        None => Ok(()),
-        Some(number) => Err(Error::new(format!("--preserve-fds {count}: descriptor {number} is not open"))
-            .because("the descriptors from 3 on are passed to the container, without a gap")
-            .remedy("open it in the caller, or give a smaller number")),
-    }
-}

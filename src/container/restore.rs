@@ -61,7 +61,7 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
     let mut undo = Undo::default();
     undo.reservation = Some(options.root.reserve(&options.request.id)?);
     let directory = undo.reservation.as_ref().ok_or_else(lost)?.directory.clone();
-    let notify = undo.notify(options)?;
+    let notify = undo.notify(options, log)?;
     let cgroup = undo.cgroup.insert(Making::begin(&plan, options.start == Start::Now, &directory)?);
     let system = |error| Error::from_call("criu", error);
     // Whoever is root in a user namespace must get there; where that is the caller, nothing else need be hidden.
@@ -158,7 +158,7 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
     if let Some(path) = &options.pid_file {
         publish::write_pid_file(path, made.pid)?;
     }
-    let mut created = undo.disarm(terminal)?;
+    let mut created = undo.disarm(terminal.map(console::set_up).transpose()?)?;
     created.notify = notify;
     Ok(created)
 }

@@ -5,6 +5,7 @@ use super::state::{Container, Status};
 use super::{entrance, hooks, listener};
 use crate::error::{Error, Result, found};
 use crate::init::Message;
+use crate::log::Log;
 use crate::plan::{Entry, Origin, Phase, Step, hint};
 use crate::sys::process::Strings;
 use crate::sys::{self, Errno, process};
@@ -15,7 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 const GRACE_MILLISECONDS: i32 = 100;
 
 /// Starts a created container, and returns when its program runs.
-pub fn start(container: &Container) -> Result<()> {
+pub fn start(container: &Container, log: &Log) -> Result<()> {
     match container.status()? {
         Status::Created => {}
         Status::Creating => {
@@ -36,7 +37,7 @@ pub fn start(container: &Container) -> Result<()> {
         }
     }
     let state = container.state()?;
-    let notify = Relay::open(&container.directory)?;
+    let notify = Relay::open(&container.directory, log)?;
     let system = |error| Error::from_call("start.sock", error);
     let connection = take(container)?;
     // As long as it is there, the container looks as if it waited.

@@ -44,8 +44,10 @@ pub struct State {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pids: Option<u64>,
     /// Absolute path.
+    #[serde(with = "path")]
     pub bundle: PathBuf,
     /// Absolute path.
+    #[serde(with = "path")]
     pub rootfs: PathBuf,
     /// RFC 3339 with nanoseconds, UTC.
     pub created: String,
@@ -473,9 +475,11 @@ pub struct View<'a> {
     pub pid: i32,
     /// `creating`, `created`, `running` or `stopped`.
     pub status: String,
-    /// Absolute path.
+    /// Absolute path; what is not UTF-8 in it cannot be in JSON, and is a replacement character, as with runc.
+    #[serde(serialize_with = "path::as_text")]
     pub bundle: &'a Path,
     /// Absolute path.
+    #[serde(serialize_with = "path::as_text")]
     pub rootfs: &'a Path,
     /// RFC 3339.
     pub created: &'a str,
@@ -484,4 +488,37 @@ pub struct View<'a> {
     pub annotations: Option<&'a std::collections::BTreeMap<String, String>>,
     /// The user's name, in `list` only.
     pub owner: String,
+}
+
+/// Paths need not be UTF-8, and JSON must be: such a one is kept as a list of bytes.
+mod path {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::{Path, PathBuf};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Kept {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    pub fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+        match path.to_str() {
+            Some(text) => serializer.serialize_str(text),
+            None => serializer.collect_seq(path.as_os_str().as_bytes()),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+        Ok(PathBuf::from(match Kept::deserialize(deserializer)? {
+            Kept::Text(text) => OsString::from(text),
+            Kept::Bytes(bytes) => OsString::from_vec(bytes),
+        }))
+    }
+
+    pub fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&path.to_string_lossy())
+    }
 }

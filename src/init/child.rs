@@ -173,14 +173,18 @@ impl Child<'_> {
         };
         let (container, entered) = self.container.descriptors();
         let slots = &self.slots;
-        fd::close_all_but(self.first(), || {
+        let own = || {
             let own = [Some(&self.socket), start, container, self.console.as_ref()];
             let left = [slots.hook_output.as_ref(), slots.image_output.as_ref(), slots.proc.as_ref()];
             let namespaces = self.namespaces.iter().map(Option::as_ref);
             let numbered = slots.trees.iter().map(|(_, fd)| fd).chain(entered.iter().map(|(_, fd)| fd));
             let all = own.into_iter().chain(left).chain(namespaces).flatten().chain(numbered);
             all.map(|fd| fd.as_raw_fd()).chain(cgroup)
-        })
+        };
+        if self.plan.preserved_descriptors > 0 {
+            fd::close_own_below(self.first(), own)?;
+        }
+        fd::close_all_but(self.first(), own)
     }
 
     /// From here on, what the image's programs or the container's processes may look at leads nowhere: descriptors are closed
@@ -249,11 +253,13 @@ impl Child<'_> {
 
     fn hand_terminal_over(&mut self) -> Result<(), Failure> {
         let Some(master) = self.slots.terminal_master.take() else { return Ok(()) };
-        let sent = match self.console.take() {
-            Some(console) => socket::send(console.as_fd(), b"/dev/ptmx", Some(master.as_fd())),
-            None => Message::Console.send(self.socket.as_fd(), Some(master.as_fd())),
-        };
-        sent.map_err(|error| self.lost(error))
+        match self.console.take() {
+            Some(console) => {
+                socket::send(console.as_fd(), b"/dev/ptmx", Some(master.as_fd())).map_err(|error| self.lost(error))
+            }
+            // Nothing may be written to it before it is set up.
+            None => self.ask(Message::Console, Some(master)).map(drop),
+        }
     }
 
     fn tell(&self, message: Message) -> Result<(), Failure> {

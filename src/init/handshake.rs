@@ -11,6 +11,7 @@
 //!     <-------------------- Serve(step, fd)    only for each fuse mount: an opened /dev/fuse
 //!     start its server ; Go ---------------->
 //!     <------------------------- Console(fd)   only with a terminal and no console socket
+//!     set it up ; Go ----------------------->
 //! 3   <------------------------------- Hooks   only with prestart or createRuntime hooks, or network devices
 //!     run them ; Hooked steps ; Go --------->
 //!                                              Jailed steps: createContainer hooks, pivot_root, directory

@@ -13,8 +13,9 @@ pub mod step;
 use crate::error::{Error, Result, printable};
 use crate::sys::{self, Errno};
 use serde::{Deserialize, Serialize};
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 pub use mounting::open_mapped;
@@ -355,8 +356,8 @@ impl fmt::Display for Plan {
 }
 
 /// A string for the kernel; one with a NUL byte is an error in the property.
-pub fn c_string(property: &str, text: &str) -> Result<CString> {
-    CString::new(text).map_err(|_| {
+pub fn c_string(property: &str, text: &OsStr) -> Result<CString> {
+    CString::new(text.as_bytes()).map_err(|_| {
         Error::in_config(property, format!("{text:?} has a NUL character")).because("the kernel ends a string there")
     })
 }

@@ -157,6 +157,7 @@ impl fmt::Display for Step {
                 write!(f, "write {value:?} to {}", path.to_string_lossy().replace("..", "/proc/self"))
             }
             Step::ReopenNull => f.write_str("open /dev/null again where it is a standard stream"),
+            Step::GiveStreams { uid } => write!(f, "give pipes of standard streams to {uid}"),
             Step::StartSession => f.write_str("start a session"),
             Step::SetNoNewPrivileges => f.write_str("set no_new_privs"),
             Step::BecomeUser { uid, gid, groups, umask } => {

@@ -293,6 +293,8 @@ pub enum Step {
     SetLabel { path: CString, value: CString },
     /// Opens /dev/null again, in the container, for standard streams that are the host's.
     ReopenNull,
+    /// Gives standard streams that are pipes, or files to write to, to a user.
+    GiveStreams { uid: u32 },
     /// A session of its own, with the pty as its terminal if there is one.
     StartSession,
     /// PR_SET_NO_NEW_PRIVS.
@@ -495,6 +497,7 @@ impl Step {
                 fd::write(file.as_fd(), value.to_bytes()).map(drop)
             }
             Step::ReopenNull => mounting::reopen_null(slots.root()?),
+            Step::GiveStreams { uid } => (0..3).try_for_each(|number| fd::give(fd::borrow(number), *uid)),
             Step::StartSession => {
                 process::start_session()?;
                 let Some(terminal) = &slots.terminal else { return Ok(()) };

@@ -5,7 +5,8 @@ use crate::error::Result;
 use crate::plan::{Phase, Step};
 use crate::sys::process::Strings;
 use std::collections::BTreeSet;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
 pub const HOME: Property =
     Property { paths: &["process.env"], phase: Phase::Jailed, scope: Scope::Both, plan: plan_home };
@@ -18,8 +19,7 @@ pub const PROPERTY: Property =
     Property { paths: &["process.args", "process.env"], phase: Phase::Last, scope: Scope::Both, plan };
 
 fn plan_find(planner: &mut Planner) -> Result<()> {
-    let process = planner.spec.process();
-    let Some(name) = process.args.first() else {
+    let Some(name) = arguments(planner).next() else {
         return Err(planner.error("missing or empty").remedy("add \"args\": [\"sh\"] to process"));
     };
     if name.is_empty() {
@@ -35,23 +35,43 @@ fn plan_find(planner: &mut Planner) -> Result<()> {
 
 fn plan_home(planner: &mut Planner) -> Result<()> {
     planner.plan.preserved_descriptors = planner.request.preserved_descriptors;
-    let process = planner.spec.process();
-    if process.env.iter().rev().find_map(|variable| variable.strip_prefix("HOME=")).is_none_or(str::is_empty) {
-        planner.step(Step::FindHome { uid: process.user.uid });
+    if value(planner, b"HOME=").is_none_or(<[u8]>::is_empty) {
+        planner.step(Step::FindHome { uid: planner.spec.process().user.uid });
     }
     Ok(())
 }
 
+/// The program and its arguments.
+fn arguments<'a>(planner: &'a Planner) -> Box<dyn Iterator<Item = &'a OsStr> + 'a> {
+    match planner.request.arguments.as_slice() {
+        [] => Box::new(planner.spec.process().args.iter().map(OsStr::new)),
+        given => Box::new(given.iter().map(OsString::as_os_str)),
+    }
+}
+
+/// The variables of the environment, as they were given.
+fn variables<'a>(planner: &'a Planner) -> impl DoubleEndedIterator<Item = &'a OsStr> {
+    let own = planner.spec.process().env.iter().map(OsStr::new);
+    own.chain(planner.request.environment.iter().map(OsString::as_os_str))
+}
+
+/// What follows `NAME=` where that is said last.
+fn value<'a>(planner: &'a Planner, name: &[u8]) -> Option<&'a [u8]> {
+    variables(planner).rev().find_map(|variable| variable.as_bytes().strip_prefix(name))
+}
+
 /// Where the program may be: its path as it is, or its name in the directories of PATH.
-fn candidates(planner: &Planner, name: &str) -> Result<Box<[CString]>> {
-    if name.contains('/') {
+fn candidates(planner: &Planner, name: &OsStr) -> Result<Box<[CString]>> {
+    if name.as_bytes().contains(&b'/') {
         return Ok(Box::new([planner.c_string(name)?]));
     }
-    let path = planner.spec.process().env.iter().rev().find_map(|variable| variable.strip_prefix("PATH="));
-    let directories = path.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    let place =
-        |directory: &str| planner.c_string(&format!("{}/{name}", if directory.is_empty() { "." } else { directory }));
-    directories.split(':').map(place).collect()
+    let directories =
+        value(planner, b"PATH=").unwrap_or(b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    let place = |directory: &[u8]| {
+        let directory = if directory.is_empty() { b"." } else { directory };
+        planner.c_string(OsStr::from_bytes(&[directory, b"/", name.as_bytes()].concat()))
+    };
+    directories.split(|byte| *byte == b':').map(place).collect()
 }
 
 fn plan_reset(planner: &mut Planner) -> Result<()> {
@@ -60,30 +80,25 @@ fn plan_reset(planner: &mut Planner) -> Result<()> {
 }
 
 fn plan(planner: &mut Planner) -> Result<()> {
-    let process = planner.spec.process();
-    let arguments = process.args.iter().map(|text| planner.c_string(text)).collect::<Result<_>>()?;
+    let words = arguments(planner).map(|text| planner.c_string(text)).collect::<Result<_>>()?;
     planner.current.property = "process.env";
     let (mut environment, mut names) = (Vec::new(), BTreeSet::new());
     // The last of two is meant, as in runc; getenv(3) would find the first.
-    for variable in process.env.iter().chain(&planner.request.environment).rev() {
-        let (name, value) = variable.split_once('=').unwrap_or_default();
-        if name.is_empty() {
-            let planned =
-                Err(planner.error(format!("{variable:?} is not NAME=VALUE")).remedy("write a name, = and a value"));
-            planner.settle(planned)?;
+    let mut nameless = Vec::new();
+    for variable in variables(planner).rev() {
+        let name = variable.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
+        if name.is_empty() || name.len() == variable.len() {
+            nameless
+                .push(planner.error(format!("{variable:?} is not NAME=VALUE")).remedy("write a name, = and a value"));
         }
-        if names.insert(name) && (name, value) != ("HOME", "") {
+        if names.insert(name) && variable != "HOME=" {
             environment.push(planner.c_string(variable)?);
         }
     }
+    nameless.into_iter().try_for_each(|error| planner.settle(Err(error)))?;
     environment.reverse();
     planner.current.property = PROPERTY.path();
-    let name = process.args.first().map_or("", String::as_str);
-    let candidates = candidates(planner, name)?;
-    planner.step(Step::Execute {
-        candidates,
-        arguments: Strings::new(arguments),
-        environment: Strings::new(environment),
-    });
+    let candidates = candidates(planner, arguments(planner).next().unwrap_or_default())?;
+    planner.step(Step::Execute { candidates, arguments: Strings::new(words), environment: Strings::new(environment) });
     Ok(())
 }

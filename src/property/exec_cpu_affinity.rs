@@ -1,13 +1,15 @@
-//! `process.execCPUAffinity`: for processes that `exec` starts; of the container's own, only its form matters.
+//! `process.execCPUAffinity`: for processes that `exec` starts; of the container's own, only its form matters. Who is not told
+//! otherwise may use every CPU that its cgroup allows, whatever its caller is bound to, as in runc (from 1.4 on).
 
 use super::{Planner, Property, Scope, number_list};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
+use crate::sys::Errno;
 
 pub const PROPERTY: Property =
     Property { paths: &["process.execCPUAffinity"], phase: Phase::Outside, scope: Scope::Both, plan };
 pub const LAST: Property =
-    Property { paths: &["process.execCPUAffinity"], phase: Phase::Jailed, scope: Scope::Exec, plan: plan_last };
+    Property { paths: &["process.execCPUAffinity"], phase: Phase::Jailed, scope: Scope::Both, plan: plan_last };
 
 /// CONFIG_NR_CPUS of the largest kernels.
 const MOST_CPUS: u32 = 8192;
@@ -26,14 +28,18 @@ fn plan(planner: &mut Planner) -> Result<()> {
 }
 
 fn plan_last(planner: &mut Planner) -> Result<()> {
-    let Some(affinity) = &planner.spec.process().exec_cpu_affinity else { return Ok(()) };
-    let given = |list: &Option<String>| list.as_ref().is_some_and(|list| !list.is_empty());
-    if let Some(list) = affinity.last.as_deref().filter(|list| !list.is_empty()) {
-        let cpus = number_list::parse(planner, list, MOST_CPUS)?;
-        planner.step(Step::SetAffinity { cpus });
-    } else if given(&affinity.initial) {
+    let affinity = planner.spec.process().exec_cpu_affinity.as_ref().filter(|_| planner.entered.is_some());
+    let last = affinity.and_then(|affinity| affinity.last.as_deref()).filter(|list| !list.is_empty());
+    match last {
+        Some(list) => {
+            let cpus = number_list::parse(planner, list, MOST_CPUS)?;
+            planner.step(Step::SetAffinity { cpus });
+        }
         // sched_setaffinity(2): of all CPUs, those that the cgroup allows.
-        planner.step(Step::SetAffinity { cpus: Box::new([u64::MAX; MOST_CPUS as usize / 64]) });
+        None => planner.step_tolerating(
+            Step::SetAffinity { cpus: Box::new([u64::MAX; MOST_CPUS as usize / 64]) },
+            &[Errno::EPERM, Errno::ENOSYS],
+        ),
     }
     Ok(())
 }

@@ -73,7 +73,7 @@ pub fn plan(planner: &mut Planner, mount: &Mount, program: &str, target: CString
     }
     let arguments: Vec<_> = arguments.iter().map(|argument| planner.c_string(argument)).collect::<Result<_>>()?;
     let server = Server {
-        path: planner.c_string(&path.to_string_lossy())?,
+        path: planner.c_string(&path)?,
         arguments: Strings::new(arguments),
         ids: id_mappings::sets_up_as(planner),
         drops_groups: id_mappings::may_set_groups(planner),

@@ -8,7 +8,7 @@ use crate::host::Host;
 use crate::plan::{self, Decision, Entry, Origin, Phase, Plan, Step};
 use crate::spec::{Resources, Spec};
 use crate::sys::Errno;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 mod apparmor;
@@ -194,10 +194,12 @@ pub struct Request {
     pub no_pivot: bool,
     /// `--no-new-keyring`.
     pub no_new_keyring: bool,
-    /// Descriptors above 2 that the program inherits.
+    /// How many descriptors from 3 on the program inherits, as far as they are open, and not close-on-exec.
     pub preserved_descriptors: u32,
+    /// The program and its arguments, in the place of process.args.
+    pub arguments: Vec<OsString>,
     /// Additions to process.env, such as LISTEN_FDS.
-    pub environment: Vec<String>,
+    pub environment: Vec<OsString>,
     /// The directory with the socket of sd_notify(3), if the caller has one to pass its words on to.
     pub notify: Option<PathBuf>,
     /// `--systemd-cgroup` and `--cgroup-manager`.
@@ -349,9 +351,9 @@ impl Planner<'_> {
         Error::in_config(self.current.to_string(), message)
     }
 
-    /// Text of the current property, for the kernel.
-    fn c_string(&self, text: &str) -> Result<CString> {
-        plan::c_string(&self.current.to_string(), text)
+    /// Text of the current property, for the kernel, byte for byte.
+    fn c_string(&self, text: impl AsRef<OsStr>) -> Result<CString> {
+        plan::c_string(&self.current.to_string(), text.as_ref())
     }
 
     /// Refuses -1, which says to the kernel that an id stays as it is: a program would be root that was not to be.

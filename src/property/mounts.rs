@@ -102,11 +102,11 @@ fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString
     let path = planner.request.bundle.join(source);
     if let Some(to) = options.copy_symlink.then(|| planner.host.symlink(&path)).transpose()?.flatten() {
         // As crun: the link is the container's from then on, and no mount has the options.
-        let to = planner.c_string(&to.to_string_lossy())?;
+        let to = planner.c_string(&to)?;
         planner.step(Step::Symlink { path: target, to, optional: false });
         return Ok(());
     }
-    let source = planner.c_string(&path.to_string_lossy())?;
+    let source = planner.c_string(&path)?;
     keep_access_times(planner, &mut options)?;
     if planner.shuts_devices_of(&path)? && (options.clear | options.clear_recursively) & mount::MOUNT_ATTR_NODEV == 0 {
         options.set_recursively |= mount::MOUNT_ATTR_NODEV;

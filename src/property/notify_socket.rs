@@ -12,7 +12,7 @@ pub const VARIABLE: &str = "NOTIFY_SOCKET=/run/notify/notify.sock";
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let Some(place) = &planner.request.notify else { return Ok(()) };
-    let source = planner.c_string(&place.to_string_lossy())?;
+    let source = planner.c_string(place)?;
     let target = planner.c_string("/run/notify")?;
     let options = ["ro", "nosuid", "nodev", "noexec"].map(str::to_owned).to_vec();
     planner.step(Step::Bind {

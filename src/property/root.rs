@@ -52,7 +52,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
             .error("the host's root cannot be the container's")
             .remedy("bind the directories that you need; see `rootlet spec --host`"));
     }
-    let source = planner.c_string(&path.to_string_lossy())?;
+    let source = planner.c_string(&path)?;
     // An ordinary user's child is still that user.
     planner.plan.opens_sources = planner.has_other_user_namespace() && !planner.host.is_ordinary_user();
     planner.step(Step::EnterDescriptors);
@@ -81,7 +81,7 @@ fn plan_enter(planner: &mut Planner) -> Result<()> {
 /// The host's tree stays below the container's root.
 fn plan_move(planner: &mut Planner) -> Result<()> {
     let revealing = planner.host.revealing_mounts()?;
-    let revealing = revealing.iter().map(|path| planner.c_string(&path.to_string_lossy())).collect::<Result<_>>()?;
+    let revealing = revealing.iter().map(|path| planner.c_string(path)).collect::<Result<_>>()?;
     planner.step(Step::MoveRoot { revealing });
     planner.plan.warnings.push(
         Error::in_config("root.path", "--no-pivot leaves the host's mounts below the container's root")

@@ -11,6 +11,11 @@ pub const PROPERTY: Property =
 fn plan(planner: &mut Planner) -> Result<()> {
     if !planner.spec.process().terminal {
         planner.step(Step::ReopenNull);
+        // As the peers do for root's containers. An ordinary user's own files would be a subordinate id's.
+        let uid = planner.spec.process().user.uid;
+        if uid != 0 && !planner.host.is_ordinary_user() {
+            planner.step(Step::GiveStreams { uid });
+        }
     }
     planner.step(Step::StartSession);
     Ok(())

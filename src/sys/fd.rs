@@ -270,10 +270,19 @@ pub fn dup_to(fd: BorrowedFd, number: RawFd) -> Result<()> {
 
 /// Takes O_NONBLOCK from an opened file.
 pub fn set_blocking(fd: BorrowedFd) -> Result<()> {
+    change_flags(fd, |flags| flags & !O_NONBLOCK)
+}
+
+/// Gives O_NONBLOCK to an opened file.
+pub fn set_nonblocking(fd: BorrowedFd) -> Result<()> {
+    change_flags(fd, |flags| flags | O_NONBLOCK)
+}
+
+fn change_flags(fd: BorrowedFd, change: impl Fn(i32) -> i32) -> Result<()> {
     // SAFETY: F_GETFL takes no pointer.
     let flags = check(Call::Fcntl, unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
     // SAFETY: F_SETFL takes no pointer.
-    check(Call::Fcntl, unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags & !O_NONBLOCK) }).map(drop)
+    check(Call::Fcntl, unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, change(flags)) }).map(drop)
 }
 
 /// A copy of a descriptor, close-on-exec, with a number of `least` or more.
@@ -296,6 +305,47 @@ pub fn close_all_but<I: Iterator<Item = RawFd>>(first: RawFd, kept: impl Fn() ->
             Some(next) => from = next + 1,
             None => return Ok(()),
         }
+    }
+}
+
+/// Closes what is open from 3 to below `first` and is this program's own: what a caller hands over has come through an execve,
+/// and so is not close-on-exec.
+pub fn close_own_below<I: Iterator<Item = RawFd>>(first: RawFd, kept: impl Fn() -> I) -> Result<()> {
+    // Nothing of this program's own has a number above the limit.
+    let limit = super::sched::limit(libc::RLIMIT_NOFILE as _)?.soft;
+    let end = RawFd::try_from(limit).map_or(first, |limit| first.min(limit));
+    for number in 3..end {
+        // SAFETY: F_GETFD takes no pointer.
+        let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+        if flags != -1 && flags & libc::FD_CLOEXEC != 0 && kept().all(|own| own != number) {
+            drop(own(number.into()));
+        }
+    }
+    Ok(())
+}
+
+/// Gives what is behind a descriptor to a user, so that it can be opened again by its name: a pipe, or a file that is open for
+/// writing. What others use, too, such as a device or a terminal, stays as it is; and what may not be given.
+pub fn give(fd: BorrowedFd, uid: u32) -> Result<()> {
+    let Status { mode, uid: owner, .. } = match status(fd) {
+        // Nothing is open there.
+        Err(Error { errno: Errno::EBADF, .. }) => return Ok(()),
+        other => other?,
+    };
+    // SAFETY: F_GETFL takes no pointer.
+    let flags = check(Call::Fcntl, unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    let is_given = match mode & libc::S_IFMT {
+        libc::S_IFIFO => true,
+        libc::S_IFREG => flags & libc::O_ACCMODE != libc::O_RDONLY,
+        _ => false,
+    };
+    if !is_given || owner == uid {
+        return Ok(());
+    }
+    match syscall!(Call::Fchown, libc::SYS_fchown, fd.as_raw_fd(), uid, u32::MAX) {
+        // Its owner has no id in the container, or its disk cannot be written to: as with the peers, the program will see.
+        Err(Error { errno: Errno::EPERM | Errno::EINVAL | Errno::EROFS | Errno::ENOSYS | Errno::EBADF, .. }) => Ok(()),
+        other => other.map(drop),
     }
 }
 

@@ -70,16 +70,8 @@ pub struct Raw {
 impl Raw {
     /// Puts the terminal on standard input into raw mode.
     pub fn enter() -> Result<Raw> {
-        // SAFETY: an all-zero termios is a valid value.
-        let mut before: libc::termios = unsafe { core::mem::zeroed() };
-        // SAFETY: tcgetattr writes a termios.
-        check(Call::Ioctl, unsafe { libc::tcgetattr(0, &mut before) })?;
-        let mut raw = before;
-        // SAFETY: both take a termios.
-        unsafe {
-            libc::cfmakeraw(&mut raw);
-            check(Call::Ioctl, libc::tcsetattr(0, libc::TCSANOW, &raw))?;
-        }
+        // SAFETY: cfmakeraw changes a termios.
+        let before = change(standard_input(), |termios| unsafe { libc::cfmakeraw(termios) })?;
         Ok(Raw { before })
     }
 }
@@ -91,10 +83,24 @@ impl Drop for Raw {
     }
 }
 
-/// Which of some descriptors can be read (or are at their end), waiting for the first.
-pub fn wait_for_any<const N: usize>(fds: [Option<BorrowedFd>; N]) -> Result<[bool; N]> {
-    let mut polls =
-        fds.map(|fd| libc::pollfd { fd: fd.map_or(-1, |fd| fd.as_raw_fd()), events: libc::POLLIN, revents: 0 });
+/// What is waited for.
+#[derive(Clone, Copy)]
+pub enum Event<'a> {
+    /// Something can be read, or the other side is gone.
+    Readable(BorrowedFd<'a>),
+    /// There is room to write.
+    Writable(BorrowedFd<'a>),
+    /// Nothing.
+    Never,
+}
+
+/// Which of some events have come, waiting for the first.
+pub fn wait_for_any<const N: usize>(events: [Event; N]) -> Result<[bool; N]> {
+    let mut polls = events.map(|event| match event {
+        Event::Readable(fd) => libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 },
+        Event::Writable(fd) => libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 },
+        Event::Never => libc::pollfd { fd: -1, events: 0, revents: 0 },
+    });
     loop {
         // SAFETY: `polls` are N pollfds.
         match check(Call::Poll, unsafe { libc::poll(polls.as_mut_ptr(), N as libc::nfds_t, -1) }) {
@@ -115,7 +121,40 @@ pub fn standard_output<'a>() -> BorrowedFd<'a> {
     fd::borrow(1)
 }
 
-/// True if this process has a pty or console on standard input.
-pub fn input_is_terminal() -> bool {
-    is_terminal(standard_input().as_fd())
+/// The terminal that this command was called at: the first standard stream that is one, or else the controlling one.
+pub fn find_own() -> Result<Option<OwnedFd>> {
+    if let Some(stream) = (0..3).map(fd::borrow).find(|stream| is_terminal(*stream)) {
+        return fd::duplicate_above(stream, 3).map(Some);
+    }
+    match fd::open(c"/dev/tty", fd::O_RDWR | libc::O_NOCTTY, 0) {
+        Ok(terminal) => Ok(is_terminal(terminal.as_fd()).then_some(terminal)),
+        // Where a session has none, or there is no such file.
+        Err(Error { errno: Errno::ENXIO | Errno::ENOENT | Errno::EACCES | Errno::EIO | Errno::ENODEV, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Leaves it to whoever shows the output of a pty to put a carriage return before each new line.
+pub fn leave_newlines(pty: BorrowedFd) -> Result<()> {
+    change(pty, |termios| termios.c_oflag &= !libc::ONLCR).map(drop)
+}
+
+/// The character that says at a terminal that there is no more.
+pub fn end_of_file(pty: BorrowedFd) -> Result<u8> {
+    change(pty, |_| {}).map(|termios| termios.c_cc[libc::VEOF])
+}
+
+/// Changes the settings of a terminal; what they were.
+fn change(terminal: BorrowedFd, change: impl Fn(&mut libc::termios)) -> Result<libc::termios> {
+    // SAFETY: an all-zero termios is a valid value.
+    let mut before: libc::termios = unsafe { core::mem::zeroed() };
+    // SAFETY: tcgetattr writes a termios.
+    check(Call::Ioctl, unsafe { libc::tcgetattr(terminal.as_raw_fd(), &mut before) })?;
+    let mut after = before;
+    change(&mut after);
+    if after != before {
+        // SAFETY: tcsetattr reads a termios.
+        check(Call::Ioctl, unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &after) })?;
+    }
+    Ok(before)
 }

@@ -28,6 +28,7 @@ mod seccomp;
 mod security;
 mod spec;
 mod spec_flags;
+mod streams;
 mod terminal;
 mod tracer;
 mod units;
