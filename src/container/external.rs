@@ -69,6 +69,8 @@ pub fn check(plan: &Plan) -> Result<()> {
     let refused = plan.entries.iter().find_map(|entry| match &entry.step {
         Step::MountFuse(_) => Some((entry, "a fuse file system")),
         Step::Attach { .. } => Some((entry, "an idmapped mount")),
+        Step::MakeTree(tree) if tree.target.as_c_str() == c"/" => Some((entry, "a layer over the root")),
+        Step::Bind { target, .. } if target.as_c_str() == c"/" => Some((entry, "a directory over the root")),
         _ => None,
     });
     match refused {

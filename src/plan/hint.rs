@@ -15,6 +15,9 @@ pub fn explain(entry: &Entry, error: sys::Error, is_filtered: bool) -> Error {
     }
     let subject = subject(&entry.step);
     let property = match subject {
+        Some(path) if matches!(entry.step, Step::SetSysctl { .. }) => {
+            format!("{} ({})", entry.origin, key_of(&path.to_string_lossy()))
+        }
         Some(path) => format!("{} ({})", entry.origin, path.to_string_lossy()),
         None => entry.origin.to_string(),
     };
@@ -95,6 +98,16 @@ fn explain_program(entry: &Entry, error: sys::Error) -> Option<Error> {
         (call, errno) => Error { errno: Some(errno), ..Error::new(format!("exec: {name:?}: {}", call.name())) },
     };
     Some(Error { property: entry.origin.to_string(), ..error })
+}
+
+/// The key of a parameter, as sysctl.d(5) writes it.
+fn key_of(path: &str) -> String {
+    let swapped = |letter| match letter {
+        '/' => '.',
+        '.' => '/',
+        other => other,
+    };
+    path.trim_start_matches("../../sys/").chars().map(swapped).collect()
 }
 
 /// The path that a step is about.

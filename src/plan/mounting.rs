@@ -42,6 +42,11 @@ pub fn set_attributes(mounted: BorrowedFd, attributes: &[Attributes]) -> Result<
 /// Makes a file system, and attaches it when it is as it should be: what lies at its destination then may be another's
 /// to rename, so nothing is looked up a second time.
 pub fn make_tree(slots: &mut Slots, new: &NewTree) -> Result<()> {
+    // What is made for it has no mode that anybody has chosen.
+    let covered = match new.takes_mode {
+        true => found(resolve::open_in_root(slots.root()?, &new.target, fd::O_PATH | fd::O_DIRECTORY))?,
+        false => None,
+    };
     let place = make_outside_proc(slots.root()?, &new.target)?;
     let options = new.options.iter().map(|(key, value)| (key.as_c_str(), value.as_deref()));
     let tree = mount::make_tree(&new.kind, &new.source, options, new.set)?;
@@ -51,7 +56,15 @@ pub fn make_tree(slots: &mut Slots, new: &NewTree) -> Result<()> {
         let (before, after) = (fd::open_at(place.as_fd(), c".", flags, 0)?, fd::open_at(tree.as_fd(), c".", flags, 0)?);
         copy::tree(before.as_fd(), after.as_fd())?;
     }
+    if let Some(covered) = covered {
+        let directory = fd::open_at(tree.as_fd(), c".", fd::O_RDONLY | fd::O_DIRECTORY, 0)?;
+        fd::chmod(directory.as_fd(), fd::status(covered.as_fd())?.mode & 0o7777)?;
+    }
     mount::attach(tree.as_fd(), place.as_fd())?;
+    if new.target.as_c_str() == c"/" {
+        slots.root = Some(tree);
+        return Ok(());
+    }
     match new.number {
         // The parent has made room for it.
         Some(_) if slots.trees.len() == slots.trees.capacity() => Err(Error::new(Call::MoveMount, Errno::ENOMEM)),
@@ -63,8 +76,16 @@ pub fn make_tree(slots: &mut Slots, new: &NewTree) -> Result<()> {
     }
 }
 
+/// What there is, or nothing.
+fn found(opened: Result<OwnedFd>) -> Result<Option<OwnedFd>> {
+    match opened {
+        Err(Error { errno: Errno::ENOENT, .. }) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
 /// Binds a file or directory of the host, which the parent may have opened; `itself` says of source and target whether a symlink is meant itself. Attributes
-/// are those of the copy before it is attached.
+/// are those of the copy before it is attached, which is returned if there is one.
 pub fn bind(
     root: BorrowedFd,
     (source, opened): (&CStr, Option<OwnedFd>),
@@ -73,9 +94,9 @@ pub fn bind(
     over_proc: bool,
     itself: (bool, bool),
     attributes: &[Attributes],
-) -> Result<()> {
+) -> Result<Option<OwnedFd>> {
     // A plain bind by its path is the cheapest.
-    let opened = match opened.is_none() && (itself.0 || !attributes.is_empty()) {
+    let opened = match opened.is_none() && (itself.0 || !attributes.is_empty() || target == c"/") {
         false => opened,
         true => Some(fd::open(source, fd::O_PATH | if itself.0 { fd::O_NOFOLLOW } else { 0 }, 0)?),
     };
@@ -98,9 +119,10 @@ pub fn bind(
         Some(source) => {
             let tree = mount::clone_tree(source.as_fd(), recursive)?;
             set_attributes(tree.as_fd(), attributes)?;
-            mount::attach(tree.as_fd(), place.as_fd())
+            mount::attach(tree.as_fd(), place.as_fd())?;
+            Ok(Some(tree))
         }
-        None => mount::bind(source, &place, recursive),
+        None => mount::bind(source, &place, recursive).map(|()| None),
     }
 }
 

@@ -76,13 +76,14 @@ impl fmt::Display for Step {
                 });
                 write!(
                     f,
-                    "mount {} on {} source {} flags {} options {}{}{}",
+                    "mount {} on {} source {} flags {} options {}{}{}{}",
                     tree.kind.to_string_lossy(),
                     tree.target.to_string_lossy(),
                     tree.source.to_string_lossy(),
                     Attributes(tree.set),
                     options.collect::<Vec<_>>().join(","),
                     if tree.copies { " with a copy of its files" } else { "" },
+                    if tree.takes_mode { " with the mode of what it covers" } else { "" },
                     Changes(&tree.attributes)
                 )
             }

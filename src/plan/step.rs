@@ -190,6 +190,8 @@ pub struct NewTree {
     pub attributes: Box<[Attributes]>,
     /// Whether it starts with a copy of what it covers.
     pub copies: bool,
+    /// Whether it has the mode of what it covers.
+    pub takes_mode: bool,
     /// The number under which it is kept for `SetTreeAttributes`.
     pub number: Option<usize>,
 }
@@ -431,7 +433,12 @@ impl Step {
             Step::MakeTree(tree) => mounting::make_tree(slots, tree),
             Step::Bind { source, target, recursive, over_proc, itself, attributes } => {
                 let opened = slots.source.take();
-                mounting::bind(slots.root()?, (source, opened), target, *recursive, *over_proc, *itself, attributes)
+                let source = (source.as_c_str(), opened);
+                let tree = mounting::bind(slots.root()?, source, target, *recursive, *over_proc, *itself, attributes)?;
+                if let Some(root) = tree.filter(|_| target.as_c_str() == c"/") {
+                    slots.root = Some(root);
+                }
+                Ok(())
             }
             Step::Attach { target, over_proc, attributes, .. } => {
                 let tree = slots.source.take().ok_or(Error::new(Call::OpenTree, Errno::EBADF))?;

@@ -38,7 +38,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
         return plan_listed(planner);
     }
     for (path, major, minor) in DEFAULT {
-        if devices.iter().any(|device| device.path == path) {
+        if devices.iter().any(|device| device.path.trim_end_matches('/') == path) {
             continue;
         }
         let device = Device {
@@ -69,12 +69,13 @@ fn plan_device(planner: &mut Planner, device: &Device) -> Result<()> {
         "p" => S_IFIFO,
         other => return Err(planner.error(format!("type {other:?}")).remedy("write \"c\", \"b\", \"u\" or \"p\"")),
     };
-    if !device.path.starts_with('/') || device.path.ends_with('/') {
+    let place = device.path.trim_end_matches('/');
+    if !place.starts_with('/') {
         return Err(planner
             .error(format!("path {:?} is not an absolute path of a node", device.path))
             .remedy("write a path such as \"/dev/fuse\""));
     }
-    if device.path.split('/').any(|part| matches!(part, "." | "..")) {
+    if place.split('/').any(|part| matches!(part, "." | "..")) {
         return Err(planner
             .error(format!("path {:?} has . or .. in it", device.path))
             .because("an ordinary user's devices are the host's at the same path, and that must be plain to see")
@@ -91,11 +92,12 @@ fn plan_device(planner: &mut Planner, device: &Device) -> Result<()> {
         None => Err(planner.error(format!("{name} is missing")).remedy("see `ls -l` of the host's device")),
     };
     let (major, minor) = (number(device.major, "major")?, number(device.minor, "minor")?);
-    if device.path == "/dev/ptmx" {
-        // As in runc, it is a link to that of the container's own devpts, also where an engine lists all of the host's devices.
+    if LINKS.iter().any(|(link, _)| *link == place) {
+        // As in runc, /dev/ptmx is a link to that of the container's own devpts, also where an engine lists all of the host's
+        // devices.
         return Ok(());
     }
-    let path = planner.c_string(&device.path)?;
+    let path = planner.c_string(place)?;
     let is_dead = planner.has_other_user_namespace() || !planner.host.may_make_devices()? || planner.shuts_devices;
     if kind != S_IFIFO && is_dead {
         // mknod(2): a device node made in a user namespace could be used nowhere, so the kernel refuses; and where no program

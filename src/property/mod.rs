@@ -28,6 +28,7 @@ mod id_mappings;
 mod intel_rdt;
 mod io_priority;
 mod keyring;
+mod mapped;
 mod masked_paths;
 mod memory_policy;
 mod mount_options;

@@ -28,6 +28,10 @@ pub struct Options {
     pub copy_up: bool,
     /// `idmap` or `ridmap`; the value says whether all below is mapped, too.
     pub id_mapped: Option<bool>,
+    /// What follows `idmap=`.
+    pub id_maps: Option<String>,
+    /// What is for other programs than a runtime, and ignored.
+    pub foreign: Vec<String>,
     /// `copy-symlink`: a source that is a symlink is made anew.
     pub copy_symlink: bool,
     /// `src-nofollow`: a source that is a symlink is bound itself.
@@ -117,6 +121,14 @@ impl Options {
             "src-nofollow" => self.source_itself = true,
             "dest-nofollow" => self.target_itself = true,
             "defaults" | "" => {}
+            _ if FOREIGN.contains(&option) || option.starts_with("x-") || option.starts_with("X-") => {
+                self.foreign.push(option.to_owned());
+            }
+            _ if option.starts_with("idmap=") || option.starts_with("ridmap=") => {
+                let (name, maps) = option.split_once('=').unwrap_or_default();
+                self.id_mapped = Some(name == "ridmap");
+                self.id_maps = Some(maps.to_owned());
+            }
             _ => {
                 if let Some(propagation) = propagation::flags(option) {
                     self.propagation.push(propagation);
@@ -172,6 +184,11 @@ fn change_attributes(set: &mut u64, clear: &mut u64, attributes: u64, clears: bo
         *clear &= !attributes;
     }
 }
+
+/// What engines and mount(8) have for themselves, and may pass on: whether a volume is filled first, how fresh it is to be on a
+/// desktop's virtual machine, and when systemd mounts a line of fstab. Those with `x-` in front are theirs by convention.
+const FOREIGN: [&str; 10] =
+    ["nocopy", "copy", "volume-nocopy", "consistent", "cached", "delegated", "noauto", "auto", "nofail", "_netdev"];
 
 /// What is neither a flag nor of a file system, without propagation types.
 const OTHERS: [&str; 10] = [

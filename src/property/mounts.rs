@@ -1,12 +1,12 @@
 //! `mounts`: what the container sees besides its root, in the order of the config.
 
 use super::mount_options::{self, Options};
-use super::{Planner, Property, Scope, fuse, id_mappings, overlay, selinux};
+use super::{Planner, Property, Scope, fuse, id_mappings, mapped, overlay, selinux};
 use crate::error::Result;
 use crate::host::Cgroups;
-use crate::plan::step::{Attributes, Key, Mapped, NewTree};
+use crate::plan::step::{Attributes, Key, NewTree};
 use crate::plan::{Phase, Step};
-use crate::spec::{IdMapping, Mount};
+use crate::spec::Mount;
 use crate::sys::mount;
 use std::ffi::CString;
 
@@ -29,21 +29,40 @@ const BELOW_PROC: [&str; 11] = [
     "/proc/net/dev",
 ];
 
+/// Options of cgroup2 (the kernel's cgroup-v2.rst).
+const OF_CGROUPS: [&str; 6] = [
+    "nsdelegate",
+    "favordynmods",
+    "memory_localevents",
+    "memory_recursiveprot",
+    "memory_hugetlb_accounting",
+    "pids_localevents",
+];
+
 fn plan(planner: &mut Planner) -> Result<()> {
     planner.each(&planner.spec.mounts, plan_mount)
 }
 
 fn plan_mount(planner: &mut Planner, mount: &Mount) -> Result<()> {
     let destination = clean(&mount.destination);
-    if destination == "/" {
-        let (message, remedy) = match mount.destination.is_empty() {
-            true => ("destination is missing", "add the path in the container, such as \"/data\""),
-            false => ("destination is the root itself", "set root.path instead"),
-        };
-        return Err(planner.error(message).remedy(remedy));
+    let mut options = mount_options::parse(&mount.options);
+    if mount.destination.is_empty() {
+        return Err(planner.error("destination is missing").remedy("add the path in the container, such as \"/data\""));
     }
-    let options = mount_options::parse(&mount.options);
+    if destination == "/" && !may_cover_root(planner, mount, &options) {
+        return Err(planner
+            .error("destination is the root itself")
+            .because("only the first mount may be there, a bind or an overlay")
+            .remedy("set root.path instead"));
+    }
     let kind = mount.kind.as_deref().unwrap_or("none");
+    if kind.starts_with("fuse.") {
+        // What they mean is for the program to say.
+        options.data.append(&mut options.foreign);
+    }
+    if !options.foreign.is_empty() {
+        planner.decide(format!("{}: ignored", options.foreign.join(", ")), "it is for engines, or for mount(8)")?;
+    }
     let target = planner.c_string(&destination)?;
     if options.remount {
         return remount(planner, target, &options);
@@ -51,7 +70,7 @@ fn plan_mount(planner: &mut Planner, mount: &Mount) -> Result<()> {
     if options.bind.is_some() || kind == "bind" {
         return bind(planner, mount, &destination, target, options);
     }
-    if is_mapped(mount, &options) {
+    if mapped::is_mapped(mount, &options) {
         return Err(planner
             .error("an idmapped mount that is not a bind")
             .because("what is mounted afresh has the ids of the container anyway")
@@ -61,6 +80,13 @@ fn plan_mount(planner: &mut Planner, mount: &Mount) -> Result<()> {
         return fuse::plan(planner, mount, program, target, &options);
     }
     new(planner, mount, kind, &destination, target, options)
+}
+
+/// A layer over the root, such as one that is thrown away, comes before all that is in it.
+fn may_cover_root(planner: &Planner, mount: &Mount, options: &Options) -> bool {
+    let is_bind = options.bind.is_some() || mount.kind.as_deref() == Some("bind");
+    let is_plain = !options.remount && !options.means_symlinks() && !mapped::is_mapped(mount, options);
+    planner.current.index == Some(0) && is_plain && (is_bind || mount.kind.as_deref() == Some("overlay"))
 }
 
 /// A path without `.`, `..` and empty parts; a relative one counts from the root (deprecated, as in runc).
@@ -114,13 +140,13 @@ fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString
     let attributes = attributes(&options);
     let recursive = options.bind == Some(true);
     let over_proc = destination == "/proc" || destination.starts_with("/proc/");
-    if is_mapped(mount, &options) {
+    if mapped::is_mapped(mount, &options) {
         if options.means_symlinks() {
             return Err(planner
                 .error("idmap goes neither with src-nofollow nor with dest-nofollow")
                 .remedy("name the place that the symlink leads to"));
         }
-        let source = Box::new(mapped(planner, mount, &options, source)?);
+        let source = Box::new(mapped::plan(planner, mount, &options, source)?);
         planner.step(Step::Attach { source, target, over_proc, attributes });
     } else {
         let itself = (options.source_itself, options.target_itself);
@@ -129,51 +155,9 @@ fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString
     Ok(())
 }
 
-fn is_mapped(mount: &Mount, options: &Options) -> bool {
-    options.id_mapped.is_some() || !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty()
-}
-
 /// The number by which a tree is kept: its place in `mounts`.
 fn tree(planner: &Planner) -> usize {
     planner.current.index.unwrap_or(0)
-}
-
-/// A mapped mount is opened by the parent, whose privileges reach the file system.
-fn mapped(planner: &Planner, mount: &Mount, options: &Options, source: CString) -> Result<Mapped> {
-    if planner.host.is_ordinary_user() || !planner.host.in_initial_user_namespace()? {
-        return Err(planner
-            .error("an ordinary user cannot map the ids of a mount")
-            .because("the kernel lets only the owner of the file system do that, which is the host's root")
-            .remedy(
-                "take idmap and the mappings out; with one mapped id, your own files are root's in the container",
-            ));
-    }
-    // config.md, mounts: without mappings of its own, it has those of the container, which may be in a namespace that is joined.
-    let linux = planner.spec.linux();
-    let or =
-        |own: &[IdMapping], container: &[IdMapping]| if own.is_empty() { container.to_vec() } else { own.to_vec() };
-    let (uids, gids) = (or(&mount.uid_mappings, &linux.uid_mappings), or(&mount.gid_mappings, &linux.gid_mappings));
-    let has_none = mount.uid_mappings.is_empty() && mount.gid_mappings.is_empty();
-    let maps = if has_none && planner.has_other_user_namespace() {
-        None
-    } else if uids.is_empty() || gids.is_empty() {
-        return Err(planner
-            .error("idmap without mappings")
-            .because("neither the mount nor the container says which ids become which")
-            .remedy("add uidMappings and gidMappings to the mount"));
-    } else {
-        for (name, mappings) in [("uidMappings", &uids), ("gidMappings", &gids)] {
-            id_mappings::check(&format!("{}.{name}", planner.current), mappings)?;
-        }
-        Some((id_mappings::text(&uids), id_mappings::text(&gids)))
-    };
-    Ok(Mapped {
-        source,
-        recursive: options.bind == Some(true),
-        map_recursively: options.id_mapped == Some(true),
-        maps,
-        locked: planner.has_other_user_namespace(),
-    })
 }
 
 /// mount_namespaces(7): of a mount that a less privileged namespace has taken over, access time flags are locked.
@@ -276,6 +260,12 @@ fn new(
         if planner.host.cgroups()? == Cgroups::Legacy {
             planner.decide("cgroup v2 is mounted", "rootlet does not drive the v1 controllers that this host uses")?;
         }
+        if let Some(option) = options.data.iter().find(|option| !OF_CGROUPS.contains(&option.as_str())) {
+            return Err(planner
+                .error(format!("{option:?} is not an option of cgroup v2"))
+                .remedy("correct or remove it; see `man 7 cgroups`"));
+        }
+        // They are the host's to choose, and ignored elsewhere than there.
         options.data.clear();
         if is_below_bind(planner, destination) {
             // The bound /sys shows cgroup2 there, and the same file system twice on one place is EBUSY.
@@ -312,7 +302,9 @@ fn new(
     // Mounts below it must find their places made; it becomes read-only when all are there.
     let becomes_readonly = kind == "tmpfs" && options.flags & mount::MS_RDONLY != 0;
     let propagation: Vec<_> = propagations(&options.propagation).filter(|one| is_a_change(planner, *one)).collect();
-    if becomes_readonly || options.copy_up || !propagation.is_empty() {
+    // As with the peers: tmpfs alone would be open to everybody.
+    let takes_mode = kind == "tmpfs" && !options.data.iter().any(|option| option.starts_with("mode="));
+    if becomes_readonly || options.copy_up || takes_mode || destination == "/" || !propagation.is_empty() {
         if becomes_readonly {
             options.flags &= !mount::MS_RDONLY;
         }
@@ -324,6 +316,7 @@ fn new(
             set: mount_options::attributes_of(options.flags),
             attributes: propagation.into_boxed_slice(),
             copies: options.copy_up,
+            takes_mode,
             number: becomes_readonly.then(|| tree(planner)),
         };
         planner.step(Step::MakeTree(Box::new(tree)));
@@ -353,8 +346,10 @@ fn keys(planner: &Planner, options: &Options) -> Result<Box<[Key]>> {
         if value.is_some_and(|value| value.len() > 255) {
             return Err(planner
                 .error(format!("option {key} is longer than 255 bytes"))
-                .because("with a propagation, or to be made read-only later, the kernel takes no longer one")
-                .remedy("leave the propagation out, or choose shorter paths"));
+                .because(
+                    "over the root, with a propagation, or to be made read-only later, the kernel takes no longer one",
+                )
+                .remedy("choose shorter paths, or leave the propagation out"));
         }
         let value = value.map(|value| planner.c_string(value.trim_matches('"'))).transpose()?;
         Ok((planner.c_string(key)?, value))

@@ -17,12 +17,17 @@ fn plan(planner: &mut Planner) -> Result<()> {
 }
 
 fn plan_parameter(planner: &mut Planner, key: &str, value: &str) -> Result<()> {
-    let key = if key.contains('/') { key.to_owned() } else { key.replace('.', "/") };
+    let key = path_of(key);
+    if key == "kernel/hostname" {
+        return Err(planner
+            .error("kernel.hostname is what \"hostname\" is for")
+            .remedy("write the name there, and leave it out here"));
+    }
     let namespace = namespace_of(&key).ok_or_else(|| {
         planner
             .error(format!("{key} is not a parameter of a namespace"))
             .because("it would change the host")
-            .remedy("leave it out, or set it on the host; for the host's name use \"hostname\"")
+            .remedy("leave it out, or set it on the host")
     })?;
     let has_own = match (planner.spec.namespace(namespace), namespace) {
         (None, "user") => planner.has_new_user_namespace(),
@@ -41,6 +46,23 @@ fn plan_parameter(planner: &mut Planner, key: &str, value: &str) -> Result<()> {
     let value = planner.c_string(value)?;
     planner.step(Step::SetSysctl { path, value });
     Ok(())
+}
+
+/// The path below /proc/sys. In sysctl.d(5)'s spelling, the first separator says which one separates; the other one is then a
+/// dot in a name (`net.ipv4.conf.eth0/1.rp_filter`).
+fn path_of(key: &str) -> String {
+    match key.find(['.', '/']).and_then(|first| key.as_bytes().get(first)) {
+        Some(b'.') => key.chars().map(swapped).collect(),
+        _ => key.to_owned(),
+    }
+}
+
+fn swapped(separator: char) -> char {
+    match separator {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    }
 }
 
 /// The namespace that a parameter belongs to, as in runc.
@@ -73,6 +95,17 @@ mod tests {
             [("net/ipv4/ip_forward", Some("network")), ("kernel/hostname", None), ("net/../kernel/core_pattern", None)]
         {
             assert_eq!(super::namespace_of(key), namespace, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_first_separator_separates() {
+        for (key, path) in [
+            ("net.ipv4.conf.eth0/1.rp_filter", "net/ipv4/conf/eth0.1/rp_filter"),
+            ("net/ipv4/conf/eth0.1/rp_filter", "net/ipv4/conf/eth0.1/rp_filter"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(super::path_of(key), path);
         }
     }
 }

@@ -502,3 +502,164 @@ fn a_shared_root_is_nobodys_slave() {
     }
     sandbox.is_clean();
 }
+
+#[test]
+fn a_tmpfs_has_the_mode_of_what_it_covers() {
+    let sandbox = Sandbox::ordinary();
+    let data = sandbox.rootfs().join("data");
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o2751)).unwrap();
+    fs::write(data.join("file"), "").unwrap();
+    for (destination, options) in [
+        ("/data", json!([])),
+        ("/data", json!(["mode=0700"])),
+        ("/data", json!(["tmpcopyup"])),
+        ("/data", json!(["ro", "size=1m"])),
+        ("/made/for/it", json!([])),
+    ] {
+        sandbox.edit(|config| {
+            let mounts = config["mounts"].as_array_mut().unwrap();
+            mounts.retain(|mount| mount["source"] != "a test's");
+            mounts.push(json!({"destination": destination, "type": "tmpfs", "source": "a test's", "options": options}));
+        });
+        let mode = match (destination, options[0].as_str()) {
+            ("/data", Some("mode=0700")) => "700",
+            ("/data", _) => "2751",
+            _ => "1777",
+        };
+        let out = sandbox.output(&format!("stat -c %a {destination}; grep -c ' {destination} ' /proc/self/mountinfo"));
+        assert_eq!(out, format!("{mode}\n1\n"), "{options}");
+    }
+}
+
+#[test]
+fn the_first_mount_may_be_a_layer_over_the_root() {
+    let sandbox = Sandbox::ordinary();
+    for place in ["bundle/upper", "bundle/work", "other", "other/proc", "other/dev", "other/sys"] {
+        sandbox.mkdir(place, 0o755);
+    }
+    let insert = |mount: serde_json::Value| {
+        sandbox.edit(|config| {
+            let mounts = config["mounts"].as_array_mut().unwrap();
+            mounts.retain(|mount| mount["destination"] != "/");
+            mounts.insert(0, mount);
+        });
+    };
+    let options = json!(["lowerdir=rootfs", "upperdir=upper", "workdir=work"]);
+    let overlay = json!({"destination": "/", "type": "overlay", "source": "overlay", "options": options});
+    insert(overlay.clone());
+    sandbox.edit(|config| config["root"]["readonly"] = json!(false));
+    let script = "echo new >/etc/new; rm /etc/passwd; cat /proc/self/mountinfo | grep -c ' / / '; ls /etc; test -c /dev/null && ls /proc/self/fd >/dev/null";
+    assert_eq!(sandbox.output(script), "1\nnew\n");
+    assert!(sandbox.rootfs().join("etc/passwd").exists() && !sandbox.rootfs().join("etc/new").exists());
+    assert!(sandbox.bundle().join("upper/etc/new").exists());
+    // And one that may not be written to.
+    sandbox.edit(|config| config["root"]["readonly"] = json!(true));
+    assert_eq!(sandbox.output("(echo >/etc/other) 2>/dev/null || echo read-only; cat /etc/new"), "read-only\nnew\n");
+
+    // A directory in its place.
+    fs::rename(sandbox.rootfs().join("bin"), sandbox.path().join("other/bin")).unwrap();
+    insert(json!({"destination": "/", "type": "bind", "source": sandbox.path().join("other"), "options": ["bind"]}));
+    assert_eq!(sandbox.output("ls -d /etc /bin 2>/dev/null; true"), "/bin\n");
+    // Where it is not the first, it would cover the others.
+    sandbox.edit(|config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        let first = mounts.remove(0);
+        mounts.push(first);
+    });
+    sandbox.run().fails(&["the root itself", "only the first mount"]);
+    insert(json!({"destination": "/", "type": "tmpfs"}));
+    sandbox.run().fails(&["mounts[0]", "the root itself", "a bind or an overlay"]);
+    sandbox.is_clean();
+}
+
+#[test]
+fn options_of_engines_and_of_fstab_are_ignored_and_said() {
+    let sandbox = Sandbox::ordinary();
+    let options = json!(["rbind", "nocopy", "ro", "x-systemd.automount"]);
+    sandbox.add_mount(json!({"destination": "/data", "type": "bind", "source": "rootfs/etc", "options": options}));
+    assert_eq!(sandbox.output("ls /data"), "passwd\n");
+    let bundle = sandbox.bundle();
+    let plan = sandbox.rootlet(&["plan", "-b", bundle.to_str().unwrap()]).ok().out;
+    assert!(plan.contains("nocopy, x-systemd.automount: ignored"), "{plan}");
+    sandbox.run_with(&["--strict"]).fails(&["nocopy", "--strict"]);
+}
+
+#[test]
+fn an_unknown_option_of_a_cgroup_mount_is_an_error() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.edit(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "cgroup");
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "cgroup"}));
+    });
+    let mount = |option: &str| {
+        sandbox.edit(|config| {
+            let mounts = config["mounts"].as_array_mut().unwrap();
+            mounts.retain(|mount| mount["type"] != "cgroup");
+            mounts.push(json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro", option]}));
+        });
+    };
+    mount("nsdelegate");
+    sandbox.sh("true");
+    sandbox.run().ok();
+    mount("nosuchoption=1");
+    sandbox.run().fails(&["\"nosuchoption=1\" is not an option of cgroup v2"]);
+}
+
+#[test]
+fn our_own_links_stand_and_a_devices_path_may_end_with_a_slash() {
+    let Some(sandbox) = Sandbox::remapped() else { return };
+    sandbox.edit(|config| {
+        config["linux"]["devices"] = json!([
+            {"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2},
+            {"path": "/dev/fd", "type": "c", "major": 5, "minor": 2},
+            {"path": "/dev/stdin/", "type": "c", "major": 5, "minor": 2},
+            {"path": "/dev/full//", "type": "c", "major": 1, "minor": 7},
+        ])
+    });
+    let out = sandbox.output("for link in ptmx fd stdin; do readlink /dev/$link; done; stat -c %t:%T /dev/full");
+    assert_eq!(out, "pts/ptmx\n/proc/self/fd\n/proc/self/fd/0\n1:7\n");
+}
+
+#[test]
+fn a_parameter_may_have_a_dot_in_a_name_and_errors_name_it() {
+    let sandbox = Sandbox::ordinary();
+    let set = |key: &str, value: &str| {
+        sandbox.edit(|config| {
+            config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "network");
+            config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "network"}));
+            config["linux"]["sysctl"] = json!({key: value});
+        });
+        sandbox.sh("cat /proc/sys/net/ipv4/conf/lo/forwarding");
+        sandbox.run()
+    };
+    assert_eq!(set("net.ipv4.conf.lo.forwarding", "1").ok().out, "1\n");
+    assert_eq!(set("net/ipv4/conf/lo/forwarding", "1").ok().out, "1\n");
+    set("net.ipv4.conf.eth0/1.rp_filter", "1")
+        .fails(&["linux.sysctl (net.ipv4.conf.eth0/1.rp_filter)", "no such parameter"]);
+    set("net.ipv4.conf.lo.forwarding", "x").fails(&["linux.sysctl (net.ipv4.conf.lo.forwarding)", "EINVAL"]);
+    set("kernel.hostname", "box").fails(&["kernel.hostname is what \"hostname\" is for"]);
+    set("kernel.panic", "1").fails(&["kernel/panic is not a parameter of a namespace"]);
+}
+
+#[test]
+fn ids_of_a_mount_may_be_given_as_crun_takes_them() {
+    let Some(sandbox) = Sandbox::remapped() else { return };
+    sandbox.mkdir("shared", 0o755);
+    let owner = |options: &str| {
+        sandbox.edit(|config| {
+            let mounts = config["mounts"].as_array_mut().unwrap();
+            mounts.retain(|mount| mount["destination"] != "/data");
+            mounts.push(json!({"destination": "/data", "type": "bind", "source": sandbox.path().join("shared"), "options": ["bind", options]}));
+        });
+        sandbox.sh("stat -c %u:%g /data");
+        sandbox.run()
+    };
+    assert_eq!(owner("idmap").ok().out, "0:0\n");
+    assert_eq!(owner("idmap=uids=0-100007-1#1-100010-10;gids=0-100008-10").ok().out, "7:8\n");
+    assert_eq!(owner("idmap=uids=@0-7-1;gids=@0-8-10").ok().out, "7:8\n");
+    assert_eq!(owner("ridmap=gids=0-100008-10").ok().out, "0:8\n");
+    owner("idmap=uids=0-1").fails(&["mounts[", "\"0-1\" is no list of ranges", "uids=FILE-HOST-SIZE"]);
+    owner("idmap=uids=@0-99999999-1").fails(&["99999999 is none"]);
+    owner("idmap=what").fails(&["\"what\" is no list of ranges"]);
+    sandbox.is_clean();
+}
