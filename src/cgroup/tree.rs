@@ -44,7 +44,8 @@ pub fn open_alone(path: &Path) -> Result<OwnedFd> {
 }
 
 /// Makes the cgroup, below `base` which exists: its place, and a handle with a lock on it, which keeps others away while
-/// no process is in it. An empty one that is there already is nobody's. A proposal that has processes is another container's,
+/// no process is in it. An empty one that is there already is nobody's, and made anew, unless somebody has made it ready: then
+/// its limits are meant. A proposal that has processes is another container's,
 /// and another name is taken; a place that was asked for must be empty. `announce` is told of a place before it is made.
 pub fn make(
     base: &Path,
@@ -64,6 +65,11 @@ pub fn make(
     loop {
         if !make_directory(path)? {
             match take(path)? {
+                // Nobody has had it: it was made for this.
+                Some(lock) if !is_proposal && !is_populated(path)? && !is_marked(&lock)? => {
+                    mark(&lock)?;
+                    return Ok((path.to_owned(), lock));
+                }
                 // It has the settings of whoever had it before, or whose maker was killed.
                 Some(lock) if !is_populated(path)? && remove_childless(path)? => {
                     drop(lock);
@@ -84,9 +90,29 @@ pub fn make(
             }
         }
         if let Some(lock) = take(path).inspect_err(|_| drop(fs::remove_dir(path)))? {
+            mark(&lock).inspect_err(|_| drop(fs::remove_dir(path)))?;
             return Ok((path.to_owned(), lock));
         }
         // Somebody took it for a leftover.
+    }
+}
+
+/// What tells a container's cgroup from one that somebody has made ready.
+const MARK: &CStr = c"user.rootlet";
+
+fn mark(cgroup: &OwnedFd) -> Result<()> {
+    match fd::set_attribute(cgroup.as_fd(), MARK, b"1") {
+        // Linux before 5.7.
+        Err(error) if error.errno == Errno::EOPNOTSUPP => Ok(()),
+        other => other.map_err(|error| Error::from_call("cgroup", error)),
+    }
+}
+
+/// True if a container has it, or had it; where that cannot be seen, too.
+fn is_marked(cgroup: &OwnedFd) -> Result<bool> {
+    match fd::has_attribute(cgroup.as_fd(), MARK) {
+        Err(error) if error.errno == Errno::EOPNOTSUPP => Ok(true),
+        other => other.map_err(|error| Error::from_call("cgroup", error)),
     }
 }
 

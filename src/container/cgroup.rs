@@ -3,7 +3,8 @@
 use crate::cgroup::{systemd, tree};
 use crate::error::{Error, Result, found};
 use crate::host::Host;
-use crate::plan::{Bus, Cgroup, Place, Plan};
+use crate::log::Log;
+use crate::plan::{Bus, Cgroup, Decision, Place, Plan};
 use crate::sys::process::{self, Process};
 use crate::sys::{bpf, fd};
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,8 @@ pub struct Making<'a> {
     cgroup: Option<&'a Cgroup>,
     /// What was made.
     pub record: Option<Record>,
+    /// Limits that the kernel has refused, where that is no error.
+    pub left_out: Vec<Decision>,
     /// Keeps others away from it while no process is there.
     lock: Option<OwnedFd>,
     /// Whether a scope is kept until it has been looked at.
@@ -104,14 +107,21 @@ impl<'a> Making<'a> {
     /// Makes a directory, with all that can be set before a process is in it. A scope is made later, around a process.
     /// Its place is written into the state's directory first: whoever finds that and no state takes it back.
     pub fn begin(plan: &'a Plan, is_kept: bool, directory: &Path) -> Result<Making<'a>> {
-        let mut making = Making { cgroup: plan.cgroup.as_ref(), record: None, lock: None, is_kept, keeper: None };
+        let mut making = Making {
+            cgroup: plan.cgroup.as_ref(),
+            record: None,
+            left_out: Vec::new(),
+            lock: None,
+            is_kept,
+            keeper: None,
+        };
         if let Some(cgroup @ Cgroup { place: Place::Directory { base, path, is_proposal }, .. }) = making.cgroup {
             let (path, lock) = tree::make(base, path, *is_proposal, &|path| announce(directory, path))?;
             let inode = fd::status(lock.as_fd()).map_err(|error| Error::from_call(path.display(), error));
             let inode = inode.inspect_err(|_| drop(tree::remove(&path, true)))?.inode;
             making.lock = Some(lock);
             let record = making.record.insert(Record { path, base: base.clone(), inode });
-            let set = if cgroup.is_set_late { Ok(()) } else { set(cgroup, record) };
+            let set = if cgroup.is_set_late { Ok(()) } else { set(cgroup, record, &mut making.left_out) };
             set.inspect_err(|_| making.take_back())?;
         }
         Ok(making)
@@ -178,9 +188,16 @@ impl<'a> Making<'a> {
             fd::unlock(lock.as_fd()).map_err(|error| Error::from_call("the container's cgroup", error))?;
         }
         match (self.cgroup, &self.record) {
-            (Some(cgroup), Some(record)) if cgroup.is_set_late || self.is_scope() => set(cgroup, record),
+            (Some(cgroup), Some(record)) if cgroup.is_set_late || self.is_scope() => {
+                set(cgroup, record, &mut self.left_out)
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Warns of limits that are not enforced.
+    pub fn tell_what_is_left_out(&self, log: &Log) {
+        self.left_out.iter().for_each(|decision| log.warn(&Error::new(decision.to_string())));
     }
 
     /// Who keeps the scope.
@@ -216,10 +233,19 @@ pub fn remove_announced(directory: &Path) -> Result<()> {
     path.map_or(Ok(()), |path| tree::remove_unused(&path))
 }
 
-fn set(cgroup: &Cgroup, record: &Record) -> Result<()> {
+fn set(cgroup: &Cgroup, record: &Record, left_out: &mut Vec<Decision>) -> Result<()> {
+    let mut require = |property: &str, done: Result<()>| match done {
+        Err(error) if cgroup.may_lack_limits => {
+            let (property, reason) = (property.to_owned(), error.in_one_line());
+            left_out.push(Decision { property, done: "not enforced".to_owned(), reason });
+            Ok(())
+        }
+        other => other,
+    };
     if !cgroup.controllers.is_empty() {
         let own = tree::of_process(std::process::id() as i32)?;
-        tree::enable(&record.base, &record.path, &cgroup.controllers, &own)?;
+        let enabled = tree::enable(&record.base, &record.path, &cgroup.controllers, &own);
+        require("linux.resources", enabled)?;
     }
     for controller in &cgroup.optional_controllers {
         // Only for what statistics show.
@@ -236,7 +262,7 @@ fn set(cgroup: &Cgroup, record: &Record) -> Result<()> {
                 .remedy("run it in a user namespace of its own, which needs no device rules (`rootlet spec`)")
         })?;
     }
-    cgroup.settings.iter().try_for_each(|setting| tree::write(&record.path, setting))
+    cgroup.settings.iter().try_for_each(|setting| require(setting.property, tree::write(&record.path, setting)))
 }
 
 /// What is said if the kernel has ended a process of the cgroup for want of memory: its own, or what is above it.

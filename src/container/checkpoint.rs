@@ -104,6 +104,7 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
         external,
         config: options.images.criu_config(&spec)?,
         unprivileged,
+        cgroups: options.images.cgroup_mode(&host)?,
         ..options.images.request(&opened, LOG)
     };
     let was_paused = container.is_paused()?;

@@ -123,7 +123,9 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     let begins = options.start == Start::Now;
     let follow =
         Follow { init: &init, plan: &plan, container, status: "creating", begins, is_alone: false, outputs, interrupt };
-    let Followed { terminal, tolerated, pid_namespace } = follow.to_the_end()?;
+    let Followed { terminal, mut tolerated, pid_namespace } = follow.to_the_end()?;
+    cgroup.tell_what_is_left_out(log);
+    tolerated.append(&mut cgroup.left_out);
     container.complete(tolerated, pid_namespace, log)?;
     if options.start == Start::Later {
         init.go()?;

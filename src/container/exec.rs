@@ -163,7 +163,11 @@ fn find_cgroup<'a>(container: &'a Container, below: Option<&str>) -> Result<Opti
     match (&container.state()?.cgroup, below) {
         (None, None) => Ok(None),
         (Some(record), None) => {
-            record.require()?;
+            if record.path()?.is_none() {
+                // Its first process was moved, and has taken the container along.
+                let inits = tree::find_of_process(container.state()?.pid)?;
+                return inits.map(|path| Some((record, path))).ok_or_else(super::kill::not_running);
+            }
             // Where the container divides its cgroup itself, as systemd does, processes can be only in a part of it.
             let is_divided = !tree::words(&record.path, "cgroup.subtree_control")?.is_empty();
             let inits = if is_divided { tree::find_of_process(container.state()?.pid)? } else { None };

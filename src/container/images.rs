@@ -2,7 +2,7 @@
 
 use crate::criu::{self, CgroupMode, Request};
 use crate::error::{Error, Result};
-use crate::host::Host;
+use crate::host::{Cgroups, Host};
 use crate::plan::step::Mapped;
 use crate::plan::{Plan, open_mapped};
 use crate::property::CRIU_CONFIG;
@@ -53,6 +53,14 @@ pub struct Opened {
 }
 
 impl Images {
+    /// How cgroups are treated: those of version 1, which rootlet does not drive, are nobody's to write or to restore.
+    pub fn cgroup_mode(&self, host: &Host) -> Result<Option<CgroupMode>> {
+        Ok(match (self.cgroups, host.cgroups()?) {
+            (None, Cgroups::Legacy) => Some(CgroupMode::Ignore),
+            (given, _) => given,
+        })
+    }
+
     /// Opens the directories; `make`: the images' are made if they are missing.
     pub fn open(&self, log: &str, make: bool) -> Result<Opened> {
         let open = |path: &Path, make: bool| {

@@ -18,7 +18,7 @@ pub fn kill(container: &Container, signal: i32) -> Result<()> {
         Status::Stopped => None,
         _ => container.pidfd()?,
     };
-    let Some(pidfd) = pidfd else { return Err(not_running()) };
+    let Some(pidfd) = pidfd else { return end_the_rest(container, signal) };
     let failed = |error| Error::from_call("container", error);
     // Its program has not begun, and nothing handles the signal: then the kernel keeps it from the first process of a pid
     // namespace (pid_namespaces(7)).
@@ -41,6 +41,18 @@ pub fn kill(container: &Container, signal: i32) -> Result<()> {
     match &state.cgroup {
         Some(cgroup) if signal == signal::SIGKILL && !state.has_own_pids => cgroup.kill(),
         _ => Ok(()),
+    }
+}
+
+/// Of a container without a pid namespace of its own, others may be left when its first process has ended.
+fn end_the_rest(container: &Container, signal: i32) -> Result<()> {
+    let state = container.state()?;
+    let Some(cgroup) = state.cgroup.as_ref().filter(|_| signal == signal::SIGKILL && !state.has_own_pids) else {
+        return Err(not_running());
+    };
+    match cgroup.path()? {
+        Some(path) if !tree::processes(path)?.is_empty() => cgroup.kill(),
+        _ => Err(not_running()),
     }
 }
 

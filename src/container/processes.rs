@@ -16,7 +16,12 @@ pub fn processes(container: &Container) -> Result<Vec<i32>> {
             .remedy("mount one of your own: `mount -t proc proc /proc`, or `unshare --mount-proc`"));
     }
     if let Some(cgroup) = &state.cgroup {
-        return tree::processes(cgroup.require()?);
+        match cgroup.path()? {
+            Some(path) => return tree::processes(path),
+            // Its first process was moved; who is in its pid namespace is known all the same.
+            None if state.has_own_pids => {}
+            None => drop(cgroup.require()?),
+        }
     }
     if !state.has_own_pids {
         return Err(Error::new(
@@ -59,7 +64,9 @@ pub fn find(container: &Container, pid: i32) -> Result<Option<OwnedFd>> {
 
 fn is_one_of(container: &Container, pid: i32) -> Result<bool> {
     let state = container.state()?;
-    if let Some(cgroup) = &state.cgroup {
+    if let Some(cgroup) = &state.cgroup
+        && (cgroup.path()?.is_some() || !state.has_own_pids)
+    {
         return Ok(tree::find_of_process(pid)?.is_some_and(|path| path.starts_with(&cgroup.path)));
     }
     let Some(namespace) = pid_namespace(container)? else { return Ok(false) };

@@ -112,6 +112,7 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
         lsm_mount_context: wanted.lsm_mount_context.clone(),
         config: wanted.images.criu_config(&spec)?,
         unprivileged,
+        cgroups: wanted.images.cgroup_mode(&host)?,
         ..wanted.images.request(&opened, LOG)
     };
     let record = cgroup.record.clone();

@@ -160,6 +160,8 @@ pub struct Cgroup {
     pub devices: Option<Vec<u64>>,
     /// Whether the settings would keep the process from being born.
     pub is_set_late: bool,
+    /// Whether a setting that the kernel refuses is a decision (`--limits try`).
+    pub may_lack_limits: bool,
 }
 
 /// Where a cgroup is.

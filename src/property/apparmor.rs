@@ -16,7 +16,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
         return if profile == "unconfined" { Ok(()) } else { Err(refuse(planner, "AppArmor")) };
     }
     // The file of AppArmor alone (Linux 5.8): attr/exec may belong to another security module.
-    let value = planner.c_string(&format!("exec {profile}"))?;
+    let value = planner.c_string(format!("exec {profile}"))?;
     planner.step(Step::SetLabel { path: c"../attr/apparmor/exec".into(), value });
     Ok(())
 }

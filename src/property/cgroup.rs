@@ -37,6 +37,7 @@ fn plan_resources(planner: &mut Planner) -> Result<()> {
         settings,
         devices: None,
         is_set_late,
+        may_lack_limits: planner.request.try_limits,
     });
     Ok(())
 }
@@ -44,7 +45,10 @@ fn plan_resources(planner: &mut Planner) -> Result<()> {
 /// A limit that is not enforced: an error, or a decision if the caller said so.
 fn give_up(planner: &mut Planner, names: &str, reason: &str, remedy: &str) -> Result<()> {
     if planner.request.try_limits {
-        return planner.decide(format!("{names}: not enforced"), reason);
+        planner.decide(format!("{names}: not enforced"), reason)?;
+        let warning = planner.error(format!("{names}: not enforced")).because(reason);
+        planner.plan.warnings.push(warning);
+        return Ok(());
     }
     Err(planner
         .error(format!("{names}: cannot be enforced"))
@@ -71,10 +75,15 @@ fn plan_path(planner: &mut Planner) -> Result<()> {
     }
     require(planner, &mut cgroup, &choice)?;
     controllers.retain(|controller| choice.available.contains(controller));
-    // Who names a cgroup will look at its statistics.
-    cgroup.optional_controllers = match path {
-        Some(_) => choice.available.iter().filter(|name| !controllers.contains(name)).cloned().collect(),
-        None => Vec::new(),
+    // Who names a cgroup will look at its statistics, and who may write to it, will divide it.
+    let divides = planner.spec.has_new_namespace("cgroup")
+        && planner.spec.mounts.iter().any(|mount| {
+            matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"))
+                && mount.options.iter().all(|option| !matches!(option.as_str(), "ro" | "rro"))
+        });
+    cgroup.optional_controllers = match path.is_some() || divides {
+        true => choice.available.iter().filter(|name| !controllers.contains(name)).cloned().collect(),
+        false => Vec::new(),
     };
     cgroup.controllers = controllers;
     (cgroup.place, cgroup.reason) = (choice.place, choice.reason);

@@ -50,7 +50,7 @@ pub fn plan(planner: &mut Planner, mount: &Mount, program: &str, target: CString
         }
     }
     data.push("fd=".to_owned());
-    let data = planner.c_string(&data.join(","))?;
+    let data = planner.c_string(data.join(","))?;
 
     let source = mount.source.as_deref().filter(|source| !matches!(*source, "" | "none"));
     let source = source.map(|source| {
@@ -85,7 +85,7 @@ pub fn plan(planner: &mut Planner, mount: &Mount, program: &str, target: CString
             .remedy("take shared or unbindable out of the options"));
     }
     let flags = options.flags_of_new();
-    let kind = planner.c_string(&format!("fuse.{program}"))?;
+    let kind = planner.c_string(format!("fuse.{program}"))?;
     let source = planner.c_string(mount.source.as_deref().unwrap_or(program))?;
     let mounted = FuseMount { source, target: target.clone(), kind, flags, data, server };
     planner.step(Step::MountFuse(Box::new(mounted)));

@@ -203,7 +203,7 @@ fn propagations(flags: &[u64]) -> impl Iterator<Item = Attributes> {
 
 fn remount(planner: &mut Planner, target: CString, options: &Options) -> Result<()> {
     if options.bind.is_none() && !options.data.is_empty() {
-        let data = Some(planner.c_string(&options.data.join(","))?);
+        let data = Some(planner.c_string(options.data.join(","))?);
         planner.step(Step::Remount { target: target.clone(), flags: options.flags, data });
     }
     for attributes in attributes(options) {
@@ -324,7 +324,7 @@ fn new(
     }
     let data = match options.data.is_empty() {
         true => None,
-        false => Some(planner.c_string(&options.data.join(","))?),
+        false => Some(planner.c_string(options.data.join(","))?),
     };
     let real_directory = matches!(kind, "proc" | "sysfs") || matches!(destination, "/proc" | "/sys" | "/dev");
     let kind = planner.c_string(kind)?;

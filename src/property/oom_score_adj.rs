@@ -21,7 +21,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     if value == own {
         return Ok(());
     }
-    let step = Step::SetOomScoreAdj { value: planner.c_string(&value.to_string())? };
+    let step = Step::SetOomScoreAdj { value: planner.c_string(value.to_string())? };
     if value < own && planner.has_other_user_namespace() {
         planner.step_in(Phase::Born, step);
     } else {

@@ -42,7 +42,7 @@ fn plan_parameter(planner: &mut Planner, key: &str, value: &str) -> Result<()> {
             .error(format!("{key} needs a {namespace} namespace of the container's own"))
             .remedy(format!("add {{\"type\": \"{namespace}\"}} to linux.namespaces")));
     }
-    let path = planner.c_string(&format!("../../sys/{key}"))?;
+    let path = planner.c_string(format!("../../sys/{key}"))?;
     let value = planner.c_string(value)?;
     planner.step(Step::SetSysctl { path, value });
     Ok(())

@@ -225,6 +225,20 @@ pub fn chmod_path(fd: &OwnedFd, mode: u32) -> Result<()> {
     syscall!(Call::Chmod, libc::SYS_fchmodat, libc::AT_FDCWD, name.as_cstr().as_ptr(), mode).map(drop)
 }
 
+/// Writes an extended attribute of an opened file (fsetxattr(2)).
+pub fn set_attribute(file: BorrowedFd, name: &CStr, value: &[u8]) -> Result<()> {
+    syscall!(Call::Setxattr, libc::SYS_fsetxattr, file.as_raw_fd(), name.as_ptr(), value.as_ptr(), value.len(), 0)
+        .map(drop)
+}
+
+/// Whether an opened file has an extended attribute (fgetxattr(2)).
+pub fn has_attribute(file: BorrowedFd, name: &CStr) -> Result<bool> {
+    match syscall!(Call::Getxattr, libc::SYS_fgetxattr, file.as_raw_fd(), name.as_ptr(), core::ptr::null::<u8>(), 0) {
+        Err(Error { errno: Errno::ENODATA, .. }) => Ok(false),
+        other => other.map(|_| true),
+    }
+}
+
 /// True if the effective user may execute `fd`, a regular file (faccessat2(2), Linux 5.8).
 pub fn check_executable(fd: BorrowedFd) -> Result<()> {
     let flags = libc::AT_EACCESS | libc::AT_EMPTY_PATH;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The root of the version 2 hierarchy.
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     let beside = Path::new("/sys/fs/cgroup/unified");
     if beside.exists() { beside } else { Path::new("/sys/fs/cgroup") }
 }
@@ -26,14 +26,14 @@ pub fn in_guest() -> bool {
 }
 
 /// A cgroup that root has made and given away, with a shell in a leaf of it.
-struct Delegated {
-    sandbox: Sandbox,
+pub struct Delegated {
+    pub sandbox: Sandbox,
     cgroup: PathBuf,
 }
 
 impl Delegated {
     /// With all controllers; the caller is in a child of it, or for `crowded` in itself.
-    fn new(crowded: bool) -> Delegated {
+    pub fn new(crowded: bool) -> Delegated {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let sandbox = Sandbox::ordinary();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -73,16 +73,16 @@ impl Delegated {
         command
     }
 
-    fn rootlet(&self, arguments: &[&str]) -> Done {
+    pub fn rootlet(&self, arguments: &[&str]) -> Done {
         finish(self.command(arguments))
     }
 
-    fn run(&self) -> Done {
+    pub fn run(&self) -> Done {
         let bundle = self.sandbox.bundle();
         self.rootlet(&["run", "-b", bundle.to_str().unwrap(), "box"])
     }
 
-    fn limit(&self, resources: Value) -> &Delegated {
+    pub fn limit(&self, resources: Value) -> &Delegated {
         self.sandbox.edit(|config| config["linux"]["resources"] = resources);
         self
     }

@@ -5,6 +5,7 @@
 mod attacks;
 mod bad_input;
 mod callers;
+mod cgroup_places;
 mod cgroups;
 mod check;
 mod checkpoints;

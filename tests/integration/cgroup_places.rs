@@ -1,0 +1,158 @@
+//! Where a container's cgroup is, whose it is, and what happens when it is not there any more.
+
+use crate::cgroups::{Delegated, in_guest, read, root};
+use crate::sandbox::{Sandbox, eventually};
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// A cgroup that root makes, and that is removed with the test.
+struct Ready(PathBuf);
+
+impl Ready {
+    fn new(name: &str) -> Ready {
+        let place = root().join(format!("test-{name}-{}", std::process::id()));
+        fs::create_dir(&place).unwrap();
+        Ready(place)
+    }
+
+    fn inode(&self) -> u64 {
+        fs::metadata(&self.0).unwrap().ino()
+    }
+
+    /// As linux.cgroupsPath has it.
+    fn name(&self) -> String {
+        format!("/{}", self.0.file_name().unwrap().to_str().unwrap())
+    }
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        eventually("the test's cgroup is empty", || fs::remove_dir(&self.0).is_ok() || !self.0.exists());
+    }
+}
+
+#[test]
+fn a_cgroup_that_was_made_ready_is_used_as_it_is() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    let ready = Ready::new("ready");
+    fs::write(ready.0.join("cgroup.max.descendants"), "7").unwrap();
+    let inode = ready.inode();
+    sandbox.sh("sleep 1000");
+    sandbox.edit(|config| config["linux"]["cgroupsPath"] = json!(ready.name()));
+    sandbox.start();
+    assert_eq!((sandbox.cgroup(), ready.inode()), (ready.0.clone(), inode));
+    assert_eq!(read(&ready.0, "cgroup.max.descendants"), "7");
+    // What a container has had is the next one's only without its limits, and the first one's end is not the second one's.
+    sandbox.rootlet(&["kill", "box", "KILL"]).ok();
+    eventually("it has stopped", || sandbox.status("box") == "stopped");
+    sandbox.rootlet(&["run", "-d", "-b", sandbox.bundle().to_str().unwrap(), "other"]).ok();
+    assert!(ready.inode() != inode && read(&ready.0, "cgroup.max.descendants") == "max");
+    sandbox.rootlet(&["kill", "--all", "box", "KILL"]);
+    sandbox.rootlet(&["delete", "box"]).ok();
+    assert_eq!(sandbox.status("other"), "running");
+    sandbox.rootlet(&["delete", "-f", "other"]).ok();
+    assert!(!ready.0.exists());
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_container_whose_cgroup_is_gone_can_be_entered_and_listed() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    sandbox.sh("sleep 1000 & sleep 1000");
+    sandbox.start();
+    let cgroup = sandbox.cgroup();
+    let elsewhere = Ready::new("elsewhere");
+    for pid in read(&cgroup, "cgroup.procs").lines() {
+        fs::write(elsewhere.0.join("cgroup.procs"), pid).unwrap();
+    }
+    fs::remove_dir(&cgroup).unwrap();
+    let pids: Vec<u32> = serde_json::from_str(&sandbox.rootlet(&["ps", "-f", "json", "box"]).ok().out).unwrap();
+    let inside = read(&elsewhere.0, "cgroup.procs");
+    assert_eq!(pids.iter().map(u32::to_string).collect::<Vec<_>>().join("\n"), inside);
+    sandbox.rootlet(&["exec", "-d", "box", "sleep", "2000"]).ok();
+    assert_eq!(read(&elsewhere.0, "cgroup.procs").lines().count(), pids.len() + 1);
+    sandbox.rootlet(&["kill", "--all", "box", "KILL"]).ok();
+    eventually("all have ended", || read(&elsewhere.0, "cgroup.procs").is_empty());
+    sandbox.rootlet(&["delete", "-f", "box"]).ok();
+    sandbox.is_clean();
+}
+
+#[test]
+fn what_is_left_of_a_container_is_ended_by_kill() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    sandbox.edit(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
+    });
+    sandbox.sh("sleep 1000 & exit 0");
+    sandbox.start();
+    eventually("its first process has ended", || sandbox.status("box") == "stopped");
+    let left = read(&sandbox.cgroup(), "cgroup.procs");
+    assert!(!left.is_empty(), "sleep is left");
+    sandbox.rootlet(&["kill", "box", "TERM"]).fails(&["container not running"]);
+    sandbox.rootlet(&["kill", "box", "KILL"]).ok();
+    eventually("it is gone", || !Path::new("/proc").join(&left).exists());
+    sandbox.rootlet(&["kill", "box", "KILL"]).fails(&["container not running"]);
+    sandbox.rootlet(&["delete", "box"]).ok();
+    sandbox.is_clean();
+}
+
+#[test]
+fn limits_that_may_be_missing_are_tried_and_what_is_missing_is_said() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    sandbox.edit(|config| config["linux"]["resources"]["unified"] = json!({"cgroup.max.depth": "no number"}));
+    sandbox.sh("true");
+    sandbox.run().fails(&["linux.resources.unified", "cgroup.max.depth", "the kernel refuses the value"]);
+    let done = sandbox.run_with(&["--limits", "try"]).ok();
+    assert!(
+        done.err.starts_with("warning: linux.resources.unified: not enforced") && done.err.contains("EINVAL"),
+        "{done:?}"
+    );
+    // What no hierarchy could have, is said, too.
+    let ordinary = Sandbox::ordinary();
+    ordinary.edit(|config| config["linux"]["resources"] = json!({"cpu": {"realtimeRuntime": 1000}}));
+    ordinary.sh("true");
+    let done = ordinary.run_with(&["--limits", "try"]).ok();
+    assert!(done.err.starts_with("warning: ") && done.err.contains("realtimeRuntime: not enforced"), "{done:?}");
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_size_of_huge_pages_that_the_kernel_lacks_may_be_tried() {
+    if !in_guest() {
+        return;
+    }
+    let delegated = Delegated::new(false);
+    delegated.limit(json!({"hugepageLimits": [{"pageSize": "3MB", "limit": 0}], "pids": {"limit": 20}}));
+    let run = |flags: &[&str]| {
+        delegated.sandbox.sh("cat /sys/fs/cgroup/pids.max");
+        let bundle = delegated.sandbox.bundle();
+        delegated.rootlet(&[flags, &["run", "-b", bundle.to_str().unwrap(), "box"]].concat())
+    };
+    run(&[]).fails(&["linux.resources.hugepageLimits", "hugetlb.3MB.max", "no such file"]);
+    let done = run(&["--limits", "try"]).ok();
+    assert!(done.out == "20\n" && done.err.contains("linux.resources.hugepageLimits: not enforced"), "{done:?}");
+}
+
+#[test]
+fn who_may_write_to_its_cgroup_has_controllers_to_divide() {
+    if !in_guest() {
+        return;
+    }
+    let delegated = Delegated::new(false);
+    let controllers = |option: &str| {
+        delegated.sandbox.edit(|config| {
+            for mount in config["mounts"].as_array_mut().unwrap() {
+                if mount["destination"] == "/sys/fs/cgroup" {
+                    mount["options"] = json!([option]);
+                }
+            }
+        });
+        delegated.sandbox.sh("cat /sys/fs/cgroup/cgroup.controllers");
+        delegated.run().ok().out
+    };
+    assert_eq!(controllers("ro"), "\n");
+    let all = controllers("rw");
+    assert!(all.contains("memory") && all.contains("pids") && all.contains("cpu"), "{all}");
+}
