@@ -27,7 +27,7 @@ fn main() -> anyhow::Result<()> {
         Options { root: &root, request, start: Start::Later, pid_file: None, console_socket: None, pidfd_socket: None };
     let created = create(&options, &Log::default())?;
     println!("pid {} is {}", created.process.pid, created.container.status()?);
-    rootlet::container::start(&created.container)?;
+    rootlet::container::start(&created.container, &Log::default())?;
     let ended = rootlet::sys::process::wait(created.process.pid, true)
         .map_err(|error| rootlet::error::Error::from_call("container", error))?;
     println!("ended: {ended:?}");

@@ -6,7 +6,7 @@ use super::identity::{Identity, pid_namespace};
 use super::interrupt::{self, Interrupt};
 use super::root::{Reservation, Root};
 use super::state::{Container, State, remove_files};
-use super::{cgroup, console, hooks, notify, publish};
+use super::{cgroup, console, hooks, notify, publish, start};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::init::{Beginning, Birthplace, Equipment, prepare, seal, spawn};
@@ -80,6 +80,9 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     let text = spec::load::read(&options.request.bundle.join("config.json"))?;
     let loaded = spec::load::parse(&text)?;
     let host = Host::new()?;
+    if loaded.spec.process.is_none() && options.start == Start::Now {
+        return Err(start::without_process().remedy("add \"process\"; see `rootlet spec`"));
+    }
     seal::ensure(&loaded.spec, &host)?;
     let mut plan = compile(&loaded.spec, &options.request, &host)?;
     heed(&mut plan, loaded.warnings(), &options.request)?;
@@ -162,6 +165,7 @@ pub(super) fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan,
         is_attached: options.start == Start::Now,
         decisions: plan.decisions.clone(),
         is_filtered: plan.is_filtered(),
+        has_no_program: spec.process.is_none(),
         listener: plan.listener.clone(),
         cgroup: None,
         pid_namespace: None,

@@ -87,9 +87,10 @@ impl Follow<'_> {
                     followed.pid_namespace = Some(namespace).filter(|inode| *inode != 0);
                     return Ok(followed);
                 }
-                Some((Message::Fail { step, error }, _)) => {
+                Some((Message::Fail { step, error, status }, _)) => {
                     let failed = plan.entries.get(step as usize).map(|entry| &entry.step);
-                    let blame = hooks::with_output(plan.blame(step as usize, error), std::mem::take(&mut self.outputs));
+                    let blame = hooks::with_status(plan.blame(step as usize, error), error, status);
+                    let blame = hooks::with_output(blame, std::mem::take(&mut self.outputs));
                     return Err(fuse::with_output(blame, failed, servers));
                 }
                 None if may_begin => return Ok(followed),

@@ -5,7 +5,7 @@ use super::state::Container;
 use crate::error::{Error, Result, quote};
 use crate::spec::{Hook, Spec};
 use crate::sys::process::open_pidfd;
-use crate::sys::{fd, process, signal};
+use crate::sys::{self, Call, fd, process, signal};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -57,8 +57,15 @@ fn run(
     if let Some(variables) = &hook.env {
         command.env_clear().envs(variables.iter().filter_map(|variable| variable.split_once('=')));
     }
+    // As with runc. A bundle that is gone is no reason to leave the last hooks out.
+    if let Some(state) = container.state.as_ref().filter(|state| state.bundle.is_dir()) {
+        command.current_dir(&state.bundle);
+    }
+    let output = fd::memory_file(c"hook").map_err(|error| Error::from_call(&hook.path, error))?;
+    let [out, err] =
+        [output.try_clone(), output.try_clone()].map(|copy| copy.map_err(|error| Error::from_io(&hook.path, &error)));
     // A group of its own, so that a hook that takes too long is ended with its children.
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command.stdin(Stdio::piped()).stdout(out?).stderr(err?).process_group(0);
     // What the caller left open, or passes to the container, is not for hooks.
     fd::close_on_exec_from(3).map_err(|error| Error::from_call(&hook.path, error))?;
     let mut child = command.spawn().map_err(|error| {
@@ -68,7 +75,6 @@ fn run(
     })?;
     let timeout = hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
     let pid = child.id() as i32;
-    let mut drains = Vec::new();
     let mut attend = || {
         let system = |error: std::io::Error| Error::from_io(&hook.path, &error);
         let state = serde_json::to_vec(&container.view(status)).map_err(|error| failed(error.to_string()))?;
@@ -78,12 +84,6 @@ fn run(
             _ => {}
         }
         let pidfd = open_pidfd(pid).map_err(|error| Error::from_call(&hook.path, error))?;
-        // Each by itself: who fills one waits for it to be read.
-        let pipes: [Option<Box<dyn Read + Send>>; 2] =
-            [child.stdout.take().map(|pipe| Box::new(pipe) as _), child.stderr.take().map(|pipe| Box::new(pipe) as _)];
-        for pipe in pipes.into_iter().flatten() {
-            drains.push(std::thread::Builder::new().spawn(move || read_end(pipe)).map_err(system)?);
-        }
         match interrupt.wait_readable(pidfd.as_fd(), timeout)? {
             true => Ok(()),
             false => {
@@ -101,15 +101,8 @@ fn run(
     if status.success() {
         return Ok(());
     }
-    let text = drains.into_iter().filter_map(|drain| drain.join().ok()).collect::<String>();
     let error = failed(format!("{}: {status}", hook.path)).remedy("run it by hand, with `rootlet state` as its input");
-    Err(if text.is_empty() { error } else { error.because(format!("it said: {text}")) })
-}
-
-fn read_end(mut pipe: Box<dyn Read + Send>) -> String {
-    let mut text = Vec::new();
-    let _ = pipe.read_to_end(&mut text);
-    last_words(&text)
+    Err(with_words(error, output))
 }
 
 /// The last kilobyte of a text, on one line.
@@ -129,6 +122,15 @@ pub fn outputs(spec: &Spec) -> Result<[Option<OwnedFd>; 2]> {
     Ok([open(&hooks.create_container)?, open(&hooks.start_container)?])
 }
 
+/// Adds how a hook in the container has ended.
+pub fn with_status(mut error: Error, cause: sys::Error, status: u16) -> Error {
+    if cause.call == Call::HookExit {
+        let how = if status > 128 { format!("signal {}", status - 128) } else { format!("exit status {status}") };
+        error.message = format!("{}: {how}", error.message);
+    }
+    error
+}
+
 /// Adds what hooks in the container said.
 pub fn with_output(error: Error, outputs: [Option<OwnedFd>; 2]) -> Error {
     let [host, image] = outputs;
@@ -137,7 +139,14 @@ pub fn with_output(error: Error, outputs: [Option<OwnedFd>; 2]) -> Error {
         property if property.starts_with("hooks.startContainer") => image,
         _ => None,
     };
-    let Some(output) = output else { return error };
+    match output {
+        Some(output) => with_words(error, output),
+        None => error,
+    }
+}
+
+/// Adds what was said, as far as it is there: a grandchild may go on for ever.
+fn with_words(error: Error, output: OwnedFd) -> Error {
     let mut text = Vec::new();
     let _ = fd::rewind(output.as_fd());
     let _ = std::fs::File::from(output).take(LONGEST).read_to_end(&mut text);

@@ -64,7 +64,7 @@ pub fn stay(mut created: Created, keep: bool, log: &Log) -> Result<i32> {
 /// Creates a container and starts it, and leaves it alone.
 pub fn run_detached(options: &Options, log: &Log) -> Result<()> {
     let created = create_waiting(options, log)?;
-    match start::start(&created.container, log) {
+    match start::start_own(&created.container, log) {
         Ok(()) => Ok(()),
         Err(error) => {
             created.destroy();

@@ -2,7 +2,7 @@
 
 use super::notify::Relay;
 use super::state::{Container, Status};
-use super::{entrance, hooks, listener};
+use super::{delete, entrance, hooks, listener};
 use crate::error::{Error, Result, found};
 use crate::init::Message;
 use crate::log::Log;
@@ -15,8 +15,28 @@ use std::os::fd::{AsFd, OwnedFd};
 /// How long the end of a container that answers no more may take.
 const GRACE_MILLISECONDS: i32 = 100;
 
-/// Starts a created container, and returns when its program runs.
+/// Starts a created container, and returns when its program runs. If a poststart hook fails, it is stopped and destroyed
+/// (runtime.md, lifecycle).
 pub fn start(container: &Container, log: &Log) -> Result<()> {
+    let notify = begin(container, log)?;
+    if let Err(error) = hooks::run_poststart(container) {
+        if let Err(other) = delete::delete(container, true, log) {
+            log.warn(&other);
+        }
+        return Err(error);
+    }
+    notify.map_or(Ok(()), |notify| notify.wait_until_ready(container))
+}
+
+/// Starts a container that whoever calls this destroys if that fails.
+pub fn start_own(container: &Container, log: &Log) -> Result<()> {
+    let notify = begin(container, log)?;
+    hooks::run_poststart(container)?;
+    notify.map_or(Ok(()), |notify| notify.wait_until_ready(container))
+}
+
+/// Lets the program begin; who is told when it is ready.
+fn begin(container: &Container, log: &Log) -> Result<Option<Relay>> {
     match container.status()? {
         Status::Created => {}
         Status::Creating => {
@@ -37,6 +57,11 @@ pub fn start(container: &Container, log: &Log) -> Result<()> {
         }
     }
     let state = container.state()?;
+    if state.has_no_program {
+        return Err(
+            without_process().remedy(format!("`rootlet delete {}`, and create it again with one", container.id))
+        );
+    }
     let notify = Relay::open(&container.directory, log)?;
     let system = |error| Error::from_call("start.sock", error);
     let connection = take(container)?;
@@ -48,7 +73,9 @@ pub fn start(container: &Container, log: &Log) -> Result<()> {
                 listener::hand_over(state.listener.as_ref(), container, "created", fd)?;
                 Message::Go.send(connection.as_fd(), None).map_err(system)?;
             }
-            Some((Message::Fail { step, error }, _)) => return Err(explain(state, step, error)),
+            Some((Message::Fail { step, error, status }, _)) => {
+                return Err(hooks::with_status(explain(state, step, error), error, status));
+            }
             Some(_) => return Err(Error::new("start.sock: not a word of a container's")),
             // Its program has begun, or it has ended without a word; then that is its end.
             None => break,
@@ -58,8 +85,12 @@ pub fn start(container: &Container, log: &Log) -> Result<()> {
         let message = format!("container {:?} has started, but start.sock cannot be removed", container.id);
         Error::from_io(message, &error).remedy(format!("remove {}", container.start_socket().display()))
     })?;
-    hooks::run_poststart(container)?;
-    notify.map_or(Ok(()), |notify| notify.wait_until_ready(container))
+    Ok(notify)
+}
+
+/// What is said where nothing can be started.
+pub fn without_process() -> Error {
+    Error::in_config("process", "missing").because("the config does not say what is to be started")
 }
 
 fn already_running() -> Error {

@@ -78,6 +78,9 @@ pub struct State {
     /// Whether a system call filter is in force before the program begins.
     #[serde(default)]
     pub is_filtered: bool,
+    /// Whether its config names nothing to be started.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_no_program: bool,
     /// Who answers for filtered system calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener: Option<Listener>,

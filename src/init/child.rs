@@ -68,7 +68,7 @@ impl Child<'_> {
 
     /// The last word.
     fn fail(&self, Failure { step, error }: Failure) -> ! {
-        let _ = Message::Fail { step, error }.send(self.socket.as_fd(), None);
+        let _ = Message::Fail { step, error, status: self.slots.hook_status }.send(self.socket.as_fd(), None);
         process::exit_now(1)
     }
 
@@ -288,7 +288,7 @@ impl Child<'_> {
         for _ in 0..TRIES {
             match Message::receive(self.socket.as_fd()) {
                 Ok(Some((Message::Go, attached))) => return Ok(attached),
-                Ok(Some((Message::Fail { step, error }, _))) => return Err(Failure { step, error }),
+                Ok(Some((Message::Fail { step, error, .. }, _))) => return Err(Failure { step, error }),
                 Ok(_) => process::exit_now(1),
                 Err(error) => {
                     last = error;

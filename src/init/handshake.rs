@@ -83,13 +83,15 @@ pub enum Message {
         step: u32,
         /// Why.
         error: sys::Error,
+        /// Of a hook: its status, or 128 + its signal.
+        status: u16,
     },
 }
 
 const SIZE: usize = 16;
 
 impl Message {
-    /// Kind, call, two bytes of nothing; number; errno; nothing.
+    /// Kind, call, status; number; errno; nothing.
     fn encode(self) -> [u8; SIZE] {
         let none = sys::Error::new(Call::Open, Errno::UnknownErrno);
         let (kind, number, error) = match self {
@@ -98,7 +100,7 @@ impl Message {
             Message::Hooks => (3, 0, none),
             Message::Tolerated { step, error } => (4, step, error),
             Message::Ready { namespace } => (5, namespace, none),
-            Message::Fail { step, error } => (6, step, error),
+            Message::Fail { step, error, .. } => (6, step, error),
             Message::Serve { step } => (7, step, none),
             Message::Notify => (8, 0, none),
             Message::Enter => (9, 0, none),
@@ -107,11 +109,12 @@ impl Message {
             Message::Open { step } => (12, step, none),
         };
         let ([n0, n1, n2, n3], [e0, e1, e2, e3]) = (number.to_ne_bytes(), (error.errno as i32).to_ne_bytes());
-        [kind, error.call as u8, 0, 0, n0, n1, n2, n3, e0, e1, e2, e3, 0, 0, 0, 0]
+        let [s0, s1] = if let Message::Fail { status, .. } = self { status.to_ne_bytes() } else { [0, 0] };
+        [kind, error.call as u8, s0, s1, n0, n1, n2, n3, e0, e1, e2, e3, 0, 0, 0, 0]
     }
 
     fn decode(bytes: [u8; SIZE]) -> Option<Message> {
-        let [kind, call, _, _, n0, n1, n2, n3, e0, e1, e2, e3, ..] = bytes;
+        let [kind, call, s0, s1, n0, n1, n2, n3, e0, e1, e2, e3, ..] = bytes;
         let number = u32::from_ne_bytes([n0, n1, n2, n3]);
         let error = sys::Error::new(Call::from_number(call)?, Errno::from_raw(i32::from_ne_bytes([e0, e1, e2, e3])));
         Some(match kind {
@@ -120,7 +123,7 @@ impl Message {
             3 => Message::Hooks,
             4 => Message::Tolerated { step: number, error },
             5 => Message::Ready { namespace: number },
-            6 => Message::Fail { step: number, error },
+            6 => Message::Fail { step: number, error, status: u16::from_ne_bytes([s0, s1]) },
             7 => Message::Serve { step: number },
             8 => Message::Notify,
             9 => Message::Enter,
@@ -169,7 +172,7 @@ mod tests {
             Message::Namespace { kind: 0x2000_0000 },
             Message::Root,
             Message::Open { step: 8 },
-            Message::Fail { step: 70_000, error },
+            Message::Fail { step: 70_000, error, status: 255 },
         ];
         for message in messages {
             assert_eq!(Message::decode(message.encode()), Some(message));

@@ -232,7 +232,7 @@ impl Init {
         };
         match opened {
             Ok(source) => self.send(Message::Go, source.as_ref().map(AsFd::as_fd)),
-            Err(error) => self.send(Message::Fail { step, error }, None),
+            Err(error) => self.send(Message::Fail { step, error, status: 0 }, None),
         }
     }
 

@@ -7,7 +7,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// Runs a hook in the container's namespaces, with the state on its standard input.
-pub fn run_hook(program: &Program, slots: &Slots) -> Result<()> {
+pub fn run_hook(program: &Program, slots: &mut Slots) -> Result<()> {
     let input = fd::memory_file(c"state")?;
     fd::write(input.as_fd(), program.input.0.to_bytes())?;
     fd::write(input.as_fd(), fd::Name::of_number(process::own_pid()).as_cstr().to_bytes())?;
@@ -15,7 +15,17 @@ pub fn run_hook(program: &Program, slots: &Slots) -> Result<()> {
     fd::rewind(input.as_fd())?;
     let output = slots.hook_output.as_ref().map_or(fd::borrow(2), AsFd::as_fd);
     let environment = program.environment.as_ref();
-    process::run_to_end(&program.path, &program.arguments, environment, input.as_fd(), output, program.timeout)
+    let home = slots.home.as_ref().filter(|_| program.takes_home).and_then(Home::as_cstr);
+    // Before the root is entered, it is where hooks begin; later, they begin where the program does.
+    let directory = slots.root.as_ref().map(AsFd::as_fd);
+    let (path, arguments, timeout) = (&program.path, &program.arguments, program.timeout);
+    let ended =
+        process::run_to_end(path, arguments, environment, home, directory, input.as_fd(), output, timeout)?.code();
+    if ended == 0 {
+        return Ok(());
+    }
+    slots.hook_status = ended as u16;
+    Err(Error::new(Call::HookExit, Errno::ECHILD))
 }
 
 /// An /etc/passwd is not read further than that.

@@ -36,6 +36,8 @@ pub struct Slots {
     pub executable: usize,
     /// `HOME=...` from the container's passwd.
     pub home: Option<Home>,
+    /// How a hook has ended that failed: its status, or 128 + its signal.
+    pub hook_status: u16,
     /// Where hooks of the host's write to that run in the container.
     pub hook_output: Option<OwnedFd>,
     /// Where hooks of the image's write to.
@@ -99,6 +101,13 @@ impl Slots {
 /// A text `HOME=...` of at most 511 bytes.
 pub struct Home(pub [u8; 512]);
 
+impl Home {
+    /// The text.
+    pub fn as_cstr(&self) -> Option<&CStr> {
+        CStr::from_bytes_until_nul(&self.0).ok()
+    }
+}
+
 /// A program to run beside the container's.
 #[derive(Debug, PartialEq)]
 pub struct Program {
@@ -108,6 +117,8 @@ pub struct Program {
     pub arguments: Strings,
     /// The whole environment; `None`: the runtime's own.
     pub environment: Option<Strings>,
+    /// Whether HOME is added to it, if it was found.
+    pub takes_home: bool,
     /// Milliseconds, or -1.
     pub timeout: i32,
     /// The state on its standard input, up to its pid and from there on.
@@ -549,7 +560,7 @@ impl Step {
                 Ok(())
             }
             Step::Execute { candidates, arguments, environment } => {
-                let home = slots.home.as_ref().and_then(|home| CStr::from_bytes_until_nul(&home.0).ok());
+                let home = slots.home.as_ref().and_then(Home::as_cstr);
                 let path = candidates.get(slots.executable).ok_or(Error::new(Call::Execve, Errno::ENOENT))?;
                 Err(process::execute(path, arguments, environment, home))
             }

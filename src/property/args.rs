@@ -19,6 +19,9 @@ pub const PROPERTY: Property =
     Property { paths: &["process.args", "process.env"], phase: Phase::Last, scope: Scope::Both, plan };
 
 fn plan_find(planner: &mut Planner) -> Result<()> {
+    if planner.lacks_process() {
+        return Ok(());
+    }
     let Some(name) = arguments(planner).next() else {
         return Err(planner.error("missing or empty").remedy("add \"args\": [\"sh\"] to process"));
     };

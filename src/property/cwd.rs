@@ -21,6 +21,9 @@ fn plan_make(planner: &mut Planner) -> Result<()> {
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let cwd = &planner.spec.process().cwd;
+    if planner.lacks_process() {
+        return Ok(());
+    }
     if !cwd.starts_with('/') {
         let message = if cwd.is_empty() { "missing".to_owned() } else { format!("{cwd:?} is not an absolute path") };
         return Err(planner.error(message).remedy("write a path in the container, such as \"/\""));

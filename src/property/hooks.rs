@@ -70,11 +70,13 @@ fn plan_hooks<'a>(
         let path = planner.c_string(&hook.path)?;
         let arguments =
             if hook.args.is_empty() { strings(std::slice::from_ref(&hook.path))? } else { strings(&hook.args)? };
+        // Of the program's environment, HOME may come from the image's passwd.
+        let takes_home = hook.env.is_none() && environment.is_some();
         let environment = hook.env.as_deref().or(environment).map(strings).transpose()?;
         let timeout =
             hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
         let input = state(planner, status)?;
-        planner.step(Step::RunHook(Box::new(Program { path, arguments, environment, timeout, input })));
+        planner.step(Step::RunHook(Box::new(Program { path, arguments, environment, takes_home, timeout, input })));
         Ok(())
     })
 }

@@ -391,6 +391,11 @@ impl Planner<'_> {
         Ok(())
     }
 
+    /// True if there is nothing to start yet: config.md, process is required by `start` alone.
+    fn lacks_process(&self) -> bool {
+        self.spec.process.is_none() && self.request.arguments.is_empty()
+    }
+
     /// True if the container gets a user namespace of its own, asked for or not.
     fn has_new_user_namespace(&self) -> bool {
         self.spec.has_new_namespace("user") || (self.spec.namespace("user").is_none() && self.host.is_ordinary_user())

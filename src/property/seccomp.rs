@@ -52,7 +52,15 @@ fn plan_early(planner: &mut Planner) -> Result<()> {
 }
 
 fn plan_late(planner: &mut Planner) -> Result<()> {
-    if planner.spec.process().no_new_privileges { plan(planner) } else { Ok(()) }
+    if !planner.spec.process().no_new_privileges {
+        return Ok(());
+    }
+    let asks = |seccomp: &Seccomp| seccomp.syscalls.iter().any(|rule| rule.action == "SCMP_ACT_NOTIFY");
+    if planner.spec.linux().seccomp.as_ref().is_some_and(asks) {
+        // As with runc, the agent gets its listener from `create`.
+        planner.phase = Phase::Bare;
+    }
+    plan(planner)
 }
 
 fn plan(planner: &mut Planner) -> Result<()> {

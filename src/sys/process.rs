@@ -448,20 +448,23 @@ fn become_beside(output: BorrowedFd, handed: BorrowedFd, identity: Identity) -> 
     fd::close_all_but(4, core::iter::empty)
 }
 
-/// Runs a program with `input` as its standard input and `output` as its standard output and error, and waits for it; without
-/// an `environment`, it has the caller's.
+/// Runs a program in a `directory` (without one, in the caller's), with `input` as its standard input and `output` as its standard
+/// output and error, and waits for it; without
+/// an `environment`, to which `home` is added, it has the caller's.
 /// Its descriptors are those three; it is ended with its process group after `milliseconds` (-1: never).
 pub fn run_to_end(
     path: &CStr,
     arguments: &Strings,
     environment: Option<&Strings>,
+    home: Option<&CStr>,
+    directory: Option<BorrowedFd>,
     input: BorrowedFd,
     output: BorrowedFd,
     milliseconds: i32,
-) -> Result<()> {
+) -> Result<Ended> {
     match clone(0, false, None)? {
         Cloned::Child => {
-            let error = become_program(path, arguments, environment, input, output);
+            let error = become_program(path, arguments, environment.map(|all| (all, home)), directory, input, output);
             // The errno is the exit status that the shell would give.
             exit_now(if error.errno == Errno::ENOENT { 127 } else { 126 })
         }
@@ -471,10 +474,7 @@ pub fn run_to_end(
                 wait(pid, true)?;
                 return Err(Error::new(Call::HookTimeout, Errno::ETIMEDOUT));
             }
-            match wait(pid, true)? {
-                Some(Ended::Exited(0)) => Ok(()),
-                _ => Err(Error::new(Call::HookExit, Errno::ECHILD)),
-            }
+            wait(pid, true)?.ok_or(Error::new(Call::HookExit, Errno::ECHILD))
         }
     }
 }
@@ -482,11 +482,13 @@ pub fn run_to_end(
 fn become_program(
     path: &CStr,
     arguments: &Strings,
-    environment: Option<&Strings>,
+    environment: Option<(&Strings, Option<&CStr>)>,
+    directory: Option<BorrowedFd>,
     input: BorrowedFd,
     output: BorrowedFd,
 ) -> Error {
     let prepare = || {
+        directory.map_or(Ok(()), super::fd::chdir)?;
         start_session()?;
         super::signal::reset()?;
         super::fd::dup_to(input, 0)?;
@@ -498,7 +500,7 @@ fn become_program(
     match prepare() {
         Err(error) => error,
         Ok(()) => match environment {
-            Some(environment) => execute(path, arguments, environment, None),
+            Some((environment, home)) => execute(path, arguments, environment, home),
             None => execute_with_own(path, arguments),
         },
     }

@@ -186,9 +186,9 @@ fn a_missing_part_is_named() {
     for (parent, key, words) in [
         ("", "ociVersion", "ociVersion: missing"),
         ("", "root", "root.path: missing"),
-        ("", "process", "process.cwd: missing"),
+        ("", "process", "process: missing"),
         ("/process", "args", "process.args: missing"),
-        ("/process", "cwd", "process.cwd: missing"),
+        ("/process", "cwd", "process: missing"),
     ] {
         let mut broken = config.clone();
         broken.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key);

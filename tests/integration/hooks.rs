@@ -165,3 +165,104 @@ fn a_hook_may_say_much() {
     });
     assert_eq!(sandbox.run().ok().out, "ran\n");
 }
+
+#[test]
+fn each_begins_where_runc_lets_it_begin() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("true");
+    let record = sandbox.path().join("bundle/rootfs/data/record");
+    sandbox.edit(|config| {
+        config["root"]["readonly"] = json!(false);
+        config["process"]["cwd"] = json!("/tmp");
+        config["process"]["env"] = json!(["PATH=/bin"]);
+        config["process"]["user"] = json!({"uid": 0, "gid": 0});
+        for kind in KINDS {
+            let inside = kind == "startContainer";
+            let file = if inside { "/data/record".into() } else { record.display().to_string() };
+            let line = format!("echo {kind} $(/bin/pwd) >>{file}");
+            let line = if inside {
+                line + "; echo $HOME >>/data/record; grep Seccomp: /proc/self/status >>/data/record"
+            } else {
+                line
+            };
+            config["hooks"][kind] = json!([{"path": "/bin/sh", "args": ["sh", "-c", line]}]);
+        }
+        config["linux"]["seccomp"] =
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["acct"], "action": "SCMP_ACT_ERRNO"}]});
+    });
+    std::os::unix::fs::symlink("busybox", sandbox.rootfs().join("bin/pwd")).unwrap();
+    sandbox.run().ok();
+    let bundle = sandbox.bundle().canonicalize().unwrap().display().to_string();
+    let expected = format!(
+        "prestart {bundle}\ncreateRuntime {bundle}\ncreateContainer {bundle}/rootfs\nstartContainer /tmp\n/root\nSeccomp:\t2\npoststart {bundle}\npoststop {bundle}\n"
+    );
+    assert_eq!(fs::read_to_string(&record).unwrap(), expected);
+    // A bundle that is gone is no reason to leave out the last ones.
+    let elsewhere = sandbox.path().join("xdg/elsewhere");
+    sandbox.sh("sleep 1000");
+    sandbox.edit(|config| {
+        config["hooks"] = json!({"poststop": [{"path": "/bin/sh", "args": ["sh", "-c", format!("echo last >{}", elsewhere.display())]}]})
+    });
+    sandbox.start();
+    fs::rename(sandbox.bundle(), sandbox.path().join("moved")).unwrap();
+    sandbox.rootlet(&["delete", "-f", "box"]).ok();
+    assert_eq!(fs::read_to_string(elsewhere).unwrap(), "last\n");
+    fs::rename(sandbox.path().join("moved"), sandbox.bundle()).unwrap();
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_failing_hook_is_named_by_its_number_and_its_exit_status() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("true");
+    for kind in &KINDS[..5] {
+        for (script, how) in [("exit 3", "exit status"), ("kill -9 $$", "signal")] {
+            let hook = |script: &str| json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+            sandbox.edit(|config| config["hooks"] = json!({*kind: [hook("exit 0"), hook(script)]}));
+            let number = if script == "exit 3" { "3" } else { "9" };
+            let done = sandbox.run();
+            assert!(
+                done.err.contains(&format!("{how}: {number}")) || done.err.contains(&format!("{how} {number}")),
+                "{done:?}"
+            );
+            done.fails(&[&format!("hooks.{kind}[1]")]);
+        }
+    }
+    sandbox.is_clean();
+}
+
+#[test]
+fn who_holds_a_failed_hooks_output_keeps_nobody_waiting() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("true");
+    let pid = sandbox.path().join("xdg/pid");
+    for kind in ["createRuntime", "createContainer"] {
+        let script = format!("sleep 1000 & echo $! >{}; echo why; exit 1", pid.display());
+        sandbox.edit(|config| {
+            config["hooks"] = json!({kind: [{"path": "/bin/sh", "args": ["sh", "-c", script], "timeout": 100}]})
+        });
+        let start = std::time::Instant::now();
+        sandbox.run().fails(&[&format!("hooks.{kind}[0]"), "it said: why"]);
+        let took = start.elapsed();
+        let left: i32 = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(left), nix::sys::signal::SIGKILL);
+        assert!(took.as_secs() < 60, "{kind}: it waits for the grandchild");
+    }
+}
+
+#[test]
+fn a_failing_poststart_ends_the_container_and_its_state() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1000");
+    let poststop = sandbox.path().join("xdg/poststop");
+    let note = json!({"path": "/bin/sh", "args": ["sh", "-c", format!("echo once >>{}", poststop.display())]});
+    sandbox.edit(|config| config["hooks"] = json!({"poststart": [{"path": "/bin/false"}], "poststop": [note]}));
+    let bundle = sandbox.bundle();
+    for arguments in [&["run", "-d"][..], &["create"]] {
+        let done = sandbox.rootlet(&[arguments, &["-b", bundle.to_str().unwrap(), "box"]].concat());
+        let done = if arguments == ["create"] { sandbox.rootlet(&["start", "box"]) } else { done };
+        done.fails(&["hooks.poststart[0]", "exit status"]);
+        sandbox.is_clean();
+    }
+    assert_eq!(fs::read_to_string(poststop).unwrap(), "once\nonce\n");
+}

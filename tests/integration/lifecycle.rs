@@ -609,3 +609,19 @@ fn an_output_that_takes_nothing_is_an_error() {
         assert!(!output.status.success() && said.contains("cannot write to standard output: write: EBADF"), "{said}");
     }
 }
+
+#[test]
+fn what_has_no_process_is_created_and_start_says_what_is_missing() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.edit(|config| drop(config.as_object_mut().unwrap().remove("process")));
+    let bundle = sandbox.bundle();
+    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    for _ in 0..2 {
+        sandbox.rootlet(&["start", "box"]).fails(&["process: missing", "rootlet delete box"]);
+        assert_eq!(sandbox.status("box"), "created");
+    }
+    sandbox.rootlet(&["delete", "box"]).ok();
+    sandbox.run().fails(&["process: missing", "rootlet spec"]);
+    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).fails(&["process: missing"]);
+    sandbox.is_clean();
+}
