@@ -6,13 +6,13 @@ use super::identity::{Identity, pid_namespace};
 use super::interrupt::{self, Interrupt};
 use super::root::{Reservation, Root};
 use super::state::{Container, State, remove_files};
-use super::{cgroup, console, hooks, notify, publish, start};
+use super::{cgroup, console, hooks, notify, publish};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::init::{Beginning, Birthplace, Equipment, prepare, seal, spawn};
 use crate::log::Log;
 use crate::plan::{Entry, Phase, Plan, Step, print};
-use crate::property::{Request, compile, heed};
+use crate::property::{ADD_PROCESS, Request, compile, heed, without_process};
 use crate::spec::{self, Spec};
 use crate::sys::process::Process;
 use crate::sys::signal;
@@ -81,7 +81,7 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     let loaded = spec::load::parse(&text)?;
     let host = Host::new()?;
     if loaded.spec.process.is_none() && options.start == Start::Now {
-        return Err(start::without_process().remedy("add \"process\"; see `rootlet spec`"));
+        return Err(without_process().remedy(ADD_PROCESS));
     }
     seal::ensure(&loaded.spec, &host)?;
     let mut plan = compile(&loaded.spec, &options.request, &host)?;

@@ -7,6 +7,7 @@ use crate::error::{Error, Result, found};
 use crate::init::Message;
 use crate::log::Log;
 use crate::plan::{Entry, Origin, Phase, Step, hint};
+use crate::property::without_process;
 use crate::sys::process::Strings;
 use crate::sys::{self, Errno, process};
 use std::ffi::CString;
@@ -86,11 +87,6 @@ fn begin(container: &Container, log: &Log) -> Result<Option<Relay>> {
         Error::from_io(message, &error).remedy(format!("remove {}", container.start_socket().display()))
     })?;
     Ok(notify)
-}
-
-/// What is said where nothing can be started.
-pub fn without_process() -> Error {
-    Error::in_config("process", "missing").because("the config does not say what is to be started")
 }
 
 fn already_running() -> Error {

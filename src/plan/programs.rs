@@ -2,7 +2,8 @@
 
 use super::step::{Home, Program, Slots};
 use crate::sys::fd::{self, Kind, Status};
-use crate::sys::{Call, Errno, Error, Result, process, resolve};
+use crate::sys::process::{self, Invocation};
+use crate::sys::{Call, Errno, Error, Result, resolve};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -14,13 +15,17 @@ pub fn run_hook(program: &Program, slots: &mut Slots) -> Result<()> {
     fd::write(input.as_fd(), program.input.1.to_bytes())?;
     fd::rewind(input.as_fd())?;
     let output = slots.hook_output.as_ref().map_or(fd::borrow(2), AsFd::as_fd);
-    let environment = program.environment.as_ref();
     let home = slots.home.as_ref().filter(|_| program.takes_home).and_then(Home::as_cstr);
-    // Before the root is entered, it is where hooks begin; later, they begin where the program does.
-    let directory = slots.root.as_ref().map(AsFd::as_fd);
-    let (path, arguments, timeout) = (&program.path, &program.arguments, program.timeout);
-    let ended =
-        process::run_to_end(path, arguments, environment, home, directory, input.as_fd(), output, timeout)?.code();
+    let invocation = Invocation {
+        path: &program.path,
+        arguments: &program.arguments,
+        environment: program.environment.as_ref().map(|environment| (environment, home)),
+        // Before the root is entered, it is where hooks begin; later, they begin where the program does.
+        directory: slots.root.as_ref().map(AsFd::as_fd),
+        input: input.as_fd(),
+        output,
+    };
+    let ended = process::run_to_end(&invocation, program.timeout)?.code();
     if ended == 0 {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! `process.args` and `process.env`: the program itself.
 
 use super::{Planner, Property, Scope};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{Phase, Step};
 use crate::sys::process::Strings;
 use std::collections::BTreeSet;
@@ -42,6 +42,11 @@ fn plan_home(planner: &mut Planner) -> Result<()> {
         planner.step(Step::FindHome { uid: planner.spec.process().user.uid });
     }
     Ok(())
+}
+
+/// What is said where nothing can be started.
+pub fn without_process() -> Error {
+    Error::in_config("process", "missing").because("the config does not say what is to be started")
 }
 
 /// The program and its arguments.

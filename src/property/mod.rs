@@ -55,6 +55,7 @@ mod terminal;
 mod time_offsets;
 mod user;
 
+pub use args::without_process;
 pub use notify_socket::VARIABLE as NOTIFY_VARIABLE;
 
 /// Whose business a property is.
@@ -242,11 +243,15 @@ pub fn heed(plan: &mut Plan, found: impl Iterator<Item = Error>, request: &Reque
     }
 }
 
+/// What mends a config without a process.
+pub const ADD_PROCESS: &str = "add \"process\"; see `rootlet spec`";
+
 /// All that is wrong with a config on a host, and what would be done as far as it is right.
 pub fn check_all(spec: &Spec, request: &Request, host: &Host) -> (Vec<Error>, Plan) {
     let mut planner = Planner { problems: Some(Vec::new()), ..Planner::new(spec, request, host) };
     let unexpected = planner.follow_order().err();
-    (planner.problems.into_iter().flatten().chain(unexpected).collect(), planner.plan)
+    let missing = planner.lacks_process().then(|| without_process().remedy(ADD_PROCESS));
+    (planner.problems.into_iter().flatten().chain(unexpected).chain(missing).collect(), planner.plan)
 }
 
 /// Refuses wrong values of `linux.resources` that come from elsewhere than config.json.

@@ -448,23 +448,28 @@ fn become_beside(output: BorrowedFd, handed: BorrowedFd, identity: Identity) -> 
     fd::close_all_but(4, core::iter::empty)
 }
 
-/// Runs a program in a `directory` (without one, in the caller's), with `input` as its standard input and `output` as its standard
-/// output and error, and waits for it; without
-/// an `environment`, to which `home` is added, it has the caller's.
-/// Its descriptors are those three; it is ended with its process group after `milliseconds` (-1: never).
-pub fn run_to_end(
-    path: &CStr,
-    arguments: &Strings,
-    environment: Option<&Strings>,
-    home: Option<&CStr>,
-    directory: Option<BorrowedFd>,
-    input: BorrowedFd,
-    output: BorrowedFd,
-    milliseconds: i32,
-) -> Result<Ended> {
+/// How a program is run beside the container's.
+pub struct Invocation<'a> {
+    /// Absolute path.
+    pub path: &'a CStr,
+    /// Including argument 0.
+    pub arguments: &'a Strings,
+    /// The whole environment, but for a last variable; without, it has the caller's.
+    pub environment: Option<(&'a Strings, Option<&'a CStr>)>,
+    /// Where it begins; without, where the caller is.
+    pub directory: Option<BorrowedFd<'a>>,
+    /// Its standard input.
+    pub input: BorrowedFd<'a>,
+    /// Its standard output and error.
+    pub output: BorrowedFd<'a>,
+}
+
+/// Runs a program, and waits for it. It has no other descriptors, and is ended with its process group after `milliseconds`
+/// (-1: never).
+pub fn run_to_end(invocation: &Invocation, milliseconds: i32) -> Result<Ended> {
     match clone(0, false, None)? {
         Cloned::Child => {
-            let error = become_program(path, arguments, environment.map(|all| (all, home)), directory, input, output);
+            let error = become_program(invocation);
             // The errno is the exit status that the shell would give.
             exit_now(if error.errno == Errno::ENOENT { 127 } else { 126 })
         }
@@ -479,14 +484,8 @@ pub fn run_to_end(
     }
 }
 
-fn become_program(
-    path: &CStr,
-    arguments: &Strings,
-    environment: Option<(&Strings, Option<&CStr>)>,
-    directory: Option<BorrowedFd>,
-    input: BorrowedFd,
-    output: BorrowedFd,
-) -> Error {
+fn become_program(invocation: &Invocation) -> Error {
+    let Invocation { path, arguments, environment, directory, input, output } = *invocation;
     let prepare = || {
         directory.map_or(Ok(()), super::fd::chdir)?;
         start_session()?;

@@ -188,7 +188,7 @@ fn a_missing_part_is_named() {
         ("", "root", "root.path: missing"),
         ("", "process", "process: missing"),
         ("/process", "args", "process.args: missing"),
-        ("/process", "cwd", "process: missing"),
+        ("/process", "cwd", "process.cwd: missing"),
     ] {
         let mut broken = config.clone();
         broken.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key);

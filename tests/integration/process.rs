@@ -260,7 +260,7 @@ pub fn wrong_values() -> Vec<(&'static str, Value, Vec<&'static str>)> {
             vec!["linux.memoryPolicy", "\"Y\""],
         ),
         ("/linux/personality", json!({"domain": "LINUX", "flags": ["Z"]}), vec!["linux.personality", "\"Z\""]),
-        ("/linux/sysctl", json!({"kernel.hostname": "x"}), vec!["linux.sysctl", "kernel/hostname", "hostname"]),
+        ("/linux/sysctl", json!({"kernel.hostname": "x"}), vec!["linux.sysctl", "kernel.hostname", "hostname"]),
         ("/linux/sysctl", json!({"net.core.somaxconn": "1"}), vec!["linux.sysctl", "network namespace"]),
         ("/linux/readonlyPaths", json!(["a"]), vec!["linux.readonlyPaths[0]", "absolute"]),
         ("/linux/mountLabel", json!(["a"]), vec!["linux.mountLabel", "a text is needed"]),
