@@ -23,8 +23,15 @@ fn main() -> anyhow::Result<()> {
 
     // Created, then started, then waited for.
     let root = Root::new(None)?;
-    let options =
-        Options { root: &root, request, start: Start::Later, pid_file: None, console_socket: None, pidfd_socket: None };
+    let options = Options {
+        root: &root,
+        request,
+        config: PathBuf::from("config.json"),
+        start: Start::Later,
+        pid_file: None,
+        console_socket: None,
+        pidfd_socket: None,
+    };
     let created = create(&options, &Log::default())?;
     println!("pid {} is {}", created.process.pid, created.container.status()?);
     rootlet::container::start(&created.container, &Log::default())?;

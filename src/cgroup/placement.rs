@@ -195,7 +195,11 @@ fn scope(wish: &Wish, host: &Host, reason: String) -> Result<Choice> {
         None => Vec::new(),
     };
     let bus = Bus { path: bus, is_user };
-    Ok(Choice { place: Place::Scope { bus, slice: slice.to_owned(), name, is_proposal }, reason, available })
+    Ok(Choice {
+        place: Place::Scope { bus, slice: slice.to_owned(), name, properties: Vec::new(), is_proposal },
+        reason,
+        available,
+    })
 }
 
 #[cfg(test)]

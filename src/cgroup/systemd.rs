@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result, quote};
 use crate::plan::Bus;
+use crate::plan::unit_property::{UnitProperty, Value};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -14,10 +15,23 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// No message of systemd's is longer.
 const LONGEST: usize = 1 << 20;
 
+/// A scope that is to be.
+pub struct Scope<'a> {
+    /// What it is below.
+    pub slice: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// What systemctl shows.
+    pub description: &'a str,
+    /// Besides, or instead of what rootlet sets.
+    pub properties: &'a [UnitProperty],
+}
+
 /// Makes a delegated scope around a process, and returns when it is there.
-pub fn start_scope(bus: &Bus, slice: &str, name: &str, description: &str, pid: i32) -> Result<()> {
+pub fn start_scope(bus: &Bus, scope: &Scope, pid: i32) -> Result<()> {
+    let name = scope.name;
     let ask = |connection: &mut Connection| {
-        let job = connection.start_transient_unit(slice, name, description, pid)?;
+        let job = connection.start_transient_unit(scope, pid)?;
         match job {
             Ok(job) => connection.wait_for_job(&job).map(|result| match result.as_str() {
                 "done" => Ok(()),
@@ -161,22 +175,28 @@ impl Connection {
     }
 
     /// The job that makes the scope, or why there is none.
-    fn start_transient_unit(&mut self, slice: &str, name: &str, description: &str, pid: i32) -> Answer<String> {
+    fn start_transient_unit(&mut self, scope: &Scope, pid: i32) -> Answer<String> {
         // systemd tells only those who have subscribed.
         let mut rule = Writer::default();
         rule.text("type='signal',interface='org.freedesktop.systemd1.Manager',member='JobRemoved'");
         self.call(&DAEMON, "AddMatch", "s", &rule.bytes)?;
         self.call(&MANAGER, "Subscribe", "", &[])?;
         let mut body = Writer::default();
-        body.text(name);
+        body.text(scope.name);
         body.text("fail");
         body.array(8, |properties| {
-            for (key, text) in [("Description", description), ("Slice", slice), ("CollectMode", "inactive-or-failed")] {
+            let is_own = |key: &str| scope.properties.iter().any(|property| property.name == key);
+            let texts =
+                [("Description", scope.description), ("Slice", scope.slice), ("CollectMode", "inactive-or-failed")];
+            for (key, text) in texts.into_iter().filter(|(key, _)| !is_own(key)) {
                 properties.property(key, "s", |value| value.text(text));
             }
-            for (key, value) in [("Delegate", 1), ("DefaultDependencies", 0)] {
+            for (key, value) in
+                [("Delegate", 1), ("DefaultDependencies", 0)].into_iter().filter(|(key, _)| !is_own(key))
+            {
                 properties.property(key, "b", |writer| writer.number(value));
             }
+            scope.properties.iter().for_each(|property| properties.unit_property(property));
             properties.property("PIDs", "au", |value| value.array(4, |pids| pids.number(pid as u32)));
         });
         body.array(8, |_| {});
@@ -290,6 +310,22 @@ impl Writer {
         self.text(key);
         self.signature(signature);
         value(self);
+    }
+}
+
+impl Writer {
+    fn unit_property(&mut self, property: &UnitProperty) {
+        match &property.value {
+            Value::Bool(value) => self.property(&property.name, "b", |writer| writer.number((*value).into())),
+            Value::Text(text) => self.property(&property.name, "s", |writer| writer.text(text)),
+            Value::Texts(texts) => self.property(&property.name, "as", |writer| {
+                writer.array(4, |elements| texts.iter().for_each(|text| elements.text(text)));
+            }),
+            Value::Number { signature, bytes } => self.property(&property.name, signature, |writer| {
+                writer.align(bytes.len());
+                writer.bytes.extend_from_slice(bytes);
+            }),
+        }
     }
 }
 

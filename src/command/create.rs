@@ -27,6 +27,9 @@ pub struct Common {
     /// Directory with config.json and the root file system
     #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
     pub bundle: PathBuf,
+    /// Read this file instead of config.json, in the bundle or by its whole path
+    #[arg(short = 'f', long, value_name = "FILE", default_value = "config.json", hide_default_value = true)]
+    pub config: PathBuf,
     /// Write the pid of the container's first process to this file
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
@@ -82,6 +85,7 @@ impl Common {
                 try_limits: globals.limits == super::global::Limits::Try,
                 fuse: globals.fuse.clone(),
             },
+            config: self.config,
             start,
             pid_file: self.pid_file,
             console_socket: self.console_socket,

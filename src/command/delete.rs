@@ -1,7 +1,7 @@
 //! `rootlet delete`.
 
 use super::Globals;
-use crate::container;
+use crate::container::{self, Container};
 use crate::log::Log;
 use clap::Parser;
 use std::process::ExitCode;
@@ -15,6 +15,9 @@ pub struct Delete {
     /// Name of the container
     #[arg(value_name = "container-id")]
     id: String,
+    /// The name is a regular expression, for all containers that it matches
+    #[arg(short, long)]
+    regex: bool,
     /// End a container that runs, with SIGKILL
     #[arg(short, long)]
     force: bool,
@@ -23,6 +26,10 @@ pub struct Delete {
 impl super::Run for Delete {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
         let root = globals.root()?;
+        if self.regex {
+            let delete = |container: &Container| container::delete(container, self.force, log);
+            return Ok(super::for_each_match(&root, &self.id, log, delete)?);
+        }
         match root.look_for(&self.id)? {
             Some(container) if self.force => container::delete(&container, true, log)?,
             Some(_) => container::delete(&root.find(&self.id)?, false, log)?,

@@ -37,6 +37,9 @@ pub struct Exec {
     /// Give it a terminal
     #[arg(short, long)]
     tty: bool,
+    /// Accepted for the habit: standard input is always the caller's
+    #[arg(short, long, hide = true)]
+    interactive: bool,
     /// Who runs it: UID, UID:GID, or names from the container's /etc/passwd and /etc/group
     #[arg(short, long, value_name = "USER[:GROUP]", allow_hyphen_values = true)]
     user: Option<String>,

@@ -1,7 +1,7 @@
 //! `rootlet kill`.
 
 use super::Globals;
-use crate::container;
+use crate::container::{self, Container};
 use crate::error::Error;
 use crate::log::Log;
 use crate::sys::signal;
@@ -20,24 +20,30 @@ pub struct Kill {
     /// Name or number of the signal [default: SIGTERM]
     #[arg(value_name = "signal", allow_hyphen_values = true)]
     signal: Option<String>,
+    /// The name is a regular expression, for all containers that it matches
+    #[arg(short, long)]
+    regex: bool,
     /// Send it to all processes of the container
     #[arg(short, long)]
     all: bool,
 }
 
 impl super::Run for Kill {
-    fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
-        let container = globals.root()?.find(&self.id)?;
+    fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
         let text = self.signal.as_deref().unwrap_or("SIGTERM");
         let number = signal::parse(text).ok_or_else(|| {
             Error::new(format!("unknown signal {text:?}"))
                 .remedy("give a name such as TERM or SIGKILL, or a number (`kill -l`)")
         })?;
-        if self.all {
-            container::kill_all(&container, number)?
-        } else {
-            container::kill(&container, number)?
+        let kill = |container: &Container| match self.all {
+            true => container::kill_all(container, number),
+            false => container::kill(container, number),
+        };
+        let root = globals.root()?;
+        if self.regex {
+            return Ok(super::for_each_match(&root, &self.id, log, kill)?);
         }
+        kill(&root.find(&self.id)?)?;
         Ok(ExitCode::SUCCESS)
     }
 }

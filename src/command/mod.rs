@@ -23,12 +23,14 @@ mod start;
 mod state;
 mod update;
 
+use crate::container::{Container, Root};
 use crate::error::{Error, printable};
 use crate::log::Log;
 use crate::sys::memory::note_arguments;
 use crate::sys::{Errno, creds, fd, signal, started_privileged};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
+use regex_lite::Regex;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
@@ -106,6 +108,31 @@ fn print(text: &str, log: &Log) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Does something with each container whose name a regular expression matches, whatever becomes of the others.
+fn for_each_match(
+    root: &Root,
+    pattern: &str,
+    log: &Log,
+    act: impl Fn(&Container) -> crate::error::Result<()>,
+) -> crate::error::Result<ExitCode> {
+    let pattern = Regex::new(pattern).map_err(|error| {
+        Error::new(format!("{pattern:?} is no regular expression: {error}")).remedy("write one, such as '^test-'")
+    })?;
+    let mut code = ExitCode::SUCCESS;
+    for container in root.all()? {
+        let done = container.and_then(|container| match pattern.is_match(&container.id) {
+            true => act(&container)
+                .map_err(|error| Error { message: format!("{}: {}", container.id, error.message), ..error }),
+            false => Ok(()),
+        });
+        if let Err(error) = done {
+            log.error(&error);
+            code = ExitCode::FAILURE;
+        }
+    }
+    Ok(code)
 }
 
 /// runc's exit code for a command that it does not have.

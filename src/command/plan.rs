@@ -43,6 +43,7 @@ impl super::Run for Plan {
         let common = Common {
             id: "plan".to_owned(),
             bundle: self.bundle,
+            config: PathBuf::from("config.json"),
             pid_file: None,
             console_socket: None,
             pidfd_socket: None,

@@ -26,6 +26,12 @@ pub struct Spec {
     /// Directory to write config.json to
     #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
     bundle: PathBuf,
+    /// Write another file than config.json, in that directory
+    #[arg(short, long, value_name = "FILE", default_value = "config.json", hide_default_value = true)]
+    file: PathBuf,
+    /// Replace a file that is there
+    #[arg(long)]
+    force: bool,
     /// For an ordinary user, which is the default; `--rootless=false` is for root
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
     rootless: bool,
@@ -97,22 +103,26 @@ impl super::Run for Spec {
             (false, true) => Kind::Rootless,
             (false, false) => Kind::Rootful,
         };
-        let path = self.bundle.join("config.json");
+        let path = self.bundle.join(&self.file);
+        let name = self.file.display().to_string();
         let failed = |error: &std::io::Error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => Error::new("File config.json exists. Remove it first")
+            std::io::ErrorKind::AlreadyExists => Error::new(format!("File {name} exists. Remove it first"))
                 .because(format!("{} is not overwritten", path.display()))
-                .remedy("remove it, or name another directory with --bundle DIR"),
+                .remedy("remove it, or give --force; or name another directory with --bundle DIR"),
             _ => Error::from_io(format!("cannot write {}", path.display()), error)
                 .remedy("name a directory that you may write to with --bundle DIR"),
         };
-        let is_host = self.host;
+        let (is_host, is_forced) = (self.host, self.force);
         let (bundle, rootless) = (self.bundle.clone(), self.rootless);
         let text = self.text(kind, rootless, bundle.clone())?;
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| failed(&error))?;
-        file.write_all(text.as_bytes()).map_err(|error| {
-            // A part of it would be in the way of the next one.
-            let _ = std::fs::remove_file(&path);
+        // A part of it would be in the way of the next one; and what is to be replaced stays until there is something better.
+        let place = if is_forced { path.with_extension(format!("{}.draft", std::process::id())) } else { path.clone() };
+        let open = || std::fs::OpenOptions::new().write(true).create_new(true).open(&place);
+        let mut file = open().map_err(|error| failed(&error))?;
+        let written = file.write_all(text.as_bytes());
+        let placed = written.and_then(|()| if is_forced { std::fs::rename(&place, &path) } else { Ok(()) });
+        placed.map_err(|error| {
+            let _ = std::fs::remove_file(&place);
             failed(&error)
         })?;
         if is_host {

@@ -1,6 +1,7 @@
 //! The container's cgroup, from its making to its removal.
 
-use crate::cgroup::{systemd, tree};
+use crate::cgroup::systemd::{self, Scope};
+use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
 use crate::host::Host;
 use crate::log::Log;
@@ -140,10 +141,12 @@ impl<'a> Making<'a> {
 
     /// Has systemd make the scope around a process, and opens the cgroup below it that its sibling is born in.
     pub fn take(&mut self, id: &str, pid: i32) -> Result<OwnedFd> {
-        let Some(Cgroup { place: Place::Scope { bus, slice, name, is_proposal }, .. }) = self.cgroup else {
+        let Some(Cgroup { place: Place::Scope { bus, slice, name, properties, is_proposal }, .. }) = self.cgroup else {
             return Err(Error::new("the plan has no scope"));
         };
-        let start = |name: &str| systemd::start_scope(bus, slice, name, &format!("rootlet container {id}"), pid);
+        let description = format!("rootlet container {id}");
+        let start =
+            |name: &str| systemd::start_scope(bus, &Scope { slice, name, description: &description, properties }, pid);
         let mut name = name.clone();
         if let Err(error) = start(&name) {
             let Some(stem) = name.strip_suffix(".scope").filter(|_| *is_proposal) else { return Err(error) };

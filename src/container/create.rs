@@ -12,6 +12,7 @@ use crate::host::Host;
 use crate::init::{Beginning, Birthplace, Equipment, prepare, seal, spawn};
 use crate::log::Log;
 use crate::plan::{Entry, Phase, Plan, Step, print};
+use crate::property::annotations;
 use crate::property::{ADD_PROCESS, Request, compile, heed, without_process};
 use crate::spec::{self, Spec};
 use crate::sys::process::Process;
@@ -36,6 +37,8 @@ pub struct Options<'a> {
     pub root: &'a Root,
     /// What the plan depends on.
     pub request: Request,
+    /// The config, from the bundle.
+    pub config: PathBuf,
     /// When it starts.
     pub start: Start,
     /// Where the pid of its first process is written.
@@ -77,7 +80,7 @@ pub fn create_waiting(options: &Options, log: &Log) -> Result<Created> {
 /// Creates a container: its first process is in its namespaces and its root, and waits for `start`, or has started. The
 /// caller has blocked the signals that would end it meanwhile.
 pub fn create(options: &Options, log: &Log) -> Result<Created> {
-    let text = spec::load::read(&options.request.bundle.join("config.json"))?;
+    let text = spec::load::read(&options.request.bundle.join(&options.config))?;
     let loaded = spec::load::parse(&text)?;
     let host = Host::new()?;
     if loaded.spec.process.is_none() && options.start == Start::Now {
@@ -133,7 +136,8 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     if options.start == Start::Later {
         init.go()?;
     }
-    if let Some(socket) = &options.pidfd_socket {
+    let receiver = annotations::find(&spec, annotations::PIDFD_RECEIVER).map(Path::new);
+    if let Some(socket) = options.pidfd_socket.as_deref().or(receiver) {
         publish::send_pidfd(socket, &init.process)?;
     }
     if let Some(path) = &options.pid_file {

@@ -3,11 +3,15 @@
 use super::interrupt::Interrupt;
 use super::state::Container;
 use crate::error::{Error, Result, quote};
+use crate::property::annotations::{HOOKS_ERROR, HOOKS_OUTPUT};
 use crate::spec::{Hook, Spec};
 use crate::sys::process::open_pidfd;
 use crate::sys::{self, Call, fd, process, signal};
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -62,8 +66,11 @@ fn run(
         command.current_dir(&state.bundle);
     }
     let output = fd::memory_file(c"hook").map_err(|error| Error::from_call(&hook.path, error))?;
-    let [out, err] =
-        [output.try_clone(), output.try_clone()].map(|copy| copy.map_err(|error| Error::from_io(&hook.path, &error)));
+    let annotations = container.state.as_ref().and_then(|state| state.annotations.as_ref());
+    let [out, err] = [HOOKS_OUTPUT, HOOKS_ERROR].map(|name| match open_annotated(annotations, name)? {
+        Some(file) => Ok(file),
+        None => output.try_clone().map_err(|error| Error::from_io(&hook.path, &error)),
+    });
     // A group of its own, so that a hook that takes too long is ended with its children.
     command.stdin(Stdio::piped()).stdout(out?).stderr(err?).process_group(0);
     // What the caller left open, or passes to the container, is not for hooks.
@@ -115,11 +122,22 @@ pub fn last_words(text: &[u8]) -> String {
 /// Not one for both, as the image would read in it.
 pub fn outputs(spec: &Spec) -> Result<[Option<OwnedFd>; 2]> {
     let Some(hooks) = &spec.hooks else { return Ok([None, None]) };
+    // What the image's hooks say goes to no file of the host's, as they could read in it.
+    let named = open_annotated(spec.annotations.as_ref(), HOOKS_OUTPUT)?.filter(|_| !hooks.create_container.is_empty());
     let open = |hooks: &[Hook]| match hooks.is_empty() {
         true => Ok(None),
         false => fd::memory_file(c"hooks").map(Some).map_err(|error| Error::from_call("hooks", error)),
     };
-    Ok([open(&hooks.create_container)?, open(&hooks.start_container)?])
+    let own = if named.is_some() { named } else { open(&hooks.create_container)? };
+    Ok([own, open(&hooks.start_container)?])
+}
+
+/// Where an annotation wants what hooks write.
+fn open_annotated(annotations: Option<&BTreeMap<String, String>>, name: &str) -> Result<Option<OwnedFd>> {
+    let Some(path) = annotations.and_then(|all| all.get(name)).filter(|path| !path.is_empty()) else { return Ok(None) };
+    let file = OpenOptions::new().append(true).create(true).mode(0o700).open(path);
+    let file = file.map_err(|error| Error::from_io(format!("{name}: cannot open {path}"), &error))?;
+    Ok(Some(file.into()))
 }
 
 /// Adds how a hook in the container has ended.

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::host::{Cgroups, Host};
 use crate::plan::step::Mapped;
 use crate::plan::{Plan, open_mapped};
-use crate::property::CRIU_CONFIG;
+use crate::property::annotations::CRIU_CONFIG;
 use crate::spec::Spec;
 use crate::sys::{fd, namespace};
 use std::ffi::CString;

@@ -42,7 +42,7 @@ pub struct Wanted {
 
 /// Makes a container again: its processes go on when this returns.
 pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created> {
-    let text = spec::load::read(&options.request.bundle.join("config.json"))?;
+    let text = spec::load::read(&options.request.bundle.join(&options.config))?;
     let spec = spec::load::parse(&text)?.spec;
     let host = Host::new()?;
     let plan = compile(&spec, &options.request, &host)?;

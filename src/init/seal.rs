@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::spec::{IdMapping, Spec};
 use crate::sys::process::{Strings, execute_fd};
-use crate::sys::{self, copy, fd};
+use crate::sys::{self, Call, Errno, copy, fd};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -22,6 +22,9 @@ pub fn ensure(spec: &Spec, host: &Host) -> Result<()> {
     let arguments = std::env::args_os().filter_map(|argument| CString::new(argument.into_vec()).ok()).collect();
     Err(system(execute_fd(sealed.as_fd(), &Strings::new(arguments), &super::environment())))
 }
+
+/// How often a copy is sealed.
+const TRIES: usize = 20;
 
 fn is_exposed(binary: fd::Status, spec: &Spec, host: &Host) -> bool {
     let linux = spec.linux();
@@ -44,6 +47,12 @@ fn is_exposed(binary: fd::Status, spec: &Spec, host: &Host) -> bool {
 fn copy_sealed(binary: &OwnedFd) -> sys::Result<OwnedFd> {
     let copy = fd::memory_file(c"rootlet")?;
     copy::contents(binary.as_fd(), copy.as_fd())?;
-    fd::seal(copy.as_fd())?;
-    Ok(copy)
+    for _ in 0..TRIES {
+        match fd::seal(copy.as_fd()) {
+            // The kernel waits some 75 ms for pages that others still look at; on a busy machine that was not enough, once in 5,000.
+            Err(error) if error.errno == Errno::EBUSY => {}
+            other => return other.map(|()| copy),
+        }
+    }
+    Err(sys::Error::new(Call::Fcntl, Errno::EBUSY))
 }

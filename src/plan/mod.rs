@@ -9,6 +9,7 @@ pub mod print;
 pub mod probe;
 mod programs;
 pub mod step;
+pub mod unit_property;
 
 use crate::error::{Error, Result, printable};
 use crate::sys::{self, Errno};
@@ -17,6 +18,7 @@ use std::ffi::{CString, OsStr};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use unit_property::UnitProperty;
 
 pub use mounting::open_mapped;
 pub use step::{Slots, Step};
@@ -186,6 +188,8 @@ pub enum Place {
         slice: String,
         /// The scope's name.
         name: String,
+        /// What its config says of it.
+        properties: Vec<UnitProperty>,
         /// Whether another name would do.
         is_proposal: bool,
     },

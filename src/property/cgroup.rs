@@ -6,6 +6,7 @@ use crate::cgroup::placement::{self, Choice, Wish};
 use crate::cgroup::{devices, settings};
 use crate::error::{Error, Result};
 use crate::host::Cgroups;
+use crate::plan::unit_property::UnitProperty;
 use crate::plan::{Cgroup, Phase, Place, Setting};
 use crate::spec::{DeviceRule, Resources};
 
@@ -63,13 +64,18 @@ fn plan_path(planner: &mut Planner) -> Result<()> {
     controllers.sort_unstable();
     controllers.dedup();
     let path = planner.spec.linux().cgroups_path.as_deref().filter(|path| !path.is_empty());
-    let annotations = planner.spec.annotations.iter().flatten().map(|(name, _)| name);
-    if let Some(name) = annotations.into_iter().find(|name| name.starts_with("org.systemd.property.")) {
-        planner.decide(format!("annotation {name}: not passed on"), "rootlet sets no properties of units")?;
-    }
+    let unit_properties = unit_properties(planner)?;
     let request = planner.request;
     let wish = Wish { id: &request.id, path, manager: request.cgroup_manager, controllers: &controllers };
-    let choice = placement::choose(&wish, planner.host)?;
+    let mut choice = placement::choose(&wish, planner.host)?;
+    match (&mut choice.place, unit_properties.first()) {
+        (_, None) => {}
+        (Place::Scope { properties, .. }, _) => *properties = unit_properties,
+        (_, Some(property)) => planner.decide(
+            format!("annotation {UNIT_PROPERTY}{}: not passed on", property.name),
+            "no unit of systemd's is made for this container",
+        )?,
+    }
     if choice.place == Place::None && path.is_some() {
         planner.decide("the container stays in the caller's cgroup", choice.reason.clone())?;
     }
@@ -91,6 +97,24 @@ fn plan_path(planner: &mut Planner) -> Result<()> {
     planner.plan.cgroup = Some(cgroup);
     Ok(())
 }
+
+/// What annotations say of the scope, as with runc and crun.
+fn unit_properties(planner: &mut Planner) -> Result<Vec<UnitProperty>> {
+    let mut properties = Vec::new();
+    for (annotation, text) in planner.spec.annotations.iter().flatten() {
+        let Some(name) = annotation.strip_prefix(UNIT_PROPERTY) else { continue };
+        match UnitProperty::parse(name, text) {
+            Ok(property) => properties.push(property),
+            Err(reason) => planner.settle(Err(Error::in_config("annotations", format!("{annotation}: {text:?}"))
+                .because(reason)
+                .remedy("see systemd.scope(5), and write the value as `busctl` shows types")))?,
+        }
+    }
+    Ok(properties)
+}
+
+/// In front of a property's name.
+const UNIT_PROPERTY: &str = "org.systemd.property.";
 
 /// Takes out the settings whose controllers cannot be had, if that may be.
 fn require(planner: &mut Planner, cgroup: &mut Cgroup, choice: &Choice) -> Result<()> {

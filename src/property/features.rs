@@ -59,7 +59,7 @@ pub fn document() -> Value {
 }
 
 /// Every annotation that changes what rootlet does.
-const ANNOTATIONS: [&str; 2] = [super::CRIU_CONFIG, super::KEEP_GROUPS];
+use super::annotations::KNOWN as ANNOTATIONS;
 
 /// True for a property that a row of ORDER claims and that is not refused.
 pub fn is_done(path: &str) -> bool {

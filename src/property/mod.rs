@@ -11,6 +11,7 @@ use crate::sys::Errno;
 use std::ffi::{CString, OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+pub mod annotations;
 mod apparmor;
 mod args;
 mod capabilities;
@@ -83,7 +84,7 @@ pub struct Property {
 
 /// The container's biography. Phases never run backwards.
 pub const ORDER: &[Property] = &[
-    ANNOTATIONS,
+    annotations::PROPERTY,
     platforms::PROPERTY,
     intel_rdt::PROPERTY,
     cgroup::RESOURCES,
@@ -164,16 +165,6 @@ pub fn claim(path: &str) -> Option<&'static Property> {
     });
     claims.max_by_key(|(length, _)| *length).map(|(_, row)| row)
 }
-
-/// crun's annotation, which podman writes for `--group-add keep-groups`: the caller's groups stay.
-pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
-
-/// runc's annotation: a file of options for CRIU.
-pub const CRIU_CONFIG: &str = "org.criu.config";
-
-/// The version is checked by whoever loads a config; annotations go to hooks and into the state.
-const ANNOTATIONS: Property =
-    Property { paths: &["ociVersion", "annotations"], phase: Phase::Host, scope: Scope::Create, plan: |_| Ok(()) };
 
 impl Property {
     /// What errors call it.

@@ -1,7 +1,7 @@
 //! `linux.seccomp`: the filter is compiled here and installed as late as its privileges allow.
 
-use super::{Planner, Property, Scope};
-use crate::error::Result;
+use super::{Planner, Property, Scope, annotations};
+use crate::error::{Error, Result};
 use crate::plan::{Listener, Phase, Step};
 use crate::seccomp::{ARCHITECTURES, Action, Architecture, Condition, Operator, Profile, Rule};
 use crate::spec::{Seccomp, Syscall, SyscallArgument};
@@ -64,6 +64,9 @@ fn plan_late(planner: &mut Planner) -> Result<()> {
 }
 
 fn plan(planner: &mut Planner) -> Result<()> {
+    if let Some(text) = annotations::find(planner.spec, annotations::SECCOMP_PROGRAM) {
+        return plan_program(planner, text);
+    }
     let Some(seccomp) = &planner.spec.linux().seccomp else { return Ok(()) };
     let profile = profile(planner, seccomp)?;
     let notifies = profile.rules.iter().any(|rule| rule.action == Action::NOTIFY);
@@ -89,6 +92,44 @@ fn plan(planner: &mut Planner) -> Result<()> {
     }
     planner.step(Step::InstallFilter { filter, flags });
     Ok(())
+}
+
+/// A filter that somebody else has compiled: 8 bytes an instruction (struct sock_filter).
+fn plan_program(planner: &mut Planner, text: &str) -> Result<()> {
+    let wrong = |reason: &str| {
+        Err(Error::in_config("annotations", format!("{} is no filter", annotations::SECCOMP_PROGRAM))
+            .because(reason)
+            .remedy("write base64 of a program for seccomp(2), or take it out"))
+    };
+    let Some(bytes) = base64(text) else { return wrong("it is not base64") };
+    if bytes.is_empty() || bytes.len() % 8 != 0 || bytes.len() / 8 > sys::MOST_INSTRUCTIONS {
+        return wrong("an instruction has 8 bytes, and there are 1 to 4096");
+    }
+    let instruction = |bytes: &[u8]| match *bytes {
+        [c0, c1, jump_true, jump_false, k0, k1, k2, k3] => {
+            let (code, operand) = (u16::from_ne_bytes([c0, c1]), u32::from_ne_bytes([k0, k1, k2, k3]));
+            Some(sys::Instruction { code, jump_true, jump_false, operand })
+        }
+        _ => None,
+    };
+    let filter = bytes.chunks(8).filter_map(instruction).collect();
+    planner.step(Step::InstallFilter { filter, flags: sys::SECCOMP_FILTER_FLAG_SPEC_ALLOW });
+    Ok(())
+}
+
+/// RFC 4648, with or without padding.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (mut bytes, mut bits, mut count) = (Vec::new(), 0u32, 0);
+    for letter in text.trim_end_matches('=').bytes() {
+        bits = bits << 6 | LETTERS.iter().position(|known| *known == letter)? as u32;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+        }
+    }
+    Some(bytes)
 }
 
 fn profile<'a>(planner: &mut Planner<'a>, seccomp: &'a Seccomp) -> Result<Profile<'a>> {
@@ -234,7 +275,8 @@ fn flags(planner: &Planner, seccomp: &Seccomp, notifies: bool) -> Result<u64> {
 
 /// The agent gets the listener from whoever created the container, who gets it from the filtered process.
 fn plan_listener(planner: &mut Planner, seccomp: &Seccomp, profile: &Profile) -> Result<()> {
-    let Some(path) = seccomp.listener_path.as_deref().filter(|path| !path.is_empty()) else {
+    let own = seccomp.listener_path.as_deref().filter(|path| !path.is_empty());
+    let Some(path) = own.or(annotations::find(planner.spec, annotations::SECCOMP_RECEIVER)) else {
         return Err(planner
             .error("SCMP_ACT_NOTIFY without listenerPath")
             .because("nobody would answer")

@@ -1,7 +1,7 @@
 //! `process.selinuxLabel` and `linux.mountLabel`: an error where SELinux is off.
 
-use super::{Planner, Property, Scope, apparmor};
-use crate::error::Result;
+use super::{Planner, Property, Scope, annotations, apparmor};
+use crate::error::{Error, Result};
 use crate::plan::{Phase, Step};
 
 pub const PROPERTY: Property =
@@ -23,6 +23,11 @@ fn plan(planner: &mut Planner) -> Result<()> {
 }
 
 fn plan_mounts(planner: &mut Planner) -> Result<()> {
+    let option = annotations::find(planner.spec, annotations::MOUNT_CONTEXT).unwrap_or("context");
+    if !["context", "fscontext", "defcontext", "rootcontext"].contains(&option) {
+        return Err(Error::in_config("annotations", format!("{}: {option:?}", annotations::MOUNT_CONTEXT))
+            .remedy("write context, fscontext, defcontext or rootcontext"));
+    }
     match mount_label(planner) {
         Some(_) if !planner.host.has_selinux()? => Err(apparmor::refuse(planner, "SELinux")),
         _ => Ok(()),
@@ -32,5 +37,6 @@ fn plan_mounts(planner: &mut Planner) -> Result<()> {
 /// The option that labels a new file system (mount(8), `context=`).
 pub fn mount_label(planner: &Planner) -> Option<String> {
     let label = planner.spec.linux().mount_label.as_deref().filter(|label| !label.is_empty())?;
-    Some(format!("context=\"{label}\""))
+    let option = annotations::find(planner.spec, annotations::MOUNT_CONTEXT).unwrap_or("context");
+    Some(format!("{option}=\"{label}\""))
 }

@@ -1,6 +1,6 @@
 //! `process.user`.
 
-use super::{Planner, Property, Scope, id_mappings};
+use super::{Planner, Property, Scope, annotations, id_mappings};
 use crate::capability::CAP_SETGID;
 use crate::error::{Error, Result};
 use crate::plan::{Phase, Step};
@@ -37,8 +37,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
         )?;
         planner.current.property = PROPERTY.path();
     }
-    let annotations = planner.spec.annotations.as_ref();
-    let keeps = annotations.is_some_and(|all| all.get(super::KEEP_GROUPS).is_some_and(|value| value == "1"));
+    let keeps = annotations::find(planner.spec, annotations::KEEP_GROUPS) == Some("1");
     let groups = (may_set_groups && !keeps).then(|| user.additional_gids.0.clone().into_boxed_slice());
     // Nobody has become it yet where `exec` enters.
     let is_that_user = planner.entered.is_none()

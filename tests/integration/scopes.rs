@@ -176,3 +176,38 @@ fn a_container_in_a_units_cgroup_belongs_to_the_unit_and_can_be_entered_from_a_l
     assert!(!cgroup.exists());
     sandbox.is_clean();
 }
+
+#[test]
+fn annotations_are_properties_of_the_scope() {
+    if !in_guest() {
+        return;
+    }
+    let user = LoggedIn::new();
+    user.0.sh("sleep 1000");
+    let annotate = |name: &str, value: &str| {
+        user.0.edit(|config| {
+            config["annotations"] = json!({
+                "org.systemd.property.TimeoutStopSec": "uint64 123",
+                "org.systemd.property.Description": "'of the config'",
+                name: value,
+            });
+        });
+    };
+    let bundle = user.0.bundle();
+    let run = || user.rootlet(&["--systemd-cgroup", "run", "-d", "-b", bundle.to_str().unwrap(), "box"]);
+    annotate("org.systemd.property.Documentation", "['https://example.org']");
+    run().ok();
+    let cgroup = user.0.cgroup();
+    let scope = cgroup.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+    let shown = user.systemctl(&["show", "-P", "TimeoutStopUSec,Description,Documentation", &scope]).ok().out;
+    assert_eq!(
+        shown.lines().filter(|line| !line.is_empty()).collect::<Vec<_>>(),
+        ["2min 3s", "of the config", "https://example.org"]
+    );
+    user.rootlet(&["delete", "-f", "box"]).ok();
+    annotate("org.systemd.property.NoSuchThing", "true");
+    run().fails(&["systemd makes no scope", "NoSuchThing"]);
+    annotate("org.systemd.property.Slice", "word");
+    run().fails(&["annotations", "org.systemd.property.Slice", "'text'"]);
+    user.0.is_clean();
+}

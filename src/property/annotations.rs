@@ -1,0 +1,59 @@
+//! `annotations`: free text for hooks and the state, and what peers read in it. What rootlet does not follow of theirs is said.
+
+use super::{Planner, Property, Scope};
+use crate::error::{Error, Result};
+use crate::plan::Phase;
+use crate::spec::Spec;
+
+/// The version is checked by whoever loads a config.
+pub const PROPERTY: Property =
+    Property { paths: &["ociVersion", "annotations"], phase: Phase::Host, scope: Scope::Create, plan };
+
+/// runc's: a file of options for CRIU.
+pub const CRIU_CONFIG: &str = "org.criu.config";
+/// crun's, which podman writes for `--group-add keep-groups`: the caller's groups stay.
+pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+/// crun's: an agent's socket, where linux.seccomp has none.
+pub const SECCOMP_RECEIVER: &str = "run.oci.seccomp.receiver";
+/// crun's: a whole filter, as base64 of its instructions, in the place of linux.seccomp.
+pub const SECCOMP_PROGRAM: &str = "run.oci.seccomp_bpf_data";
+/// crun's: a socket for the pidfd of the first process.
+pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
+/// crun's: the name of the option for linux.mountLabel.
+pub const MOUNT_CONTEXT: &str = "run.oci.mount_context_type";
+/// crun's: a file for what hooks write to their standard output.
+pub const HOOKS_OUTPUT: &str = "run.oci.hooks.stdout";
+/// crun's: a file for what they write to their standard error.
+pub const HOOKS_ERROR: &str = "run.oci.hooks.stderr";
+
+/// All that are followed.
+pub const KNOWN: [&str; 8] = [
+    CRIU_CONFIG,
+    HOOKS_ERROR,
+    HOOKS_OUTPUT,
+    KEEP_GROUPS,
+    MOUNT_CONTEXT,
+    PIDFD_RECEIVER,
+    SECCOMP_PROGRAM,
+    SECCOMP_RECEIVER,
+];
+
+/// In front of crun's own, and of what its plug-ins look for.
+const FOREIGN: [&str; 3] = ["run.oci.", "module.wasm.", "krun."];
+
+/// What an annotation says, if it says something.
+pub fn find<'a>(spec: &'a Spec, name: &str) -> Option<&'a str> {
+    spec.annotations.as_ref()?.get(name).map(String::as_str).filter(|value| !value.is_empty())
+}
+
+fn plan(planner: &mut Planner) -> Result<()> {
+    for name in planner.spec.annotations.iter().flatten().map(|(name, _)| name) {
+        if FOREIGN.iter().any(|prefix| name.starts_with(prefix)) && !KNOWN.contains(&name.as_str()) {
+            let warning = Error::in_config("annotations", format!("{name} is not followed"))
+                .because("it asks for something that crun does, and rootlet does not")
+                .remedy("take it out, if it is not needed");
+            planner.plan.warnings.push(warning);
+        }
+    }
+    Ok(())
+}
