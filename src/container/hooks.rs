@@ -3,17 +3,20 @@
 use super::interrupt::Interrupt;
 use super::state::Container;
 use crate::error::{Error, Result, quote};
+use crate::plan::c_string;
 use crate::property::annotations::{HOOKS_ERROR, HOOKS_OUTPUT};
 use crate::spec::{Hook, Spec};
-use crate::sys::process::open_pidfd;
+use crate::sys::process::{Ended, Invocation, Strings};
 use crate::sys::{self, Call, fd, process, signal};
 use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr};
 use std::fs::OpenOptions;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 /// prestart and createRuntime: the namespaces are made, the root is not entered.
 pub fn run_before_start(container: &Container, interrupt: &Interrupt) -> Result<()> {
@@ -54,67 +57,104 @@ fn run(
     let failed = |message: String| {
         Error::in_config(format!("hooks.{name}[{index}]"), format!("error running {name} hook #{index}: {message}"))
     };
-    let mut command = Command::new(&hook.path);
-    if let Some((first, rest)) = hook.args.split_first() {
-        command.arg0(first).args(rest);
-    }
-    if let Some(variables) = &hook.env {
-        command.env_clear().envs(variables.iter().filter_map(|variable| variable.split_once('=')));
-    }
-    // As with runc. A bundle that is gone is no reason to leave the last hooks out.
-    if let Some(state) = container.state.as_ref().filter(|state| state.bundle.is_dir()) {
-        command.current_dir(&state.bundle);
-    }
-    let output = fd::memory_file(c"hook").map_err(|error| Error::from_call(&hook.path, error))?;
-    let annotations = container.state.as_ref().and_then(|state| state.annotations.as_ref());
-    let [out, err] = [HOOKS_OUTPUT, HOOKS_ERROR].map(|name| match open_annotated(annotations, name)? {
-        Some(file) => Ok(file),
-        None => output.try_clone().map_err(|error| Error::from_io(&hook.path, &error)),
-    });
-    // A group of its own, so that a hook that takes too long is ended with its children.
-    command.stdin(Stdio::piped()).stdout(out?).stderr(err?).process_group(0);
-    // What the caller left open, or passes to the container, is not for hooks.
-    fd::close_on_exec_from(3).map_err(|error| Error::from_call(&hook.path, error))?;
-    let mut child = command.spawn().map_err(|error| {
-        let failed = failed(hook.path.clone());
+    let lost = |error: sys::Error| Error::from_call(&hook.path, error);
+    let text = |text: &str| c_string(&format!("hooks.{name}[{index}]"), OsStr::new(text));
+    let strings = |texts: &[String]| texts.iter().map(|one| text(one)).collect::<Result<_>>().map(Strings::new);
+    let path = text(&hook.path)?;
+    let arguments = strings(if hook.args.is_empty() { std::slice::from_ref(&hook.path) } else { &hook.args })?;
+    let environment = hook.env.as_deref().map(strings).transpose()?;
+    if let Err(error) = fd::open(&path, fd::O_PATH, 0).and_then(|file| fd::check_executable(file.as_fd())) {
         let remedy = "correct the path of the hook, or make it executable";
-        Error { property: failed.property, ..Error::from_io(failed.message, &error) }.remedy(remedy)
-    })?;
-    let timeout = hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
-    let pid = child.id() as i32;
-    let mut attend = || {
-        let system = |error: std::io::Error| Error::from_io(&hook.path, &error);
-        let state = serde_json::to_vec(&container.view(status)).map_err(|error| failed(error.to_string()))?;
-        match child.stdin.take().map(|mut input| input.write_all(&state)) {
-            // A hook may end without reading its input.
-            Some(Err(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(system(error)),
-            _ => {}
-        }
-        let pidfd = open_pidfd(pid).map_err(|error| Error::from_call(&hook.path, error))?;
-        match interrupt.wait_readable(pidfd.as_fd(), timeout)? {
-            true => Ok(()),
-            false => {
-                let seconds = hook.timeout.unwrap_or(0);
-                Err(failed(format!("{} took longer than {seconds} s and was ended", hook.path)))
-            }
-        }
+        let named = failed(hook.path.clone());
+        return Err(Error { property: named.property, errno: Some(error.errno), ..named }.remedy(remedy));
+    }
+    let state = serde_json::to_vec(&container.view(status)).map_err(|error| failed(error.to_string()))?;
+    // It may be longer than a pipe is, and a hook need not read it.
+    let input = fd::memory_file(c"state").map_err(lost)?;
+    fd::write_all(input.as_fd(), &state).and_then(|()| fd::rewind(input.as_fd())).map_err(lost)?;
+    let (words, said) = Words::open().map_err(|error| Error::from_io(&hook.path, &error))?;
+    let annotations = container.state.as_ref().and_then(|state| state.annotations.as_ref());
+    let [out, err] = [HOOKS_OUTPUT, HOOKS_ERROR].map(|name| open_annotated(annotations, name));
+    let (out, err) = (out?, err?);
+    // As with runc. A bundle that is gone is no reason to leave the last hooks out.
+    let bundle = container.state.as_ref().and_then(|state| CString::new(state.bundle.as_os_str().as_bytes()).ok());
+    let directory = bundle.and_then(|bundle| fd::open(&bundle, fd::O_PATH | fd::O_DIRECTORY, 0).ok());
+    let invocation = Invocation {
+        path: &path,
+        arguments: &arguments,
+        environment: environment.as_ref().map(|environment| (environment, None)),
+        directory: directory.as_ref().map(AsFd::as_fd),
+        input: input.as_fd(),
+        output: out.as_ref().unwrap_or(&said).as_fd(),
+        error: err.as_ref().unwrap_or(&said).as_fd(),
     };
-    if let Err(error) = attend() {
-        let _ = process::kill_group(pid, signal::SIGKILL);
-        let _ = child.wait();
+    let process = process::start_program(&invocation).map_err(lost)?;
+    drop(said);
+    let timeout = hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
+    let waited = interrupt.wait_readable(process.pidfd.as_fd(), timeout).and_then(|has_ended| match has_ended {
+        true => Ok(()),
+        false => {
+            let seconds = hook.timeout.unwrap_or(0);
+            Err(failed(format!("{} took longer than {seconds} s and was ended", hook.path)))
+        }
+    });
+    if let Err(error) = waited {
+        let _ = process::kill_group(process.pid, signal::SIGKILL);
+        let _ = process::wait(process.pid, true);
         return Err(error);
     }
-    let status = child.wait().map_err(|error| Error::from_io(&hook.path, &error))?;
-    if status.success() {
-        return Ok(());
-    }
-    let error = failed(format!("{}: {status}", hook.path)).remedy("run it by hand, with `rootlet state` as its input");
-    Err(with_words(error, output))
+    let how = match process::wait(process.pid, true).map_err(lost)? {
+        Some(Ended::Exited(0)) => return Ok(()),
+        Some(Ended::Exited(status)) => format!("exit status {status}"),
+        Some(Ended::Signaled(signal)) => format!("signal {signal}"),
+        None => "it is gone".to_owned(),
+    };
+    let error = failed(format!("{}: {how}", hook.path)).remedy("run it by hand, with `rootlet state` as its input");
+    Err(with_words(error, &words.last()))
 }
+
+/// What a hook says, as much of the end as is shown. Somebody whom it has left behind may hold the pipe for ever.
+struct Words {
+    kept: Arc<Mutex<Vec<u8>>>,
+    is_over: mpsc::Receiver<()>,
+}
+
+impl Words {
+    fn open() -> std::io::Result<(Words, OwnedFd)> {
+        let (mut heard, said) = std::io::pipe()?;
+        let (over, is_over) = mpsc::channel();
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let words = Words { kept: kept.clone(), is_over };
+        std::thread::Builder::new().spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = heard.read(&mut buffer)
+                && let Ok(mut kept) = kept.lock()
+            {
+                kept.extend_from_slice(buffer.get(..length).unwrap_or_default());
+                let excess = kept.len().saturating_sub(SHOWN);
+                kept.drain(..excess);
+            }
+            let _ = over.send(());
+        })?;
+        Ok((words, said.into()))
+    }
+
+    /// All of it, or as much as has come when the hook has ended.
+    fn last(&self) -> Vec<u8> {
+        let _ = self.is_over.recv_timeout(GRACE);
+        self.kept.lock().map(|kept| kept.clone()).unwrap_or_default()
+    }
+}
+
+/// As much as a message has of what a hook says.
+const SHOWN: usize = 1024;
+
+/// How long the last words of a hook that has ended may take.
+const GRACE: Duration = Duration::from_millis(200);
 
 /// The last kilobyte of a text, on one line.
 pub fn last_words(text: &[u8]) -> String {
-    let end = text.get(text.len().saturating_sub(1024)..).unwrap_or_default();
+    let end = text.get(text.len().saturating_sub(SHOWN)..).unwrap_or_default();
     quote(String::from_utf8_lossy(end).trim())
 }
 
@@ -157,18 +197,15 @@ pub fn with_output(error: Error, outputs: [Option<OwnedFd>; 2]) -> Error {
         property if property.starts_with("hooks.startContainer") => image,
         _ => None,
     };
-    match output {
-        Some(output) => with_words(error, output),
-        None => error,
-    }
-}
-
-/// Adds what was said, as far as it is there: a grandchild may go on for ever.
-fn with_words(error: Error, output: OwnedFd) -> Error {
+    let Some(output) = output else { return error };
     let mut text = Vec::new();
     let _ = fd::rewind(output.as_fd());
     let _ = std::fs::File::from(output).take(LONGEST).read_to_end(&mut text);
-    if text.is_empty() { error } else { error.because(format!("it said: {}", last_words(&text))) }
+    with_words(error, &text)
+}
+
+fn with_words(error: Error, text: &[u8]) -> Error {
+    if text.is_empty() { error } else { error.because(format!("it said: {}", last_words(text))) }
 }
 
 /// What a hook says is not read further than that.

@@ -24,6 +24,7 @@ pub fn run_hook(program: &Program, slots: &mut Slots) -> Result<()> {
         directory: slots.root.as_ref().map(AsFd::as_fd),
         input: input.as_fd(),
         output,
+        error: output,
     };
     let ended = process::run_to_end(&invocation, program.timeout)?.code();
     if ended == 0 {

@@ -460,39 +460,47 @@ pub struct Invocation<'a> {
     pub directory: Option<BorrowedFd<'a>>,
     /// Its standard input.
     pub input: BorrowedFd<'a>,
-    /// Its standard output and error.
+    /// Its standard output.
     pub output: BorrowedFd<'a>,
+    /// Its standard error.
+    pub error: BorrowedFd<'a>,
 }
 
 /// Runs a program, and waits for it. It has no other descriptors, and is ended with its process group after `milliseconds`
 /// (-1: never).
 pub fn run_to_end(invocation: &Invocation, milliseconds: i32) -> Result<Ended> {
+    let Process { pid, pidfd } = start_program(invocation)?;
+    if !wait_readable(std::os::fd::AsFd::as_fd(&pidfd), milliseconds)? {
+        kill_group(pid, libc::SIGKILL)?;
+        wait(pid, true)?;
+        return Err(Error::new(Call::HookTimeout, Errno::ETIMEDOUT));
+    }
+    wait(pid, true)?.ok_or(Error::new(Call::HookExit, Errno::ECHILD))
+}
+
+/// Starts a program, which leads a session of its own, and ends with who has started it.
+pub fn start_program(invocation: &Invocation) -> Result<Process> {
     match clone(0, false, None)? {
+        Cloned::Parent(process) => Ok(process),
         Cloned::Child => {
             let error = become_program(invocation);
-            // The errno is the exit status that the shell would give.
+            // As the shell says it.
             exit_now(if error.errno == Errno::ENOENT { 127 } else { 126 })
-        }
-        Cloned::Parent(Process { pid, pidfd }) => {
-            if !wait_readable(std::os::fd::AsFd::as_fd(&pidfd), milliseconds)? {
-                kill_group(pid, libc::SIGKILL)?;
-                wait(pid, true)?;
-                return Err(Error::new(Call::HookTimeout, Errno::ETIMEDOUT));
-            }
-            wait(pid, true)?.ok_or(Error::new(Call::HookExit, Errno::ECHILD))
         }
     }
 }
 
 fn become_program(invocation: &Invocation) -> Error {
-    let Invocation { path, arguments, environment, directory, input, output } = *invocation;
+    let Invocation { path, arguments, environment, directory, input, output, error } = *invocation;
     let prepare = || {
+        // Whoever waits for it may be killed.
+        super::creds::die_with_parent(true)?;
         directory.map_or(Ok(()), super::fd::chdir)?;
         start_session()?;
         super::signal::reset()?;
         super::fd::dup_to(input, 0)?;
         super::fd::dup_to(output, 1)?;
-        super::fd::dup_to(output, 2)?;
+        super::fd::dup_to(error, 2)?;
         // Not only marked: a hook of the image's may lead the kernel by its `#!` line to what is open.
         super::fd::close_all_but(3, core::iter::empty)
     };

@@ -100,7 +100,7 @@ pub fn endings() -> Vec<i32> {
         // SAFETY: nothing is changed.
         unsafe { libc::sigaction(*signal, ptr::null(), &mut action) == 0 && action.sa_sigaction == libc::SIG_IGN }
     };
-    [SIGTERM, libc::SIGINT].into_iter().filter(|signal| !is_ignored(signal)).collect()
+    [SIGTERM, libc::SIGINT, SIGHUP, libc::SIGQUIT].into_iter().filter(|signal| !is_ignored(signal)).collect()
 }
 
 /// Ends this process by a signal that is pending, and by no other one.

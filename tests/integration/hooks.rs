@@ -266,3 +266,68 @@ fn a_failing_poststart_ends_the_container_and_its_state() {
     }
     assert_eq!(fs::read_to_string(poststop).unwrap(), "once\nonce\n");
 }
+
+#[test]
+fn a_hook_need_not_read_its_state_and_may_say_more_than_fits_anywhere() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1000");
+    // More than a pipe has room for.
+    let annotations: serde_json::Map<_, _> = (0..300).map(|n| (format!("note{n}"), json!("x".repeat(1000)))).collect();
+    let hook = |script: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "timeout": 2}]);
+    sandbox.edit(|config| {
+        config["annotations"] = annotations.into();
+        config["hooks"] = json!({"createRuntime": hook("cat"), "poststop": hook("sleep 1000")});
+    });
+    sandbox.start();
+    let done = sandbox.rootlet(&["delete", "-f", "box"]).ok();
+    assert!(done.err.contains("hooks.poststop[0]") && done.err.contains("longer than 2 s"), "{done:?}");
+    sandbox.edit(|config| config["hooks"] = json!({"createRuntime": hook("exec sleep 1000")}));
+    sandbox.run().fails(&["hooks.createRuntime[0]", "longer than 2 s"]);
+    sandbox.edit(|config| config["hooks"] = json!({"createRuntime": hook("yes; echo never"), "poststop": []}));
+    sandbox.run().fails(&["hooks.createRuntime[0]", "longer than 2 s"]);
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_hook_hears_signals_whatever_rootlet_has_blocked() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("true");
+    let record = sandbox.path().join("xdg/masks");
+    sandbox.edit(|config| {
+        for kind in KINDS.iter().filter(|kind| **kind != "startContainer") {
+            let hook = json!({"path": "/bin/busybox", "args": ["dd", "if=/proc/self/status", format!("of={}.{kind}", record.display())]});
+            config["hooks"][*kind] = json!([hook]);
+        }
+    });
+    sandbox.run().ok();
+    for kind in KINDS.iter().filter(|kind| **kind != "startContainer") {
+        let status = fs::read_to_string(record.with_extension(kind)).unwrap();
+        for name in ["SigBlk", "SigIgn"] {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            assert!(line.ends_with("\t0000000000000000"), "{kind}: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_hook_ends_with_who_has_started_it() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("true");
+    let pid = sandbox.path().join("xdg/pid");
+    let script = format!("echo $$ >{}; exec sleep 1000", pid.display());
+    sandbox
+        .edit(|config| config["hooks"] = json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}));
+    let bundle = sandbox.bundle();
+    for signal in [nix::sys::signal::SIGKILL, nix::sys::signal::SIGHUP, nix::sys::signal::SIGQUIT] {
+        let mut create = sandbox.command(&["create", "-b", bundle.to_str().unwrap(), "box"]);
+        let mut create = create.stderr(std::process::Stdio::null()).spawn().unwrap();
+        eventually("the hook runs", || fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n')));
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(create.id() as i32), signal).unwrap();
+        create.wait().unwrap();
+        let hook = format!("/proc/{}/cmdline", fs::read_to_string(&pid).unwrap().trim());
+        eventually("the hook has ended", || fs::read(&hook).unwrap_or_default().is_empty());
+        fs::remove_file(&pid).unwrap();
+        sandbox.rootlet(&["delete", "-f", "box"]).ok();
+        sandbox.is_clean();
+    }
+}
