@@ -4,9 +4,12 @@
 //! to it without `--debug`. Warnings are for people: they go to standard error if no log file is given.
 
 use crate::error::{Error, Result, printable};
+use crate::sys::fd;
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -34,7 +37,12 @@ impl Log {
     /// A log; `file` is appended to.
     pub fn open(file: Option<&Path>, format: Format, debug: bool) -> Result<Log> {
         let open = |path: &Path| {
-            let file = OpenOptions::new().append(true).create(true).open(path);
+            // A fifo that nobody reads is an error, and not waited for.
+            let file = OpenOptions::new().append(true).create(true).custom_flags(fd::O_NONBLOCK).open(path);
+            let file = file.and_then(|file| match fd::set_blocking(file.as_fd()) {
+                Ok(()) => Ok(file),
+                Err(error) => Err(std::io::Error::from_raw_os_error(error.errno as i32)),
+            });
             file.map_err(|error| {
                 Error::from_io(format!("cannot open the log {}", path.display()), &error).remedy("correct --log")
             })

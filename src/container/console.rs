@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::sys::process::{Ended, Process, wait_readable};
 use crate::sys::tty::{self, Event, Raw};
-use crate::sys::{Errno, fd, signal};
+use crate::sys::{self, Errno, fd, signal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -48,7 +48,8 @@ pub fn set_up(master: OwnedFd) -> Result<OwnedFd> {
     Ok(master)
 }
 
-/// The caller's terminal and the container's, joined.
+/// The caller's terminal and the container's, joined. Nothing is written before there is room for it, so that neither side, nor a
+/// signal, waits for the other one.
 pub struct Relay {
     // Closed when the caller's terminal is gone: then the kernel hangs the container's up, too.
     master: Option<OwnedFd>,
@@ -57,28 +58,36 @@ pub struct Relay {
     signals: OwnedFd,
     /// Whether there may be more on standard input.
     is_typing: bool,
-    /// What was typed, and there is no room for yet.
-    typed: Vec<u8>,
-    /// Whether a line was begun.
+    /// Whether a line was begun there.
     is_within_line: bool,
+    /// What was typed, and not yet handed over.
+    typed: Vec<u8>,
+    /// What the container has printed, and nobody has taken yet.
+    printed: Vec<u8>,
     // Restores the caller's terminal on every way out.
     raw: Option<Raw>,
 }
+
+/// A pipe that can be written to at all has room for as much (pipe(7), PIPE_BUF).
+const ROOM: usize = 4096;
 
 impl Relay {
     /// Takes the caller's terminal over.
     pub fn new(master: OwnedFd) -> Result<Relay> {
         let system = |error| Error::from_call("terminal", error);
-        let terminal = tty::find_own().map_err(system)?.ok_or_else(without_terminal)?;
         // Where somebody types at another stream's terminal, its interrupt character stays a signal to this command.
         let raw = is_raw().then(Raw::enter).transpose().map_err(system)?;
-        // Waiting for room, it would not print what the program waits to get rid of.
         fd::set_nonblocking(master.as_fd()).map_err(system)?;
-        let signals = signal::open_queue().map_err(system)?;
-        let master = Some(master);
-        let relay = Relay { master, terminal, signals, is_typing: true, typed: Vec::new(), is_within_line: false, raw };
-        relay.resize();
-        Ok(relay)
+        Ok(Relay {
+            master: Some(master),
+            terminal: tty::find_own().map_err(system)?.ok_or_else(without_terminal)?,
+            signals: signal::open_queue().map_err(system)?,
+            is_typing: true,
+            is_within_line: false,
+            typed: Vec::new(),
+            printed: Vec::new(),
+            raw,
+        })
     }
 
     fn resize(&self) {
@@ -87,54 +96,93 @@ impl Relay {
         }
     }
 
-    /// Relays until the first process has ended.
+    /// Relays until the first process has ended, and all that it has printed was taken.
     pub fn attend(mut self, process: &Process) -> Result<Ended> {
+        let mut ended = None;
         loop {
-            let master = self.master.as_ref().map(AsFd::as_fd);
-            let events = [
-                Event::Readable(self.signals.as_fd()),
-                master.map_or(Event::Never, Event::Readable),
-                master.filter(|_| !self.typed.is_empty()).map_or(Event::Never, Event::Writable),
-                match master.is_some() && self.is_typing && self.typed.is_empty() {
-                    true => Event::Readable(tty::standard_input()),
-                    false => Event::Never,
-                },
-            ];
-            let [signaled, printed, has_room, typed] =
-                tty::wait_for_any(events).map_err(|error| Error::from_call("terminal", error))?;
-            let goes_on =
-                (!printed || self.print()) && (!typed || self.take_in()) && (!(has_room || typed) || self.type_in());
-            if !goes_on {
-                self.master = None;
-            }
-            while let Some(number) = signaled.then(|| signal::take(&self.signals)).flatten() {
-                if number == signal::SIGWINCH {
-                    self.resize();
-                } else if let Some(ended) = run::handle(number, process)? {
-                    self.print_rest();
-                    drop(self.raw);
-                    return Ok(ended);
+            self.turn(ended.is_none()).map_err(|error| Error::from_call("terminal", error))?;
+            while let Some(number) = signal::take(&self.signals) {
+                match ended {
+                    // Nobody takes the rest, and somebody has had enough.
+                    Some(ended) if signal::endings().contains(&number) => return Ok(ended),
+                    Some(_) => {}
+                    None if number == signal::SIGWINCH => self.resize(),
+                    None => ended = run::handle(number, process)?,
                 }
+            }
+            if let Some(ended) = ended
+                && self.printed.is_empty()
+                && !self.has_more()?
+            {
+                drop(self.raw);
+                return Ok(ended);
             }
         }
     }
 
-    /// Copies what the container has printed; false when nobody prints or reads any more.
-    fn print(&self) -> bool {
+    /// Waits for the next thing that can be done, and does it.
+    fn turn(&mut self, goes_on: bool) -> sys::Result<()> {
+        let master = self.master.as_ref().map(AsFd::as_fd);
+        let if_so = |is_so: bool, event| if is_so { event } else { Event::Never };
+        let events = [
+            Event::Readable(self.signals.as_fd()),
+            if_so(self.printed.is_empty(), master.map_or(Event::Never, Event::Readable)),
+            if_so(!self.printed.is_empty(), Event::Writable(tty::standard_output())),
+            if_so(!self.typed.is_empty(), master.map_or(Event::Never, Event::Writable)),
+            if_so(
+                goes_on && master.is_some() && self.is_typing && self.typed.is_empty(),
+                Event::Readable(tty::standard_input()),
+            ),
+        ];
+        let [_, prints, has_output, has_input, types] = tty::wait_for_any(events)?;
+        let is_joined = (!prints || self.take_out())
+            && (!has_output || self.print())
+            && (!types || self.take_in())
+            && (!has_input || self.type_in());
+        if !is_joined {
+            self.master = None;
+        }
+        Ok(())
+    }
+
+    /// Whether the container has printed something that was not read yet.
+    fn has_more(&self) -> Result<bool> {
+        let Some(master) = &self.master else { return Ok(false) };
+        wait_readable(master.as_fd(), 0).map_err(|error| Error::from_call("terminal", error))
+    }
+
+    /// Takes what the container has printed; false when nobody prints any more.
+    fn take_out(&mut self) -> bool {
         let mut buffer = [0; 16384];
         match self.master.as_ref().map(|master| fd::read(master.as_fd(), &mut buffer)) {
             Some(Ok(length)) => {
-                let printed = buffer.get(..length).unwrap_or_default();
-                length > 0 && fd::write_all(tty::standard_output(), printed).is_ok()
+                self.printed.extend_from_slice(buffer.get(..length).unwrap_or_default());
+                length > 0
             }
-            Some(Err(error)) => matches!(error.errno, Errno::EINTR | Errno::EAGAIN),
+            Some(Err(error)) => is_passing(error),
             None => false,
+        }
+    }
+
+    /// Prints what there is room for; false when nobody reads any more.
+    fn print(&mut self) -> bool {
+        let part = self.printed.get(..self.printed.len().min(ROOM)).unwrap_or_default();
+        match fd::write(tty::standard_output(), part) {
+            Ok(length) => {
+                self.printed.drain(..length.min(self.printed.len()));
+                true
+            }
+            Err(error) if is_passing(error) => true,
+            Err(_) => {
+                self.printed.clear();
+                false
+            }
         }
     }
 
     /// Takes in what the user has typed; false when the caller's terminal is gone.
     fn take_in(&mut self) -> bool {
-        let mut buffer = [0; 4096];
+        let mut buffer = [0; ROOM];
         match fd::read(tty::standard_input(), &mut buffer) {
             Ok(0) if self.raw.is_some() => false,
             Ok(0) => {
@@ -147,7 +195,7 @@ impl Relay {
                 self.is_within_line = self.typed.last() != Some(&b'\n');
                 true
             }
-            Err(error) => matches!(error.errno, Errno::EINTR | Errno::EAGAIN),
+            Err(error) => is_passing(error),
         }
     }
 
@@ -165,16 +213,15 @@ impl Relay {
                 self.typed.drain(..length.min(self.typed.len()));
                 true
             }
-            Some(Err(error)) => matches!(error.errno, Errno::EINTR | Errno::EAGAIN),
+            Some(Err(error)) => is_passing(error),
             None => false,
         }
     }
+}
 
-    /// What was printed just before the end.
-    fn print_rest(&self) {
-        let Some(master) = &self.master else { return };
-        while wait_readable(master.as_fd(), 0).unwrap_or(false) && self.print() {}
-    }
+/// Whether it is only too early.
+fn is_passing(error: sys::Error) -> bool {
+    matches!(error.errno, Errno::EINTR | Errno::EAGAIN)
 }
 
 fn without_terminal() -> Error {

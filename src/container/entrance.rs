@@ -34,9 +34,18 @@ impl Handed {
 /// The socket that a created container listens on; `None` if it does not, any more.
 pub fn connect(container: &Container) -> Result<Option<OwnedFd>> {
     at_socket(container, |address| match socket::connect(address, socket::Kind::Packets) {
-        Err(error) if matches!(error.errno, Errno::ECONNREFUSED | Errno::ENOENT) => Ok(None),
-        other => other.map(Some),
-    })
+        Err(error) if matches!(error.errno, Errno::ECONNREFUSED | Errno::ENOENT) => Ok(Some(None)),
+        // It has not looked at those who came before.
+        Err(error) if error.errno == Errno::EAGAIN => Ok(None),
+        other => other.map(Some).map(Some),
+    })?
+    .ok_or_else(|| does_not_answer(container))
+}
+
+fn does_not_answer(container: &Container) -> Error {
+    Error::new(format!("container {:?} does not answer", container.id))
+        .because("it waits for its start, but its first process is stopped or frozen, or may open no descriptor")
+        .remedy(format!("let it go on: `rootlet resume {0}`, or `rootlet kill {0} CONT`", container.id))
 }
 
 /// Whether it waits for its start: the socket may be left by a `start` that was killed.
@@ -60,9 +69,7 @@ pub fn wait_for_answer(container: &Container, connection: &OwnedFd) -> Result<()
     if answers.map_err(|error| Error::from_call("start.sock", error))? {
         return Ok(());
     }
-    Err(Error::new(format!("container {:?} does not answer", container.id))
-        .because("it waits for its start, but its first process is stopped or frozen, or may open no descriptor")
-        .remedy(format!("let it go on: `rootlet resume {0}`, or `rootlet kill {0} CONT`", container.id)))
+    Err(does_not_answer(container))
 }
 
 /// Asks a container for what it is in. One that has started by now hands over nothing.

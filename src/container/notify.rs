@@ -14,9 +14,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
+use std::time::Duration;
 
 /// Where the program's notifications come, in the state's directory.
 pub const PLACE: &str = "notify";
+
+/// How long the manager may take to make room for a message.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long nothing is tried after a failure.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What of the program's words is passed on. Its pid means nothing outside, and descriptors stay where they are.
 const PASSED_ON: [&str; 8] =
@@ -30,6 +37,7 @@ const BARRIER_MILLISECONDS: i32 = 30_000;
 pub struct Relay {
     program: UnixDatagram,
     manager: UnixDatagram,
+    to: SocketAddr,
 }
 
 /// Makes the directory that the container gets to see.
@@ -42,7 +50,7 @@ pub fn make_place(place: &Path) -> Result<()> {
 
 /// A connection to the caller's manager. One that cannot be reached hears nothing: the variable may be somebody else's, who has
 /// left it in the environment.
-pub fn manager(log: &Log) -> Option<UnixDatagram> {
+pub fn manager(log: &Log) -> Option<(UnixDatagram, SocketAddr)> {
     let address = std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty())?;
     let connect = || {
         let socket = UnixDatagram::unbound()?;
@@ -50,7 +58,8 @@ pub fn manager(log: &Log) -> Option<UnixDatagram> {
             [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
             _ => SocketAddr::from_pathname(&address)?,
         };
-        socket.connect_addr(&to).map(|()| socket)
+        socket.connect_addr(&to)?;
+        socket.set_write_timeout(Some(PATIENCE)).map(|()| (socket, to))
     };
     let failed = |error| {
         Error::from_io(format!("NOTIFY_SOCKET {} cannot be reached", address.display()), &error)
@@ -72,7 +81,7 @@ impl Relay {
         if !place.try_exists().map_err(|error| Error::from_io(place.display(), &error))? {
             return Ok(None);
         }
-        let Some(manager) = manager(log) else { return Ok(None) };
+        let Some((manager, to)) = manager(log) else { return Ok(None) };
         let failed = |what: &str| {
             let what = format!("NOTIFY_SOCKET: cannot {what}");
             move |error: std::io::Error| Error::from_io(what, &error)
@@ -88,12 +97,19 @@ impl Relay {
         let program = UnixDatagram::bind(&name);
         creds::set_umask(umask);
         let program = program.map_err(failed("listen"))?;
-        Ok(Some(Relay { program, manager }))
+        Ok(Some(Relay { program, manager, to }))
     }
 
     /// Passes everything on, beside the caller and to its end.
     pub fn run_beside(self) -> Result<()> {
-        let started = std::thread::Builder::new().spawn(move || while self.pass_on(None).is_ok() {});
+        let started = std::thread::Builder::new().spawn(move || {
+            loop {
+                if self.pass_on(None).is_err() {
+                    // The next word may be heard again, by a manager that was started anew.
+                    std::thread::sleep(PAUSE);
+                }
+            }
+        });
         started.map(drop).map_err(|error| Error::from_io("NOTIFY_SOCKET: cannot start a thread", &error))
     }
 
@@ -119,7 +135,8 @@ impl Relay {
     /// Passes one message on; true if the program is ready now.
     fn pass_on(&self, main: Option<i32>) -> Result<bool> {
         let failed = |error: std::io::Error| Error::from_io("NOTIFY_SOCKET: cannot pass a message on", &error);
-        let mut buffer = [0; 4096];
+        // As much as a datagram of systemd's has room for.
+        let mut buffer = [0; 65536];
         let length = self.program.recv(&mut buffer).map_err(failed)?;
         let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
         let is_known = |line: &&str| line.split_once('=').is_some_and(|(name, _)| PASSED_ON.contains(&name));
@@ -129,7 +146,9 @@ impl Relay {
             lines.insert(0, format!("MAINPID={pid}"));
         }
         if !lines.is_empty() {
-            self.manager.send(lines.join("\n").as_bytes()).map_err(failed)?;
+            let words = lines.join("\n");
+            let again = |_| self.manager.connect_addr(&self.to).and_then(|()| self.manager.send(words.as_bytes()));
+            self.manager.send(words.as_bytes()).or_else(again).map_err(failed)?;
         }
         Ok(is_ready)
     }

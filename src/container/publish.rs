@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, found};
 use crate::sys::process::Process;
-use crate::sys::{fd, socket};
+use crate::sys::{self, Errno, fd, socket};
 use std::ffi::CString;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -36,10 +36,13 @@ pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
 
 /// Connects to a stream socket of the caller's.
 pub fn connect(path: &Path) -> Result<OwnedFd> {
-    let failed = |error| {
+    let failed = |error: sys::Error| {
         Error::from_call(path.display(), error)
-            .because("the caller must listen there")
-            .remedy("correct the path of the socket")
+            .because(match error.errno {
+                Errno::EAGAIN => "whoever listens there does not accept: others have waited for 10 s",
+                _ => "the caller must listen there",
+            })
+            .remedy("correct the path of the socket, or see what holds up who listens")
     };
     let name = CString::new(path.as_os_str().as_bytes())
         .map_err(|_| Error::new("the path of a socket has a NUL character"))?;

@@ -129,7 +129,10 @@ fn enter(join: &Join, mask: i32, container: &Entrance) -> sys::Result<()> {
     // CVE-2016-9962: those who are there already, or who see this process otherwise, must not trace it.
     creds::set_dumpable(false)?;
     match (join, container) {
-        (Join::File { path, .. }, _) => namespace::join(fd::open(path, fd::O_RDONLY, 0)?.as_fd(), kinds),
+        (Join::File { path, .. }, _) => {
+            // A fifo would wait for somebody to write.
+            namespace::join(fd::open(path, fd::O_RDONLY | fd::O_NONBLOCK, 0)?.as_fd(), kinds)
+        }
         (Join::Container { .. }, Entrance::Process(process)) => namespace::join(process.as_fd(), kinds),
         (Join::Container { .. }, Entrance::Namespaces(all)) => all
             .iter()

@@ -256,10 +256,22 @@ pub fn write(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
     syscall!(Call::Write, libc::SYS_write, fd.as_raw_fd(), bytes.as_ptr(), bytes.len()).map(|length| length as usize)
 }
 
+/// Waits until there is room to write (poll(2)).
+fn wait_writable(fd: BorrowedFd) -> Result<()> {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: `poll` is one pollfd.
+    match check(Call::Poll, unsafe { libc::poll(&mut poll, 1, -1) }) {
+        Err(Error { errno: Errno::EINTR, .. }) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
 /// write(2) until all is written.
 pub fn write_all(fd: BorrowedFd, mut bytes: &[u8]) -> Result<()> {
     while !bytes.is_empty() {
         match write(fd, bytes) {
+            // The caller has made its output so, and shares it with this command.
+            Err(Error { errno: Errno::EAGAIN, .. }) => wait_writable(fd)?,
             Err(Error { errno: Errno::EINTR, .. }) => {}
             other => bytes = bytes.get(other?..).unwrap_or_default(),
         }

@@ -46,11 +46,25 @@ fn address(path: &CStr) -> Result<libc::sockaddr_un> {
     Ok(address)
 }
 
-/// Connects to the socket at `path`, at most 107 bytes long.
+/// How long a connection is waited for where many wait already, in steps of [`STEP_MILLISECONDS`]: 10 s.
+const STEPS: usize = 1000;
+const STEP_MILLISECONDS: i32 = 10;
+
+/// Connects to the socket at `path`, at most 107 bytes long. Where nobody accepts, that is EAGAIN in the end.
 pub fn connect(path: &CStr, kind: Kind) -> Result<OwnedFd> {
     let address = address(path)?;
-    let socket = own(syscall!(Call::Socket, libc::SYS_socket, libc::AF_UNIX, kind.flags(), 0)?);
-    syscall!(Call::Connect, libc::SYS_connect, socket.as_raw_fd(), &raw const address, size_of::<libc::sockaddr_un>())?;
+    let flags = kind.flags() | libc::SOCK_NONBLOCK;
+    let socket = own(syscall!(Call::Socket, libc::SYS_socket, libc::AF_UNIX, flags, 0)?);
+    let size = size_of::<libc::sockaddr_un>();
+    for step in 0..=STEPS {
+        match syscall!(Call::Connect, libc::SYS_connect, socket.as_raw_fd(), &raw const address, size) {
+            // Somebody listens, and has not accepted those who came before.
+            Err(Error { errno: Errno::EAGAIN, .. }) if step < STEPS => super::process::sleep(STEP_MILLISECONDS),
+            Err(error) => return Err(error),
+            Ok(_) => break,
+        }
+    }
+    super::fd::set_blocking(std::os::fd::AsFd::as_fd(&socket))?;
     Ok(socket)
 }
 

@@ -297,3 +297,46 @@ fn what_another_pid_namespace_has_is_not_said_to_have_stopped() {
     sandbox.rootlet(&["--root", root.to_str().unwrap(), "delete", "--force", "box"]).ok();
     sandbox.is_clean();
 }
+
+#[test]
+fn nobody_is_waited_for_without_end() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1000");
+    let bundle = sandbox.bundle();
+    let fifo = sandbox.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+    std::fs::set_permissions(&fifo, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    sandbox.rootlet(&["--log", fifo.to_str().unwrap(), "list"]).fails(&["cannot open the log", "ENXIO"]);
+    sandbox.edit(|config| {
+        for namespace in config["linux"]["namespaces"].as_array_mut().unwrap() {
+            if namespace["type"] == "ipc" {
+                namespace["path"] = json!(fifo);
+            }
+        }
+    });
+    sandbox.run().fails(&["linux.namespaces", "fifo"]);
+    sandbox.edit(|config| {
+        for namespace in config["linux"]["namespaces"].as_array_mut().unwrap() {
+            namespace.as_object_mut().unwrap().remove("path");
+        }
+    });
+    // A container that is stopped while many look at it.
+    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.rootlet(&["kill", "box", "STOP"]).ok();
+    for _ in 0..25 {
+        assert_eq!(sandbox.status("box"), "created");
+    }
+    sandbox.rootlet(&["start", "box"]).fails(&["does not answer", "rootlet kill box CONT"]);
+    sandbox.rootlet(&["kill", "box", "CONT"]).ok();
+    sandbox.rootlet(&["start", "box"]).ok();
+    sandbox.rootlet(&["delete", "-f", "box"]).ok();
+    // Sockets at which nobody accepts.
+    let path = sandbox.path().join("full.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+    let _waiting = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    let arguments = ["run", "-d", "-b", bundle.to_str().unwrap(), "--pidfd-socket", path.to_str().unwrap(), "box"];
+    sandbox.rootlet(&arguments).fails(&["full.sock", "EAGAIN", "does not accept"]);
+    sandbox.is_clean();
+}
