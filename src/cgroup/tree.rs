@@ -52,7 +52,7 @@ pub fn make(
     path: &Path,
     is_proposal: bool,
     announce: &dyn Fn(&Path) -> Result<()>,
-) -> Result<(PathBuf, OwnedFd)> {
+) -> Result<(PathBuf, Hold)> {
     let parents = path.strip_prefix(base).unwrap_or(path).parent().into_iter().flatten();
     let mut parent = base.to_owned();
     for part in parents {
@@ -100,8 +100,8 @@ pub fn make(
 /// What tells a container's cgroup from one that somebody has made ready.
 const MARK: &CStr = c"user.rootlet";
 
-fn mark(cgroup: &OwnedFd) -> Result<()> {
-    match fd::set_attribute(cgroup.as_fd(), MARK, b"1") {
+fn mark(cgroup: &Hold) -> Result<()> {
+    match fd::set_attribute(cgroup.directory(), MARK, b"1") {
         // Linux before 5.7.
         Err(error) if error.errno == Errno::EOPNOTSUPP => Ok(()),
         other => other.map_err(|error| Error::from_call("cgroup", error)),
@@ -109,8 +109,8 @@ fn mark(cgroup: &OwnedFd) -> Result<()> {
 }
 
 /// True if a container has it, or had it; where that cannot be seen, too.
-fn is_marked(cgroup: &OwnedFd) -> Result<bool> {
-    match fd::has_attribute(cgroup.as_fd(), MARK) {
+fn is_marked(cgroup: &Hold) -> Result<bool> {
+    match fd::has_attribute(cgroup.directory(), MARK) {
         Err(error) if error.errno == Errno::EOPNOTSUPP => Ok(true),
         other => other.map_err(|error| Error::from_call("cgroup", error)),
     }
@@ -135,25 +135,58 @@ fn make_directory(path: &Path) -> Result<bool> {
     }
 }
 
+/// A cgroup, and a lock on it. Whoever may read it may lock its directory, so that the lock is on a file that only its owner opens.
+#[derive(Debug)]
+pub struct Hold {
+    directory: OwnedFd,
+    /// `cgroup.kill`, from Linux 5.14 on.
+    file: Option<OwnedFd>,
+}
+
+impl Hold {
+    fn locked(&self) -> BorrowedFd<'_> {
+        self.file.as_ref().unwrap_or(&self.directory).as_fd()
+    }
+
+    /// The directory's inode.
+    pub fn inode(&self) -> Result<u64> {
+        fd::status(self.directory.as_fd()).map(|status| status.inode).map_err(|error| Error::from_call("cgroup", error))
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// Gives the lock back, for all who have a copy of it.
+    pub fn let_go(&self) -> Result<()> {
+        fd::unlock(self.locked()).map_err(|error| Error::from_call("the container's cgroup", error))
+    }
+}
+
 /// Locks a cgroup; `None` if somebody else has, or if it was removed meanwhile.
-fn take(path: &Path) -> Result<Option<OwnedFd>> {
+fn take(path: &Path) -> Result<Option<Hold>> {
     let system = |error| Error::from_call(path.display(), error);
     let name = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
     let opened = open_own(fd::borrow_cwd(), &name).map_err(system)?;
-    let Some(handle) = opened else { return Ok(None) };
-    let is_taken = fd::try_lock(handle.as_fd()).map_err(system)?;
-    let is_there = inode(path)? == Some(fd::status(handle.as_fd()).map_err(system)?.inode);
-    Ok((is_taken && is_there).then_some(handle))
+    let Some(directory) = opened else { return Ok(None) };
+    let file = match fd::open_at(directory.as_fd(), c"cgroup.kill", fd::O_WRONLY, 0) {
+        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENODEV | Errno::EACCES | Errno::EPERM) => None,
+        other => Some(other.map_err(system)?),
+    };
+    let hold = Hold { directory, file };
+    let is_taken = fd::try_lock(hold.locked()).map_err(system)?;
+    let is_there = inode(path)? == Some(hold.inode()?);
+    Ok((is_taken && is_there).then_some(hold))
 }
 
 /// Keeps others from removing a cgroup and making another at its place, as long as the handle lives; `None` if that has
 /// happened: it is no longer the one with this inode.
-pub fn hold(path: &Path, inode: u64) -> Result<Option<OwnedFd>> {
+pub fn hold(path: &Path, inode: u64) -> Result<Option<Hold>> {
     let start = Instant::now();
     while self::inode(path)? == Some(inode) {
         if let Some(handle) = take(path)? {
-            let status = fd::status(handle.as_fd()).map_err(|error| Error::from_call(path.display(), error))?;
-            return Ok((status.inode == inode).then_some(handle));
+            return Ok((handle.inode()? == inode).then_some(handle));
         }
         if start.elapsed() > PATIENCE {
             return Err(Error::new(format!("cgroup {} is locked", path.display()))
@@ -430,6 +463,26 @@ pub fn kill(path: &Path) -> Result<()> {
     }
 }
 
+/// Sends SIGKILL to all in the cgroup with this inode. Nobody else's is hit: by its descriptor it is that one, whatever has its
+/// place by now.
+pub fn kill_known(path: &Path, inode: u64) -> Result<()> {
+    let system = |error| Error::from_call(path.display(), error);
+    let name = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+    let Some(directory) = open_own(fd::borrow_cwd(), &name).map_err(system)? else { return Ok(()) };
+    if fd::status(directory.as_fd()).map_err(system)?.inode != inode {
+        return Ok(());
+    }
+    match fd::write_file(directory.as_fd(), c"cgroup.kill", b"1") {
+        // Before Linux 5.14, or its container has taken the permissions away.
+        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::EACCES) => {
+            let held = hold(path, inode)?;
+            held.map_or(Ok(()), |_held| kill(path))
+        }
+        Err(error) if error.errno == Errno::ENODEV => Ok(()),
+        other => other.map_err(system),
+    }
+}
+
 /// Sends SIGKILL to one process after the other, until there is none that has not got it: they may fork meanwhile.
 fn kill_each(path: &Path) -> Result<()> {
     let mut killed = BTreeSet::new();
@@ -525,7 +578,9 @@ fn regain<T>(path: &Path, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
         for entry in fs::read_dir(path)? {
             let entry = entry?;
             if entry.file_name().as_bytes().starts_with(b"cgroup.") {
-                fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o644))?;
+                // Only its owner opens what it is locked by.
+                let mode = if entry.file_name() == "cgroup.kill" { 0o200 } else { 0o644 };
+                fs::set_permissions(entry.path(), fs::Permissions::from_mode(mode))?;
             }
         }
         Ok(())

@@ -41,19 +41,23 @@ impl super::Run for Ps {
         };
         super::say(&match self.format {
             Format::Json => format!("{}\n", serde_json::to_string(&pids)?),
-            Format::Table => rows(&list(&self.options)?, &pids)?,
+            Format::Table => rows(&list(&self.options, &pids)?, &pids)?,
         })?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// What ps(1) says of all processes.
-fn list(options: &[String]) -> Result<String> {
+/// What ps(1) says of these processes at least.
+fn list(options: &[String], pids: &[i32]) -> Result<String> {
     let mut command = Command::new("ps");
     match options {
         [] => command.arg("-ef"),
         options => command.args(options),
     };
+    if !options.is_empty() && !pids.is_empty() {
+        // Without -e, it would list those of its terminal alone.
+        command.arg("-p").arg(pids.iter().map(i32::to_string).collect::<Vec<_>>().join(","));
+    }
     let output = command.output().map_err(|error| {
         Error::from_io("ps", &error).remedy("install it (Debian: apt install procps), or give --format json")
     })?;
@@ -78,12 +82,20 @@ fn rows(table: &str, pids: &[i32]) -> Result<String> {
             Error::new("couldn't find PID field in ps output").remedy("add pid to the columns, as in `-o pid,args`")
         );
     };
-    let is_one_of_them = |line: &&str| {
-        let pid = line.split_whitespace().nth(column).and_then(|pid| pid.parse().ok());
-        pid.is_some_and(|pid| pids.contains(&pid))
-    };
-    Ok([header].into_iter().chain(lines.filter(is_one_of_them)).map(|line| format!("{line}\n")).collect())
+    let pid_of = |line: &str| line.split_whitespace().nth(column).and_then(|pid| pid.parse::<i32>().ok());
+    let rows: Vec<_> = lines.filter(|line| pid_of(line).is_some_and(|pid| pids.contains(&pid))).collect();
+    // A column in front of it may have any number of words, and any numbers.
+    let may_have_words = header.split_whitespace().take(column).any(|title| WORDS.contains(&title));
+    if may_have_words {
+        return Err(Error::new("PID is behind a column that may have spaces")
+            .because("which process a row is about could not be told")
+            .remedy("write pid first, as in `-o pid,args`"));
+    }
+    Ok([header].into_iter().chain(rows).map(|line| format!("{line}\n")).collect())
 }
+
+/// Titles of columns in which a process says what it wants, or that have several words.
+const WORDS: [&str; 7] = ["CMD", "COMMAND", "STARTED", "LABEL", "UNIT", "CGROUP", "ENVIRON"];
 
 #[cfg(test)]
 mod tests {
@@ -92,5 +104,6 @@ mod tests {
         let table = "UID   PID  PPID CMD\n1000   12     7 sh 12\n1000    7    12 sleep 12\n";
         assert_eq!(super::rows(table, &[12]).unwrap(), "UID   PID  PPID CMD\n1000   12     7 sh 12\n");
         assert!(super::rows("CMD\nsh\n", &[12]).is_err());
+        assert!(super::rows("COMMAND PID\nsleep 12 7\n", &[12]).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! The container's cgroup, from its making to its removal.
 
 use crate::cgroup::systemd::{self, Scope};
-use crate::cgroup::tree;
+use crate::cgroup::tree::{self, Hold};
 use crate::error::{Error, Result, found};
 use crate::host::Host;
 use crate::log::Log;
@@ -44,9 +44,7 @@ impl Record {
 
     /// Sends SIGKILL to all processes in it, if it is still there.
     pub fn kill(&self) -> Result<()> {
-        // Once it is empty, somebody else may put another in its place: what lives there is not to be hit.
-        let held = tree::hold(&self.path, self.inode)?;
-        held.map_or(Ok(()), |_held| tree::kill(&self.path))
+        tree::kill_known(&self.path, self.inode)
     }
 
     /// Removes it, if it is still there, and ends the processes that are left in it; `is_over`: with their pid namespace, none of
@@ -87,7 +85,7 @@ pub struct Making<'a> {
     /// Limits that the kernel has refused, where that is no error.
     pub left_out: Vec<Decision>,
     /// Keeps others away from it while no process is there.
-    lock: Option<OwnedFd>,
+    lock: Option<Hold>,
     /// Whether a scope is kept until it has been looked at.
     is_kept: bool,
     keeper: Option<Keeper>,
@@ -118,8 +116,7 @@ impl<'a> Making<'a> {
         };
         if let Some(cgroup @ Cgroup { place: Place::Directory { base, path, is_proposal }, .. }) = making.cgroup {
             let (path, lock) = tree::make(base, path, *is_proposal, &|path| announce(directory, path))?;
-            let inode = fd::status(lock.as_fd()).map_err(|error| Error::from_call(path.display(), error));
-            let inode = inode.inspect_err(|_| drop(tree::remove(&path, true)))?.inode;
+            let inode = lock.inode().inspect_err(|_| drop(tree::remove(&path, true)))?;
             making.lock = Some(lock);
             let record = making.record.insert(Record { path, base: base.clone(), inode });
             let set = if cgroup.is_set_late { Ok(()) } else { set(cgroup, record, &mut making.left_out) };
@@ -163,7 +160,7 @@ impl<'a> Making<'a> {
         if self.is_kept {
             let (_, place) = tree::make(&scope, &scope.join("keeper"), false, &|_| Ok(()))?;
             // Whoever takes is a helper of the container's maker, and so this one is the maker's child.
-            let keeper = process::start_idle(0, true, Some(place.as_fd()));
+            let keeper = process::start_idle(0, true, Some(place.directory()));
             self.keeper = Some(Keeper(keeper.map_err(|error| Error::from_call("the scope's keeper", error))?));
         }
         let record = self.record.insert(Record::new(scope, path)?);
@@ -188,7 +185,7 @@ impl<'a> Making<'a> {
     pub fn complete(&mut self) -> Result<()> {
         if let Some(lock) = self.lock.take() {
             // The process has a copy of it.
-            fd::unlock(lock.as_fd()).map_err(|error| Error::from_call("the container's cgroup", error))?;
+            lock.let_go()?;
         }
         match (self.cgroup, &self.record) {
             (Some(cgroup), Some(record)) if cgroup.is_set_late || self.is_scope() => {
@@ -211,7 +208,7 @@ impl<'a> Making<'a> {
     /// Removes it.
     pub fn take_back(&mut self) {
         if let Some(lock) = self.lock.take() {
-            let _ = fd::unlock(lock.as_fd());
+            let _ = lock.let_go();
         }
         if let Some(record) = &self.record {
             let _ = record.remove(false);

@@ -4,9 +4,10 @@ use super::cgroup::Record;
 use super::console;
 use super::create::tell;
 use super::follow::{Follow, Followed};
+use super::identity::has_executed;
 use super::interrupt::{self, Interrupt};
 use super::state::{Container, Status};
-use super::{entrance, passwd, publish, run};
+use super::{entrance, passwd, publish, run, start};
 use crate::cgroup::tree;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -16,6 +17,7 @@ use crate::plan::print;
 use crate::property::{Request, compile_exec, heed};
 use crate::spec::{Capabilities, Process, Spec, load};
 use crate::sys::{memory, process, signal};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 /// What the command line says of the process. What it leaves out is as in the container's config.
@@ -152,7 +154,11 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
         .inspect_err(|_| init.process.end())
         .inspect_err(|error| interrupt::obey(error, log))?;
     if options.detach {
-        return Ok(0);
+        // It is this command's child, and so still to be seen.
+        return match has_executed(init.process.pid, init.process.pidfd.as_fd())? {
+            Some(false) => Err(start::has_not_begun()),
+            _ => Ok(0),
+        };
     }
     run::attend(&init.process, terminal).map(process::Ended::code).inspect_err(|_| init.process.end())
 }

@@ -100,6 +100,8 @@ fn run(
     });
     if let Err(error) = waited {
         let _ = process::kill_group(process.pid, signal::SIGKILL);
+        // It may not lead its group yet.
+        let _ = process::send_signal(process.pidfd.as_fd(), signal::SIGKILL);
         let _ = process::wait(process.pid, true);
         return Err(error);
     }

@@ -117,6 +117,16 @@ pub fn is_stopped(pid: i32) -> Result<Option<bool>> {
     }
 }
 
+/// Whether a process has become another program since it was cloned (PF_FORKNOEXEC, which a zombie still shows); `None` if it
+/// is gone, or is out of sight.
+pub fn has_executed(pid: i32, pidfd: BorrowedFd) -> Result<Option<bool>> {
+    const FORKED_ONLY: u64 = 0x40;
+    let flags = stat_of(pid)?.and_then(|fields| fields.get(9 - 3)?.parse::<u64>().ok());
+    // Its number may be another's by now.
+    let is_there = process::send_signal(pidfd, 0).is_ok();
+    Ok(flags.filter(|_| is_there).map(|flags| flags & FORKED_ONLY == 0))
+}
+
 /// State letter and start time of a process; `None` if it is gone.
 pub fn state_of(pid: i32) -> Result<Option<(char, u64)>> {
     let Some(fields) = stat_of(pid)? else { return Ok(None) };

@@ -1,6 +1,7 @@
 //! Signals to a container.
 
 use super::processes::{find, processes};
+use super::root::{open_lock, take_turn};
 use super::state::{Container, Status};
 use super::{entrance, pause};
 use crate::cgroup::tree;
@@ -79,17 +80,26 @@ pub fn kill_all(container: &Container, signal: i32) -> Result<()> {
         // With their first process, all others of a pid namespace are gone.
         return if state.has_own_pids { Ok(()) } else { Err(not_running()) };
     }
-    // Those that are frozen do not fork. Where they cannot be, they are looked for again.
+    // Nobody pauses or resumes it meanwhile, and this command does not end half-way.
+    let _turn = take_turn(container)?;
+    let _held = signal::Held::new().map_err(|error| Error::from_call("signals", error))?;
     let frozen = match &state.cgroup {
-        Some(cgroup) if !container.is_paused()? => cgroup.path()?.filter(|path| tree::freeze(path).is_ok()),
+        Some(cgroup) if !container.is_paused()? => cgroup.path()?,
         _ => None,
     };
+    // Who looks is not to take it for paused.
+    let lock = if frozen.is_some() { open_lock(container, SIGNALLED)? } else { None };
+    let (Some(path), Some(lock)) = (frozen, lock) else { return send_to_each(container, signal) };
+    // Only who looks has it for a moment.
+    fd::lock(lock.as_fd()).map_err(|error| Error::from_call(SIGNALLED, error))?;
+    // Those that are frozen do not fork. Where they cannot be, they are looked for again.
+    let is_frozen = tree::freeze(path).is_ok();
     let sent = send_to_each(container, signal);
-    match frozen {
-        Some(path) => sent.and(tree::thaw(path)),
-        None => sent,
-    }
+    if is_frozen { sent.and(tree::thaw(path)) } else { sent }
 }
+
+/// Who freezes a container for a signal has a lock on this, in the state's directory.
+pub const SIGNALLED: &str = "signal.lock";
 
 /// How often new processes are looked for.
 const LOOKS: usize = 20;

@@ -95,11 +95,11 @@ impl Root {
     /// The text of a file, empty if it is missing.
     fn read(&self, path: &CStr) -> Result<String> {
         let open = || match &self.opened {
-            Some(root) => resolve::open_file_in_root(root.as_fd(), path),
+            Some(root) => resolve::open_same_file_in_root(root.as_fd(), path),
             None => {
                 let root = CString::new(format!("/proc/{}/root", self.process)).unwrap_or_default();
                 let root = fd::open(&root, fd::O_PATH | fd::O_DIRECTORY, 0)?;
-                resolve::open_file_in_root(root.as_fd(), path)
+                resolve::open_same_file_in_root(root.as_fd(), path)
             }
         };
         let file: Option<OwnedFd> = match open() {

@@ -3,7 +3,7 @@
 use super::identity::is_stopped;
 use super::kill::not_running;
 use super::processes::{find, processes};
-use super::root::wait_for_lock;
+use super::root::{take_turn, wait_for_lock};
 use super::state::{Container, Status};
 use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Stops all processes of a container.
 pub fn pause(container: &mut Container) -> Result<()> {
+    let _turn = take_turn(container)?;
+    let _held = signal::Held::new().map_err(|error| Error::from_call("signals", error))?;
     match container.status()? {
         Status::Running | Status::Created => {}
         Status::Paused => {
@@ -22,13 +24,26 @@ pub fn pause(container: &mut Container) -> Result<()> {
         Status::Stopped => return Err(not_running()),
     }
     match container.state()?.cgroup.clone() {
-        Some(cgroup) => tree::freeze(cgroup.require()?),
+        Some(cgroup) => {
+            let path = cgroup.require()?;
+            if !tree::processes(path)?.contains(&container.state()?.pid) {
+                return Err(Error::new("the container's first process is not in its cgroup")
+                    .because(format!(
+                        "somebody has moved it out of {}, which would be frozen without it",
+                        path.display()
+                    ))
+                    .remedy("move it back: write its pid into cgroup.procs there"));
+            }
+            tree::freeze(path)
+        }
         None => suspend(container),
     }
 }
 
 /// Lets them go on.
 pub fn resume(container: &mut Container) -> Result<()> {
+    let _turn = take_turn(container)?;
+    let _held = signal::Held::new().map_err(|error| Error::from_call("signals", error))?;
     match container.status()? {
         Status::Paused => {}
         Status::Stopped => return Err(not_running()),

@@ -17,7 +17,17 @@ pub fn processes(container: &Container) -> Result<Vec<i32>> {
     }
     if let Some(cgroup) = &state.cgroup {
         match cgroup.path()? {
-            Some(path) => return tree::processes(path),
+            Some(path) => {
+                let pids = tree::processes(path)?;
+                if pids.contains(&state.pid) || container.pidfd()?.is_none() {
+                    return Ok(pids);
+                }
+                if !state.has_own_pids {
+                    return Err(Error::new("the container's first process is not in its cgroup")
+                        .because(format!("somebody has moved it out of {}", path.display()))
+                        .remedy("move it back: write its pid into cgroup.procs there"));
+                }
+            }
             // Its first process was moved; who is in its pid namespace is known all the same.
             None if state.has_own_pids => {}
             None => drop(cgroup.require()?),
@@ -65,9 +75,13 @@ pub fn find(container: &Container, pid: i32) -> Result<Option<OwnedFd>> {
 fn is_one_of(container: &Container, pid: i32) -> Result<bool> {
     let state = container.state()?;
     if let Some(cgroup) = &state.cgroup
-        && (cgroup.path()?.is_some() || !state.has_own_pids)
+        && cgroup.path()?.is_some()
+        && tree::find_of_process(pid)?.is_some_and(|path| path.starts_with(&cgroup.path))
     {
-        return Ok(tree::find_of_process(pid)?.is_some_and(|path| path.starts_with(&cgroup.path)));
+        return Ok(true);
+    }
+    if state.cgroup.is_some() && !state.has_own_pids {
+        return Ok(false);
     }
     let Some(namespace) = pid_namespace(container)? else { return Ok(false) };
     Ok((pid == state.pid || is_in(pid, namespace)?) && container.pidfd()?.is_some())

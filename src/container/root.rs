@@ -2,11 +2,12 @@
 
 use super::state::{Container, FILES, PLACES, draft, remove_files};
 use crate::error::{Error, Result, found};
+use crate::host::Host;
 use crate::sys::{Errno, creds, fd, resolve};
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -60,13 +61,14 @@ impl Root {
             Err(_) => {}
         }
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(|error| failed(&error))?;
-        if self.explicit {
-            return Ok(());
+        // Somebody else may have been faster.
+        self.check()?;
+        if !self.explicit {
+            // The XDG specification lets files be cleaned away unless they are sticky.
+            let change = || open(&self.path).and_then(|directory| fd::chmod(directory.as_fd(), 0o1700));
+            change().map_err(|error| Error::from_call(self.path.display(), error))?;
         }
-        // The XDG specification lets files be cleaned away unless they are sticky.
-        std::fs::set_permissions(&self.path, std::fs::Permissions::from_mode(0o1700))
-            .map_err(|error| failed(&error))?;
-        self.check()
+        Ok(())
     }
 
     fn check(&self) -> Result<()> {
@@ -89,15 +91,20 @@ impl Root {
                 .remedy("name another with --root DIR, or set XDG_RUNTIME_DIR"));
         }
         // Root may do all anyway, and OVERFLOW is what a user namespace shows of who is not mapped.
-        let is_trusted = [own, 0, OVERFLOW].contains(&metadata.uid());
-        let is_shared = mode & 0o002 != 0 || mode & 0o020 != 0 && metadata.gid() != creds::effective_gid();
+        let is_trusted = match metadata.uid() {
+            OVERFLOW => own == OVERFLOW || !Host::new()?.in_initial_user_namespace()?,
+            uid => uid == own || uid == 0,
+        };
+        // A group of the user's own has the user's number; another primary group may have many members.
+        let is_own_group = metadata.gid() == creds::effective_gid() && metadata.gid() == own;
+        let is_shared = mode & 0o002 != 0 || mode & 0o020 != 0 && !is_own_group;
         if is_trusted && (!is_shared || mode & STICKY != 0) {
             return Ok(());
         }
         let (uid, gid, mode) = (metadata.uid(), metadata.gid(), mode & 0o7777);
         Err(Error::new(format!("--root {}: others may put states there in the place of yours", self.path.display()))
             .because(format!("it belongs to {uid}:{gid} with mode {mode:o}"))
-            .remedy("name a directory of your own, or one with the sticky bit, as /tmp has (chmod +t)"))
+            .remedy("name a directory of your own, or one with the sticky bit, as /tmp has (chmod +t); or take the others' permission away (chmod go-w)"))
     }
 
     /// The container of that id.
@@ -141,6 +148,8 @@ impl Root {
         let open = || match found(resolve::open_in_root_no_symlinks(shelf, &name("/state.json"), flags)) {
             // A link is not followed.
             Err(error) if error.errno == Errno::ELOOP => Ok(None),
+            // Nor is a socket a state.
+            Err(error) if error.errno == Errno::ENXIO => Ok(None),
             other => other,
         };
         let opened = open();
@@ -165,9 +174,22 @@ impl Root {
             }
             let is_waiting = fd::exists_at(shelf, &name("/start.sock")).map_err(system)?;
             let container = Container::load(id, directory, file, is_waiting)?;
-            return match container.damage.is_none() || is_place(&container.directory)? {
-                true => Ok(Found::Own(Box::new(container))),
-                false => Ok(Found::Nothing),
+            if container.damage.is_none() || is_place(&container.directory)? {
+                return Ok(Found::Own(Box::new(container)));
+            }
+            // Other runtimes' have another mode.
+            let place = std::fs::symlink_metadata(&container.directory);
+            let place = found(place).map_err(|error| Error::from_io(container.directory.display(), &error))?;
+            let is_ours =
+                place.is_some_and(|place| place.mode() & 0o777 == MODE && place.uid() == creds::effective_uid());
+            return match container.damage.filter(|_| is_ours) {
+                Some(damage) => {
+                    Err(damage.because("and there are other files than rootlet's in the directory").remedy(format!(
+                        "see what is in {}, and move away what is not the container's",
+                        container.directory.display()
+                    )))
+                }
+                None => Ok(Found::Nothing),
             };
         }
         // Its maker was killed, or is at it, or it is none.
@@ -344,6 +366,34 @@ pub fn lock(directory: &Path) -> Result<Option<OwnedFd>> {
     Ok(None)
 }
 
+/// Waits for one's turn to change a container that runs: its limits, whether it is paused, or what gets a signal while it is frozen.
+/// (A foreground run has the lock of the state to its end.) Where there is no room for the lock, nobody waits for anybody.
+pub fn take_turn(container: &Container) -> Result<Option<OwnedFd>> {
+    let Some(file) = open_lock(container, TURN)? else { return Ok(None) };
+    let start = Instant::now();
+    while !fd::try_lock(file.as_fd()).map_err(|error| Error::from_call(TURN, error))? {
+        if start.elapsed() > PATIENCE {
+            return Err(Error::new(format!("container {:?} is being changed", container.id))
+                .because("another update, pause, resume or kill --all of it takes longer than 10 s")
+                .remedy("try again when that is over"));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(Some(file))
+}
+
+/// A file for a lock in the state's directory, which is made if there is room.
+pub fn open_lock(container: &Container, name: &str) -> Result<Option<OwnedFd>> {
+    let path = c_path(&container.directory.join(name));
+    match fd::open(&path, fd::O_WRONLY | fd::O_CREAT, 0o600) {
+        Err(error) if matches!(error.errno, Errno::ENOSPC | Errno::EDQUOT | Errno::EROFS | Errno::EACCES) => Ok(None),
+        other => other.map(Some).map_err(|error| Error::from_call(container.directory.join(name).display(), error)),
+    }
+}
+
+/// Whose turn it is has a lock on this.
+pub const TURN: &str = "update.lock";
+
 /// Whether there is a state directory.
 pub fn exists(directory: &Path) -> Result<bool> {
     directory.try_exists().map_err(|error| Error::from_io(directory.display(), &error))
@@ -373,9 +423,16 @@ pub fn wait_for_lock(directory: &Path) -> Result<Option<OwnedFd>> {
 fn lock_by(directory: &Path, take: fn(BorrowedFd) -> crate::sys::Result<bool>) -> Result<Option<OwnedFd>> {
     let system = |error| Error::from_call(directory.display(), error);
     let Some(fd) = found(open(directory)).map_err(system)? else { return Ok(None) };
+    let status = fd::status(fd.as_fd()).map_err(system)?;
+    if status.uid != creds::effective_uid() || status.mode & 0o022 != 0 {
+        // In a shared directory, others could make it first: what is written there would go where they want.
+        return Err(Error::new(format!("{} is not yours", directory.display()))
+            .because(format!("it belongs to uid {} with mode {:o}", status.uid, status.mode & 0o7777))
+            .remedy("choose another id, or another --root"));
+    }
     let is_taken = take(fd.as_fd()).map_err(system)?;
     // Another container's may be in its place by now.
-    let own = fd::status(fd.as_fd()).map_err(system)?.inode;
+    let own = status.inode;
     let now = found(directory.symlink_metadata()).map_err(|error| Error::from_io(directory.display(), &error))?;
     let is_same = now.is_some_and(|now| now.ino() == own);
     Ok((is_taken && is_same).then_some(fd))

@@ -101,7 +101,8 @@ pub fn handle(signal: i32, process: &Process) -> Result<Option<Ended>> {
             }
             Ok(None)
         }
-        signal::SIGURG => Ok(None),
+        // Whoever stops and continues this command, as a shell's `fg` does, means this one.
+        signal::SIGURG | signal::SIGCONT => Ok(None),
         // The process may have ended since.
         signal => found(process::send_signal(process.pidfd.as_fd(), signal)).map(|_| None).map_err(failed),
     }

@@ -1,5 +1,6 @@
 //! `start`: lets a created container become its program.
 
+use super::identity::has_executed;
 use super::notify::Relay;
 use super::state::{Container, Status};
 use super::{delete, entrance, hooks, listener};
@@ -65,6 +66,7 @@ fn begin(container: &Container, log: &Log) -> Result<Option<Relay>> {
     }
     let notify = Relay::open(&container.directory, log)?;
     let system = |error| Error::from_call("start.sock", error);
+    let pidfd = container.pidfd()?.ok_or_else(super::kill::not_running)?;
     let connection = take(container)?;
     // As long as it is there, the container looks as if it waited.
     let removed = found(std::fs::remove_file(container.start_socket()));
@@ -78,7 +80,8 @@ fn begin(container: &Container, log: &Log) -> Result<Option<Relay>> {
                 return Err(hooks::with_status(explain(state, step, error), error, status));
             }
             Some(_) => return Err(Error::new("start.sock: not a word of a container's")),
-            // Its program has begun, or it has ended without a word; then that is its end.
+            // Its program has begun, or it has ended without a word. Who was seen by nobody has ended as a program does.
+            None if has_executed(state.pid, pidfd.as_fd())? == Some(false) => return Err(has_not_begun()),
             None => break,
         }
     }
@@ -87,6 +90,13 @@ fn begin(container: &Container, log: &Log) -> Result<Option<Relay>> {
         Error::from_io(message, &error).remedy(format!("remove {}", container.start_socket().display()))
     })?;
     Ok(notify)
+}
+
+/// What is said where a process has ended before it was its program.
+pub fn has_not_begun() -> Error {
+    Error::new("it has ended before its program began")
+        .because("somebody has ended it, or a system call filter has")
+        .remedy("see whether it is out of memory, and what linux.seccomp forbids")
 }
 
 fn already_running() -> Error {

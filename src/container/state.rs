@@ -2,6 +2,8 @@
 
 use super::cgroup::{ANNOUNCED, Record, remove_announced};
 use super::identity::{self, Identity};
+use super::kill::SIGNALLED;
+use super::root::TURN;
 use super::{entrance, notify};
 use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
@@ -13,14 +15,14 @@ use serde::{Deserialize, Serialize};
 use std::ffi::CString;
 use std::fmt;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The files of a state's directory.
-pub const FILES: [&str; 7] =
-    [".state.json", ".config.json", "config.json", "state.json", "start.sock", "update.lock", ANNOUNCED];
+pub const FILES: [&str; 8] =
+    [".state.json", ".config.json", "config.json", "state.json", "start.sock", TURN, SIGNALLED, ANNOUNCED];
 
 /// The directories in it, which only some containers have, or for a while.
 pub const PLACES: [&str; 2] = [notify::PLACE, STAGE];
@@ -199,6 +201,11 @@ impl Container {
             text = &long;
         }
         match serde_json::from_slice(text) {
+            Ok(State { id: own, .. }) if own != id => {
+                let message = format!("{}/state.json is that of {own:?}", container.directory.display());
+                let because = "somebody has renamed its directory, or put another in its place";
+                container.damage = Some(Error::new(message).because(because).remedy("give it its name back"));
+            }
             Ok(state) => container.state = Some(state),
             Err(error) => {
                 let message = format!("{}/state.json is damaged: {error}", container.directory.display());
@@ -257,10 +264,20 @@ impl Container {
     pub fn is_paused(&self) -> Result<bool> {
         let Some(state) = &self.state else { return Ok(false) };
         match &state.cgroup {
-            Some(cgroup) => cgroup.path()?.map_or(Ok(false), tree::is_frozen),
+            Some(cgroup) => Ok(cgroup.path()?.map_or(Ok(false), tree::is_frozen)? && !self.is_signalled()?),
             None if !state.is_suspended => Ok(false),
             None => Ok(identity::is_stopped(state.pid)? == Some(true)),
         }
+    }
+
+    /// Whether it is frozen only until a signal has reached all of it.
+    fn is_signalled(&self) -> Result<bool> {
+        let path = self.directory.join(SIGNALLED);
+        let file = found(std::fs::File::open(&path)).map_err(|error| Error::from_io(path.display(), &error))?;
+        let Some(file) = file else { return Ok(false) };
+        fd::try_share_lock(file.as_fd())
+            .map(|is_free| !is_free)
+            .map_err(|error| Error::from_call(path.display(), error))
     }
 
     /// The state of a container that has one.
@@ -327,6 +344,7 @@ impl Container {
             .create(true)
             .truncate(true)
             .mode(0o600)
+            .custom_flags(fd::O_NOFOLLOW)
             .open(&draft)
             .map_err(|error| failed(&error))?;
         file.write_all(text).and_then(|()| std::fs::rename(&draft, &place)).map_err(|error| failed(&error))

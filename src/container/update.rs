@@ -1,6 +1,7 @@
 //! `update`: other limits for a container that runs.
 
 use super::kill::not_running;
+use super::root::take_turn;
 use super::state::{Container, Status};
 use crate::cgroup::{placement, settings, tree};
 use crate::error::{Error, Result};
@@ -8,11 +9,7 @@ use crate::host::{Cgroups, Host};
 use crate::plan::Setting;
 use crate::property;
 use crate::spec::{Resources, load};
-use crate::sys::fd;
 use serde_json::{Map, Value};
-use std::fs::File;
-use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Changes limits: `change` is a part of `linux.resources`, whose keys replace those of the container's config.
@@ -31,7 +28,7 @@ pub fn update(container: &Container, change: &Map<String, Value>) -> Result<()> 
     let host = Host::new()?;
     let Some(record) = &container.state()?.cgroup else { return Err(no_cgroup(container, &host)?) };
     let cgroup = record.require()?;
-    let _lock = lock(container)?;
+    let _lock = take_turn(container)?;
     let mut config: Value = serde_json::from_str(&container.config_text()?)
         .map_err(|error| Error::new(format!("the stored config of {:?} is damaged: {error}", container.id)))?;
     let resources = object(object(&mut config, "linux")?, "resources")?;
@@ -70,15 +67,6 @@ pub fn update(container: &Container, change: &Map<String, Value>) -> Result<()> 
         return Err(error);
     }
     container.save_config(&config.to_string())
-}
-
-/// One update after the other. A foreground run has the lock of the state to its end.
-fn lock(container: &Container) -> Result<File> {
-    let path = container.directory.join("update.lock");
-    let opened = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
-    let file = opened.map_err(|error| Error::from_io(path.display(), &error))?;
-    fd::lock(file.as_fd()).map_err(|error| Error::from_call(path.display(), error))?;
-    Ok(file)
 }
 
 /// An object in an object, which is made if it is missing.

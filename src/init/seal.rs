@@ -40,7 +40,8 @@ fn is_exposed(binary: fd::Status, spec: &Spec, host: &Host) -> bool {
         mappings => mappings.iter().any(|mapping| id >= mapping.host_id && id - mapping.host_id < mapping.size),
     };
     let world = binary.mode & 0o002 != 0;
-    let group = binary.mode & 0o020 != 0 && reaches(&linux.gid_mappings, host.gid, binary.gid);
+    // Supplementary groups come along, and this bit is also the mask of an access control list.
+    let group = binary.mode & 0o020 != 0;
     world || group || reaches(&linux.uid_mappings, host.uid, binary.uid)
 }
 

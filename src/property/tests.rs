@@ -1,10 +1,11 @@
 use super::*;
-use crate::host::Cgroups;
+use crate::host::{Cgroups, Hierarchy, Level};
 use crate::spec::load::parse;
 use crate::spec::schema::KEYS;
 use crate::sys::fd;
 use serde_json::{Value, json};
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 
 /// An ordinary user's host, as no machine has to be.
 fn ordinary() -> Host {
@@ -15,12 +16,22 @@ fn ordinary() -> Host {
         in_initial_user_namespace: OnceCell::from(true),
         oom_score_adj: OnceCell::from(100),
         cgroups: OnceCell::from(Cgroups::Legacy),
+        hierarchy: OnceCell::from(Some(Hierarchy { root: TREE.into(), own: TREE.into() })),
+        levels: levels(false),
+        bus: OnceCell::from(None),
         ..Host::default()
     }
 }
 
+/// Where no machine has one.
+const TREE: &str = "/cgroups-of-a-test";
+
+fn levels(is_writable: bool) -> RefCell<BTreeMap<PathBuf, Level>> {
+    RefCell::from(BTreeMap::from([(PathBuf::from(TREE), Level { is_writable, ..Level::default() })]))
+}
+
 fn root() -> Host {
-    Host { uid: 0, gid: 0, capabilities: u64::MAX, ..ordinary() }
+    Host { uid: 0, gid: 0, capabilities: u64::MAX, levels: levels(true), ..ordinary() }
 }
 
 fn config() -> Value {

@@ -471,7 +471,9 @@ pub struct Invocation<'a> {
 pub fn run_to_end(invocation: &Invocation, milliseconds: i32) -> Result<Ended> {
     let Process { pid, pidfd } = start_program(invocation)?;
     if !wait_readable(std::os::fd::AsFd::as_fd(&pidfd), milliseconds)? {
-        kill_group(pid, libc::SIGKILL)?;
+        let _ = kill_group(pid, libc::SIGKILL);
+        // It may not lead its group yet.
+        send_signal(std::os::fd::AsFd::as_fd(&pidfd), libc::SIGKILL)?;
         wait(pid, true)?;
         return Err(Error::new(Call::HookTimeout, Errno::ETIMEDOUT));
     }

@@ -34,6 +34,16 @@ pub fn open_file_in_root(root: BorrowedFd, path: &CStr) -> Result<OwnedFd> {
     is_file(&file).map(|()| file)
 }
 
+/// The same for who trusts its /proc: what was looked at is what is opened, and no device in between.
+pub fn open_same_file_in_root(root: BorrowedFd, path: &CStr) -> Result<OwnedFd> {
+    let place = open_in_root(root, path, O_PATH)?;
+    if !status(place.as_fd())?.is_regular() {
+        return Err(Error::new(Call::Open, Errno::EINVAL));
+    }
+    let descriptors = super::fd::open(c"/proc/self/fd", O_PATH, 0)?;
+    super::fd::open_at(descriptors.as_fd(), super::fd::Name::of(&place).as_cstr(), O_RDONLY | O_NONBLOCK | O_NOCTTY, 0)
+}
+
 fn openat2(dir: BorrowedFd, path: &CStr, flags: i32, resolve: u64) -> Result<OwnedFd> {
     let how = [(flags | O_CLOEXEC) as u64, 0, resolve];
     loop {

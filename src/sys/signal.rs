@@ -103,6 +103,24 @@ pub fn endings() -> Vec<i32> {
     [SIGTERM, libc::SIGINT, SIGHUP, libc::SIGQUIT].into_iter().filter(|signal| !is_ignored(signal)).collect()
 }
 
+/// Keeps back the signals that end a command, as long as it lives: for what must not end half-way.
+#[derive(Debug)]
+pub struct Held(Vec<i32>);
+
+impl Held {
+    /// From now on.
+    pub fn new() -> Result<Held> {
+        let signals = endings();
+        set_blocked(&signals, true).map(|()| Held(signals))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = set_blocked(&self.0, false);
+    }
+}
+
 /// Ends this process by a signal that is pending, and by no other one.
 pub fn let_end(signal: i32) {
     // SAFETY: an all-zero sigset is the empty set, sigaddset adds to it, and nothing is written elsewhere.

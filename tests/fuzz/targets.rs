@@ -122,7 +122,9 @@ pub fn bus(data: &[u8]) {
         });
         let bus = Bus { path: path.clone(), is_user: true };
         // A scope is made only by an answer that says so.
-        let made = rootlet::cgroup::systemd::start_scope(&bus, "x.slice", "x.scope", "x", 1);
+        let scope =
+            rootlet::cgroup::systemd::Scope { slice: "x.slice", name: "x.scope", description: "x", properties: &[] };
+        let made = rootlet::cgroup::systemd::start_scope(&bus, &scope, 1);
         assert!(made.is_err() || data.windows(10).any(|word| word == b"JobRemoved"));
     });
 }

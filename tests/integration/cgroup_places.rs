@@ -156,3 +156,73 @@ fn who_may_write_to_its_cgroup_has_controllers_to_divide() {
     let all = controllers("rw");
     assert!(all.contains("memory") && all.contains("pids") && all.contains("cpu"), "{all}");
 }
+
+#[test]
+fn a_signal_to_all_is_no_pause() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    sandbox.sh("trap : USR1; while :; do sleep 0.1; done");
+    sandbox.start();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let signals = scope.spawn(|| {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                sandbox.rootlet(&["kill", "--all", "box", "WINCH"]).ok();
+            }
+        });
+        for _ in 0..25 {
+            let (status, done) = (sandbox.status("box"), sandbox.rootlet(&["exec", "box", "true"]));
+            if status != "running" || done.code != 0 {
+                is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+                panic!("{status}: {done:?}");
+            }
+        }
+        sandbox.rootlet(&["pause", "box"]).ok();
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        signals.join().unwrap();
+    });
+    assert_eq!(sandbox.status("box"), "paused", "a signal does not end a pause");
+    sandbox.rootlet(&["resume", "box"]).ok();
+    sandbox.rootlet(&["delete", "-f", "box"]).ok();
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_first_process_that_was_moved_is_found_and_not_said_to_be_paused() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    sandbox.sh("trap 'exit 0' TERM; while :; do sleep 0.1; done");
+    sandbox.start();
+    let cgroup = sandbox.cgroup();
+    let elsewhere = Ready::new("moved");
+    for pid in read(&cgroup, "cgroup.procs").lines() {
+        fs::write(elsewhere.0.join("cgroup.procs"), pid).unwrap();
+    }
+    let pids: Vec<u32> = serde_json::from_str(&sandbox.rootlet(&["ps", "-f", "json", "box"]).ok().out).unwrap();
+    assert!(!pids.is_empty());
+    sandbox.rootlet(&["pause", "box"]).fails(&["first process is not in its cgroup"]);
+    assert_eq!(sandbox.status("box"), "running");
+    sandbox.rootlet(&["kill", "--all", "box", "TERM"]).ok();
+    eventually("it has heard it", || sandbox.status("box") == "stopped");
+    sandbox.rootlet(&["delete", "box"]).ok();
+    eventually("all have ended", || read(&elsewhere.0, "cgroup.procs").is_empty());
+    sandbox.is_clean();
+}
+
+#[test]
+fn who_may_only_read_a_cgroup_keeps_nobody_from_ending_it() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    sandbox.sh("sleep 1000");
+    sandbox.start();
+    let cgroup = sandbox.cgroup();
+    let stranger = Sandbox::stranger();
+    let mut command =
+        stranger.program("flock".as_ref(), &[cgroup.to_str().unwrap(), "sh", "-c", "echo; exec sleep 1000"]);
+    let mut locker = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Read::read_exact(locker.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+    let done = sandbox.rootlet(&["delete", "-f", "box"]);
+    locker.kill().unwrap();
+    locker.wait().unwrap();
+    done.ok();
+    assert!(!cgroup.exists());
+    sandbox.is_clean();
+}

@@ -625,3 +625,77 @@ fn what_has_no_process_is_created_and_start_says_what_is_missing() {
     sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).fails(&["process: missing"]);
     sandbox.is_clean();
 }
+
+#[test]
+fn who_has_ended_before_its_program_was_not_started() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1000");
+    sandbox.edit(|config| {
+        config["root"]["readonly"] = json!(false);
+        config["hooks"] =
+            json!({"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "echo >/data/begun; sleep 1000"]}]});
+    });
+    let (bundle, begun) = (sandbox.bundle(), sandbox.rootfs().join("data/begun"));
+    for arguments in [&["run", "-d", "-b", bundle.to_str().unwrap(), "box"][..], &["start", "box"]] {
+        if arguments[0] == "start" {
+            sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+        }
+        let mut start = sandbox.command(arguments);
+        let start =
+            std::thread::spawn(move || finish(std::mem::replace(&mut start, std::process::Command::new("true"))));
+        eventually("the hook runs", || begun.exists());
+        sandbox.rootlet(&["kill", "box", "KILL"]).ok();
+        start.join().unwrap().fails(&["ended before its program began"]);
+        fs::remove_file(&begun).unwrap();
+        sandbox.rootlet(&["delete", "-f", "box"]).ok();
+        sandbox.is_clean();
+    }
+}
+
+#[test]
+fn a_foreground_run_that_goes_on_does_not_end_a_pause() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("echo ready; while :; do sleep 0.1; done");
+    let mut run = sandbox.run_until_ready();
+    sandbox.rootlet(&["pause", "box"]).ok();
+    // As a shell's `fg` does.
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(run.id() as i32), nix::sys::signal::SIGCONT).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert_eq!(sandbox.status("box"), "paused");
+    sandbox.rootlet(&["resume", "box"]).ok();
+    sandbox.rootlet(&["kill", "box", "KILL"]).ok();
+    run.wait().unwrap();
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_damaged_state_among_other_files_is_not_overlooked() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1000");
+    sandbox.start();
+    let place = sandbox.states().join("box");
+    let state = fs::read_to_string(place.join("state.json")).unwrap();
+    fs::write(place.join("core"), "").unwrap();
+    fs::write(place.join("state.json"), &state[..state.len() / 2]).unwrap();
+    for arguments in [&["list"][..], &["delete", "-f", "box"], &["state", "box"]] {
+        sandbox.rootlet(arguments).fails(&["state.json is damaged", "other files", "move away"]);
+    }
+    fs::write(place.join("state.json"), state).unwrap();
+    fs::remove_file(place.join("core")).unwrap();
+    sandbox.rootlet(&["delete", "-f", "box"]).ok();
+    sandbox.is_clean();
+}
+
+#[test]
+fn ps_takes_any_columns_or_says_why_not() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1234");
+    sandbox.start();
+    let ps = |options: &[&str]| sandbox.rootlet(&[&["ps", "box"], options].concat());
+    for options in [&["-o", "pid,args"][..], &["-e", "-o", "user,pid,args"], &["aux"], &[]] {
+        let out = ps(options).ok().out;
+        assert!(out.lines().count() == 2 && out.contains("sleep 1234"), "{options:?}: {out}");
+    }
+    ps(&["-e", "-o", "args,pid"]).fails(&["PID is behind a column", "write pid first"]);
+    ps(&["-o", "args"]).fails(&["couldn't find PID field"]);
+}

@@ -250,3 +250,110 @@ fn a_default_state_directory_that_somebody_else_has_prepared_is_refused() {
     fs::remove_file(&trap).unwrap();
     run(&shared).ok();
 }
+
+/// A directory as /tmp is.
+fn shared(sandbox: &Sandbox) -> std::path::PathBuf {
+    let place = sandbox.path().join("shared");
+    fs::create_dir(&place).unwrap();
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o1777)).unwrap();
+    place
+}
+
+#[test]
+fn what_others_have_put_into_a_shared_root_is_neither_used_nor_removed() {
+    let Some(root) = Sandbox::root() else { return };
+    let (victim, stranger) = (Sandbox::ordinary(), Sandbox::stranger());
+    for sandbox in [&root, &victim] {
+        let place = shared(sandbox);
+        let precious = sandbox.write("precious", "precious\n");
+        let trap = format!(
+            "cd {} && umask 0 && mkdir 'box~' && ln -s {} 'box~/.state.json' && ln -s {0} 'box~/notify'",
+            place.display(),
+            precious.display()
+        );
+        let mut command = stranger.program("/bin/sh".as_ref(), &["-c", &trap]);
+        assert!(command.status().unwrap().success());
+        let bundle = sandbox.bundle();
+        let run = ["--root", place.to_str().unwrap(), "run", "-b", bundle.to_str().unwrap(), "box"];
+        sandbox.sh("true");
+        sandbox.rootlet(&run).fails(&["box~ is not yours"]);
+        sandbox.rootlet(&["--root", place.to_str().unwrap(), "delete", "-f", "box"]).fails(&["box~ is not yours"]);
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "precious\n");
+        assert!(place.join("box~/.state.json").is_symlink());
+        // A socket in the place of a state keeps nobody from seeing the others.
+        let socket = format!(
+            "mkdir {0}/x && exec python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"{0}/x/state.json\")'",
+            place.display()
+        );
+        assert!(stranger.program("/bin/sh".as_ref(), &["-c", &socket]).status().unwrap().success());
+        sandbox.rootlet(&["--root", place.to_str().unwrap(), "list"]).ok();
+    }
+}
+
+#[test]
+fn a_root_that_others_may_rearrange_is_refused() {
+    let Some(root) = Sandbox::root() else { return };
+    let place = root.mkdir("place", 0o1777);
+    std::os::unix::fs::chown(&place, Some(65534), None).unwrap();
+    let bundle = root.bundle();
+    let run = |sandbox: &Sandbox, place: &std::path::Path| {
+        sandbox.rootlet(&["--root", place.to_str().unwrap(), "run", "-b", bundle.to_str().unwrap(), "box"])
+    };
+    run(&root, &place).fails(&["others may put states there", "65534"]);
+    // A primary group may have many members.
+    let victim = Sandbox::ordinary();
+    let place = victim.mkdir("place", 0o770);
+    std::os::unix::fs::chown(&place, None, Some(100)).unwrap();
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o770)).unwrap();
+    victim.edit(|config| config["linux"]["gidMappings"][0]["hostID"] = json!(100));
+    let bundle = victim.bundle();
+    let mut command =
+        victim.command(&["--root", place.to_str().unwrap(), "run", "-b", bundle.to_str().unwrap(), "box"]);
+    command.gid(100);
+    finish(command).fails(&["others may put states there", "go-w"]);
+}
+
+#[test]
+fn a_state_in_anothers_place_is_not_taken_for_that() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1000");
+    let bundle = sandbox.bundle();
+    for id in ["one", "two"] {
+        sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), id]).ok();
+    }
+    let states = sandbox.states();
+    let exchange = || {
+        fs::rename(states.join("one"), states.join("third")).unwrap();
+        fs::rename(states.join("two"), states.join("one")).unwrap();
+        fs::rename(states.join("third"), states.join("two")).unwrap();
+    };
+    exchange();
+    sandbox.rootlet(&["kill", "one", "KILL"]).fails(&["state.json is that of \"two\""]);
+    exchange();
+    assert_eq!((sandbox.status("one"), sandbox.status("two")), ("running".to_owned(), "running".to_owned()));
+    for id in ["one", "two"] {
+        sandbox.rootlet(&["delete", "-f", id]).ok();
+    }
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_binary_that_a_group_may_write_is_out_of_reach() {
+    let Some(_) = Sandbox::root() else { return };
+    let sandbox = Sandbox::ordinary();
+    let place = sandbox.path().join("rootlet");
+    fs::copy(crate::sandbox::binary(), &place).unwrap();
+    std::os::unix::fs::chown(&place, Some(0), Some(5555)).unwrap();
+    for (mode, is_sealed) in [(0o775, true), (0o755, false)] {
+        fs::set_permissions(&place, fs::Permissions::from_mode(mode)).unwrap();
+        // The loader is what the kernel runs in the place of a script's interpreter.
+        let bundle = sandbox.bundle();
+        sandbox.sh("sleep 1000");
+        let create = ["create", "-b", bundle.to_str().unwrap(), "box"];
+        crate::sandbox::finish(sandbox.program(&place, &create)).ok();
+        let state: serde_json::Value = serde_json::from_str(&sandbox.rootlet(&["state", "box"]).ok().out).unwrap();
+        let exe = fs::read_link(format!("/proc/{}/exe", state["pid"])).unwrap();
+        assert_eq!(exe.to_string_lossy().starts_with("/memfd:rootlet"), is_sealed, "{mode:o}: {exe:?}");
+        sandbox.rootlet(&["delete", "-f", "box"]).ok();
+    }
+}
