@@ -84,7 +84,7 @@ pub fn explain_missing(host: &Host, controllers: &str) -> Result<(String, &'stat
 /// How a user gets controllers.
 const DELEGATION: &str = "as root: mkdir -p /etc/systemd/system/user@.service.d && \
     printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' >/etc/systemd/system/user@.service.d/delegate.conf && \
-    systemctl daemon-reload; then log in again";
+    systemctl daemon-reload; then `systemctl restart user@UID.service`, which ends what that user runs, or reboot";
 
 fn none(reason: String) -> Choice {
     Choice { place: Place::None, reason, available: Vec::new() }
@@ -188,7 +188,7 @@ fn scope(wish: &Wish, host: &Host, reason: String) -> Result<Choice> {
     let Some(bus) = host.bus()? else {
         return Err(Error::in_config("linux.cgroupsPath", "systemd cannot be asked for a cgroup")
             .because(format!("{reason}, and there is no bus at $DBUS_SESSION_BUS_ADDRESS or $XDG_RUNTIME_DIR/bus"))
-            .remedy("log in through systemd (`loginctl enable-linger USER`, `machinectl shell USER@`), or leave --systemd-cgroup out"));
+            .remedy("log in through systemd (`loginctl enable-linger USER`, `machinectl shell USER@`), or leave --systemd-cgroup and linux.cgroupsPath out"));
     };
     let available = match host.manager_cgroup()? {
         Some(manager) => host.level(&manager)?.controllers,

@@ -62,7 +62,7 @@ fn converse(bus: &Bus, refusal: &str, unit: &str, ask: impl FnOnce(&mut Connecti
         }
         Err(error) => Err(Error::from_io(format!("systemd at {}", bus.path.display()), &error)
             .because("the bus does not answer as D-Bus does, or not at all")
-            .remedy("see `systemctl --user status`; or leave --systemd-cgroup out")),
+            .remedy("see `systemctl --user status`; or leave --systemd-cgroup and linux.cgroupsPath out")),
     }
 }
 

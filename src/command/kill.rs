@@ -30,6 +30,9 @@ pub struct Kill {
 
 impl super::Run for Kill {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
+        let root = globals.root()?;
+        // As runc, a container that is missing is said before a signal that is.
+        let container = if self.regex { None } else { Some(root.find(&self.id)?) };
         let text = self.signal.as_deref().unwrap_or("SIGTERM");
         let number = signal::parse(text).ok_or_else(|| {
             Error::new(format!("unknown signal {text:?}"))
@@ -39,11 +42,10 @@ impl super::Run for Kill {
             true => container::kill_all(container, number),
             false => container::kill(container, number),
         };
-        let root = globals.root()?;
         if self.regex {
             return Ok(super::for_each_match(&root, &self.id, log, kill)?);
         }
-        kill(&root.find(&self.id)?)?;
+        kill(&container.map_or_else(|| root.find(&self.id), Ok)?)?;
         Ok(ExitCode::SUCCESS)
     }
 }

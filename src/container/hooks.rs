@@ -111,7 +111,8 @@ fn run(
         Some(Ended::Signaled(signal)) => format!("signal {signal}"),
         None => "it is gone".to_owned(),
     };
-    let error = failed(format!("{}: {how}", hook.path)).remedy("run it by hand, with `rootlet state` as its input");
+    let error = failed(format!("{}: {how}", hook.path))
+        .remedy("run it by hand: on its standard input it gets the container's state, as `rootlet state` prints it");
     Err(with_words(error, &words.last()))
 }
 

@@ -182,7 +182,9 @@ impl Root {
             let place = found(place).map_err(|error| Error::from_io(container.directory.display(), &error))?;
             let is_ours =
                 place.is_some_and(|place| place.mode() & 0o777 == MODE && place.uid() == creds::effective_uid());
-            return match container.damage.filter(|_| is_ours) {
+            // Nor do others keep a config beside a state.
+            let has_config = exists(&container.directory.join("config.json"))?;
+            return match container.damage.filter(|_| is_ours && has_config) {
                 Some(damage) => {
                     Err(damage.because("and there are other files than rootlet's in the directory").remedy(format!(
                         "see what is in {}, and move away what is not the container's",

@@ -161,11 +161,11 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
             "add {\"type\": \"cgroup\"} to linux.namespaces",
         ),
         (Step::Mount { .. }, Call::Mount, Errno::EPERM) => (
-            "a user namespace may mount only proc, sysfs, tmpfs, devpts, mqueue, cgroup2, overlay and fuse",
+            "not every file system may be mounted in a user namespace; proc, sysfs, tmpfs, devpts, mqueue, cgroup2, overlay and fuse may",
             "mount the device as root and bind it",
         ),
         (Step::Mount { .. } | Step::MakeTree(_) | Step::Remount { .. }, Call::Mount | Call::Fsopen, Errno::EINVAL) => (
-            "the file system does not know one of the options, or an id in them is not mapped in the container",
+            "the file system does not take one of the options or its value, or an id in them is not mapped in the container",
             "look into `dmesg`, and at the options",
         ),
         (Step::Mount { kind, .. }, Call::Mount, Errno::ENOENT) if is(kind, "overlay") => (
@@ -282,9 +282,10 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
         (Step::MakeNode { .. }, Call::Mknod, Errno::EPERM) => {
             ("the caller may not make device nodes", "leave the device out of linux.devices")
         }
-        (Step::BindRoot { .. }, _, Errno::ENOENT) => {
-            ("the root file system is missing", "correct root.path; it is relative to the bundle")
-        }
+        (Step::BindRoot { .. }, _, Errno::ENOENT) => (
+            "the root file system is missing",
+            "put one there, or write a config that needs none with `rootlet spec --host`; or correct root.path, which is relative to the bundle",
+        ),
         (Step::BindRoot { .. }, _, Errno::ENOTDIR) => {
             ("the root file system is not a directory", "unpack the image into a directory")
         }

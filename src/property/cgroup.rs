@@ -54,7 +54,7 @@ fn give_up(planner: &mut Planner, names: &str, reason: &str, remedy: &str) -> Re
     Err(planner
         .error(format!("{names}: cannot be enforced"))
         .because(reason)
-        .remedy(format!("{remedy}; or give `--limits try` to start without")))
+        .remedy(format!("{remedy}; or give `--limits try` before the command, to start without")))
 }
 
 fn plan_path(planner: &mut Planner) -> Result<()> {

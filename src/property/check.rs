@@ -60,6 +60,11 @@ pub fn check(text: &str, request: &Request, host: &Host) -> Vec<Problem> {
             return vec![problem(Level::Error, explained, place, "")];
         }
     };
+    if !value.is_object() {
+        return vec![problem(Level::Error, load::not_an_object(), Position { line: 1, column: 1 }, "")];
+    }
+    // A map of JSON has each key once, and so does not tell.
+    let twice = load::parse(text).err().filter(|error| error.message.starts_with("written twice"));
     let wrong_types = neutralize(&mut value);
     let is_about_them = |property: &str| {
         let parts = position::parts(property);
@@ -84,7 +89,7 @@ pub fn check(text: &str, request: &Request, host: &Host) -> Vec<Problem> {
         .map(|decision| Error::in_config(decision.property, decision.done).because(decision.reason));
     let notes = notes.filter(|error| !is_about_them(&error.property));
 
-    let all = (wrong_types.iter().cloned().chain(errors).map(|error| (Level::Error, error)))
+    let all = (twice.into_iter().chain(wrong_types.iter().cloned()).chain(errors).map(|error| (Level::Error, error)))
         .chain(warnings.map(|error| (if request.strict { Level::Error } else { Level::Warning }, error)))
         .chain(notes.map(|error| (Level::Note, error)));
     let mut problems: Vec<_> = all.map(|(level, error)| located(level, error, text)).collect();

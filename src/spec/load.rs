@@ -72,8 +72,17 @@ pub fn parse(text: &str) -> Result<Loaded> {
     let spec: Spec = serde_ignored::deserialize(&mut deserializer, |path| unknown.push(path_of(&path.to_string())))
         .and_then(|spec| deserializer.end().map(|()| spec))
         .map_err(|_| explain(text))?;
+    if !text.trim_start().starts_with('{') {
+        // serde takes a list for the fields of an object, in their order.
+        return Err(not_an_object());
+    }
     check_version(&spec, text)?;
     Ok(Loaded { spec, unknown })
+}
+
+/// What is said of JSON that is no config at all.
+pub fn not_an_object() -> Error {
+    Error::new("config.json: not an object").remedy("write a config to start from with `rootlet spec`")
 }
 
 /// Takes an object for `linux.resources`.
@@ -186,8 +195,17 @@ fn explain(text: &str) -> Error {
             let inner = error.into_inner();
             let reason = inner.to_string();
             let reason = reason.split(" at line ").next().unwrap_or_default();
-            let path = if path == "." { "config.json".to_owned() } else { path };
-            let mut error = wrong_type(path, reason);
+            let path = if path == "." { String::new() } else { path };
+            let mut error = match reason.strip_prefix("duplicate field `").and_then(|rest| rest.strip_suffix('`')) {
+                Some(name) => {
+                    let property = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+                    Error::in_config(property, "written twice")
+                        .because("which of the two is meant cannot be told")
+                        .remedy("leave one of them out")
+                }
+                None if path.is_empty() => Error { property: String::new(), ..wrong_type("", reason) },
+                None => wrong_type(path, reason),
+            };
             error.message.push_str(&format!(" (line {}, column {})", inner.line(), inner.column()));
             error
         }

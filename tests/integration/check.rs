@@ -261,3 +261,21 @@ fn features_are_printed_as_runc_prints_them() {
         assert!(missing.is_empty(), "{missing:?}");
     }
 }
+
+#[test]
+fn what_is_written_twice_and_what_is_no_object_is_said_by_both() {
+    let sandbox = Sandbox::ordinary();
+    let text = std::fs::read_to_string(sandbox.bundle().join("config.json")).unwrap();
+    let doubled = [
+        (text.replacen('{', "{\"hostname\": \"a\",", 1), "hostname: written twice"),
+        (text.replacen("\"process\":{", "\"process\":{\"cwd\": \"/\",", 1), "process.cwd: written twice"),
+        ("[]".to_owned(), "not an object"),
+    ];
+    for (text, words) in doubled {
+        sandbox.write("bundle/config.json", &text);
+        sandbox.run().fails(&[words, "try:"]);
+        let file = sandbox.bundle().join("config.json");
+        let done = sandbox.rootlet(&["check", file.to_str().unwrap()]);
+        assert!(done.code == 1 && done.out.contains(words), "{done:?}");
+    }
+}
