@@ -74,8 +74,8 @@
 //!    every start with a plain cgroup2 host), so a tmpfs without room is mounted first.
 //! 4. **Each side closes its copy of the other's socket.** Without it, a child whose maker was killed waited for ever: found
 //!    by `killed_at_any_moment_it_leaves_a_stopped_state_at_most`.
-//! 5. **A foreground `run` that is killed takes its container with it** (PDEATHSIG), and its id is free again. runc leaves
-//!    the container to nobody.
+//! 5. **A foreground `run` that is killed takes its container with it** (PDEATHSIG), and its id is free again; the kernel forgets
+//!    that for a program that changes its user. runc leaves the container to nobody.
 //! 6. **A time namespace is unshared by the child**, and entered by setns: clone3 would freeze its offsets before they can
 //!    be written, and execve enters it only on newer kernels (6.12 did, 6.1 did not).
 //! 7. **One piece of memory for the whole life of a command** (`sys/memory.rs`): musl's allocator made 46 system calls of a
