@@ -26,20 +26,24 @@ pub const HOOKS_OUTPUT: &str = "run.oci.hooks.stdout";
 /// crun's: a file for what they write to their standard error.
 pub const HOOKS_ERROR: &str = "run.oci.hooks.stderr";
 
+/// runc's: in front of a property of the scope.
+pub const UNIT_PROPERTY: &str = "org.systemd.property.";
+
 /// All that are followed.
-pub const KNOWN: [&str; 8] = [
+pub const KNOWN: [&str; 9] = [
     CRIU_CONFIG,
+    UNIT_PROPERTY,
     HOOKS_ERROR,
     HOOKS_OUTPUT,
     KEEP_GROUPS,
     MOUNT_CONTEXT,
     PIDFD_RECEIVER,
-    SECCOMP_PROGRAM,
     SECCOMP_RECEIVER,
+    SECCOMP_PROGRAM,
 ];
 
 /// In front of crun's own, and of what its plug-ins look for.
-const FOREIGN: [&str; 3] = ["run.oci.", "module.wasm.", "krun."];
+const FOREIGN: [&str; 3] = ["run.oci", "module.wasm", "krun"];
 
 /// What an annotation says, if it says something.
 pub fn find<'a>(spec: &'a Spec, name: &str) -> Option<&'a str> {
@@ -48,7 +52,8 @@ pub fn find<'a>(spec: &'a Spec, name: &str) -> Option<&'a str> {
 
 fn plan(planner: &mut Planner) -> Result<()> {
     for name in planner.spec.annotations.iter().flatten().map(|(name, _)| name) {
-        if FOREIGN.iter().any(|prefix| name.starts_with(prefix)) && !KNOWN.contains(&name.as_str()) {
+        let is_theirs = |prefix: &&str| name.strip_prefix(*prefix).is_some_and(|rest| rest.starts_with('.'));
+        if FOREIGN.iter().any(is_theirs) && !KNOWN.contains(&name.as_str()) {
             let warning = Error::in_config("annotations", format!("{name} is not followed"))
                 .because("it asks for something that crun does, and rootlet does not")
                 .remedy("take it out, if it is not needed");

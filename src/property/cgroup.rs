@@ -1,5 +1,6 @@
 //! `linux.resources` and `linux.cgroupsPath`: a limit is enforced, or it is an error that says why not.
 
+use super::annotations::UNIT_PROPERTY;
 use super::{Planner, Property, Scope, number_list};
 use crate::capability::CAP_SYS_ADMIN;
 use crate::cgroup::placement::{self, Choice, Wish};
@@ -112,9 +113,6 @@ fn unit_properties(planner: &mut Planner) -> Result<Vec<UnitProperty>> {
     }
     Ok(properties)
 }
-
-/// In front of a property's name.
-const UNIT_PROPERTY: &str = "org.systemd.property.";
 
 /// Takes out the settings whose controllers cannot be had, if that may be.
 fn require(planner: &mut Planner, cgroup: &mut Cgroup, choice: &Choice) -> Result<()> {

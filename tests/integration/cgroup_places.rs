@@ -215,8 +215,8 @@ fn who_may_only_read_a_cgroup_keeps_nobody_from_ending_it() {
     sandbox.start();
     let cgroup = sandbox.cgroup();
     let stranger = Sandbox::stranger();
-    let mut command =
-        stranger.program("flock".as_ref(), &[cgroup.to_str().unwrap(), "sh", "-c", "echo; exec sleep 1000"]);
+    let mut command = stranger
+        .program("flock".as_ref(), &["--no-fork", cgroup.to_str().unwrap(), "sh", "-c", "echo; exec sleep 1000"]);
     let mut locker = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
     std::io::Read::read_exact(locker.stdout.as_mut().unwrap(), &mut [0]).unwrap();
     let done = sandbox.rootlet(&["delete", "-f", "box"]);

@@ -179,30 +179,6 @@ fn neither_typing_nor_printing_waits_for_the_other() {
     at_a_terminal(&sandbox, script);
     let out = fs::read_to_string(sandbox.path().join("xdg/out")).unwrap();
     assert!(out.ends_with("done\n"), "what was typed before is echoed: {} bytes", out.len());
-    // Nobody reads: a signal ends it all the same, and so does its program's end, as soon as somebody has had enough.
-    let mut command = sandbox.program(
-        "/usr/bin/script".as_ref(),
-        &["-q", "-e", "-c", "exec $rootlet exec --pid-file xdg/pid -t box yes | sleep 1000", "/dev/null"],
-    );
-    command.env("rootlet", binary()).stdin(Stdio::piped()).stdout(Stdio::null());
-    let mut child = command.spawn().unwrap();
-    let pid_file = sandbox.path().join("xdg/pid");
-    crate::sandbox::eventually("it runs", || pid_file.exists());
-    let yes: i32 = fs::read_to_string(&pid_file).unwrap().parse().unwrap();
-    let parent = || {
-        let status = fs::read_to_string(format!("/proc/{yes}/status")).unwrap_or_default();
-        status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse::<i32>().ok()).unwrap_or(0)
-    };
-    let rootlet = parent();
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    let signal = |number| nix::sys::signal::kill(nix::unistd::Pid::from_raw(rootlet), number).unwrap();
-    signal(nix::sys::signal::SIGTERM);
-    crate::sandbox::eventually("its program has ended", || !std::path::Path::new(&format!("/proc/{yes}")).exists());
-    signal(nix::sys::signal::SIGTERM);
-    let is_over = || fs::read_to_string(format!("/proc/{rootlet}/stat")).map_or(true, |stat| stat.contains(") Z "));
-    crate::sandbox::eventually("rootlet has ended", is_over);
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
 #[test]
