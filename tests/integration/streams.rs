@@ -187,12 +187,11 @@ fn an_output_that_does_not_block_gets_all_of_it() {
     sandbox.edit(|config| config["process"]["terminal"] = json!(true));
     sandbox.sh("seq 50000");
     // As some programs leave their terminals and pipes.
-    let python =
-        "import os,sys,fcntl; fcntl.fcntl(1, fcntl.F_SETFL, os.O_NONBLOCK); os.execvp(sys.argv[1], sys.argv[1:])";
-    let script = format!("python3 -c '{python}' $rootlet run -b $bundle box | (sleep 1; cat) >xdg/out");
+    let nonblocking = "perl -MFcntl -e 'fcntl(STDOUT, F_SETFL, O_NONBLOCK); exec @ARGV' --";
+    let script = format!("{nonblocking} $rootlet run -b $bundle box | (sleep 1; cat) >xdg/out");
     at_a_terminal(&sandbox, &script);
     assert_eq!(fs::read_to_string(sandbox.path().join("xdg/out")).unwrap().lines().next_back(), Some("50000"));
     sandbox.edit(|config| config["process"]["terminal"] = json!(false));
-    let list = format!("python3 -c '{python}' $rootlet features | (sleep 1; cat) | tail -1");
+    let list = format!("{nonblocking} $rootlet features | (sleep 1; cat) | tail -1");
     assert_eq!(sandbox.caller(&list).ok().out, "}\n");
 }

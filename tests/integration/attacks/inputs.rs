@@ -282,7 +282,7 @@ fn what_others_have_put_into_a_shared_root_is_neither_used_nor_removed() {
         assert!(place.join("box~/.state.json").is_symlink());
         // A socket in the place of a state keeps nobody from seeing the others.
         let socket = format!(
-            "mkdir {0}/x && exec python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"{0}/x/state.json\")'",
+            "mkdir {0}/x && perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local => \"{0}/x/state.json\", Listen => 1) or die'",
             place.display()
         );
         assert!(stranger.program("/bin/sh".as_ref(), &["-c", &socket]).status().unwrap().success());
