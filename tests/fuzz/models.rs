@@ -134,7 +134,8 @@ pub fn grammar(data: &[u8]) -> Value {
         });
     }
     if bytes.next() % 4 == 0 {
-        config["hooks"] = json!({"prestart": [{"path": "/bin/true", "args": ["true"], "timeout": 1 + bytes.next()}]});
+        config["hooks"] =
+            json!({"prestart": [{"path": "/bin/true", "args": ["true"], "timeout": 1 + u32::from(bytes.next())}]});
     }
     config
 }

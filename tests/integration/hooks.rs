@@ -320,7 +320,15 @@ fn a_hook_ends_with_who_has_started_it() {
     let bundle = sandbox.bundle();
     for signal in [nix::sys::signal::SIGKILL, nix::sys::signal::SIGHUP, nix::sys::signal::SIGQUIT] {
         let mut create = sandbox.command(&["create", "-b", bundle.to_str().unwrap(), "box"]);
-        let mut create = create.stderr(std::process::Stdio::null()).spawn().unwrap();
+        create.stderr(std::process::Stdio::null());
+        // What a shell's & has ignored stays ignored.
+        // SAFETY: signal(2) of a signal that exists.
+        unsafe {
+            std::os::unix::process::CommandExt::pre_exec(&mut create, move || {
+                nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl).map(drop).or(Ok(()))
+            })
+        };
+        let mut create = create.spawn().unwrap();
         eventually("the hook runs", || fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n')));
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(create.id() as i32), signal).unwrap();
         create.wait().unwrap();
