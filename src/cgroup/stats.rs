@@ -93,6 +93,9 @@ fn cpu(path: &Path) -> Result<Value> {
     with_pressure(cpu, path, "cpu.pressure")
 }
 
+/// As many processors as the largest kernels have (CONFIG_NR_CPUS). A few bytes can name billions.
+const MOST_NUMBERS: usize = 8192;
+
 fn cpuset(path: &Path) -> Result<Value> {
     let numbers = |file| {
         let text = words(path, file)?;
@@ -100,7 +103,7 @@ fn cpuset(path: &Path) -> Result<Value> {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             Some(first.trim().parse::<u32>().ok()?..=last.trim().parse::<u32>().ok()?)
         });
-        Ok(ranges.flatten().collect::<Vec<_>>())
+        Ok(ranges.flatten().take(MOST_NUMBERS).collect::<Vec<_>>())
     };
     let lists = [("cpus", numbers("cpuset.cpus.effective")?), ("mems", numbers("cpuset.mems.effective")?)];
     let given = lists.into_iter().filter(|(_, list)| !list.is_empty());

@@ -65,8 +65,13 @@ pub fn make(
     loop {
         if !make_directory(path)? {
             match take(path)? {
-                // Nobody has had it: it was made for this.
-                Some(lock) if !is_proposal && !is_populated(path)? && !is_marked(&lock)? => {
+                // Nobody has had it: it was made for this. (One that passes controllers on can have no processes.)
+                Some(lock)
+                    if !is_proposal
+                        && !is_populated(path)?
+                        && !is_marked(&lock)?
+                        && words(path, "cgroup.subtree_control")?.is_empty() =>
+                {
                     mark(&lock)?;
                     return Ok((path.to_owned(), lock));
                 }

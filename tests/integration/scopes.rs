@@ -199,10 +199,10 @@ fn annotations_are_properties_of_the_scope() {
     run().ok();
     let cgroup = user.0.cgroup();
     let scope = cgroup.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
-    let shown = user.systemctl(&["show", "-P", "TimeoutStopUSec,Description,Documentation", &scope]).ok().out;
+    let shown = user.systemctl(&["show", "-P", "TimeoutStopUSec,Documentation,Description", &scope]).ok().out;
     assert_eq!(
         shown.lines().filter(|line| !line.is_empty()).collect::<Vec<_>>(),
-        ["2min 3s", "of the config", "https://example.org"]
+        ["2min 3s", "https://example.org", "of the config"]
     );
     user.rootlet(&["delete", "-f", "box"]).ok();
     annotate("org.systemd.property.NoSuchThing", "true");
