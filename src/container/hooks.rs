@@ -7,7 +7,7 @@ use crate::plan::c_string;
 use crate::property::annotations::{HOOKS_ERROR, HOOKS_OUTPUT};
 use crate::spec::{Hook, Spec};
 use crate::sys::process::{Ended, Invocation, Strings};
-use crate::sys::{self, Call, fd, process, signal};
+use crate::sys::{self, Call, Errno, fd, process, signal};
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr};
 use std::fs::OpenOptions;
@@ -78,7 +78,10 @@ fn run(
     let (out, err) = (out?, err?);
     // As with runc. A bundle that is gone is no reason to leave the last hooks out.
     let bundle = container.state.as_ref().and_then(|state| CString::new(state.bundle.as_os_str().as_bytes()).ok());
-    let directory = bundle.and_then(|bundle| fd::open(&bundle, fd::O_PATH | fd::O_DIRECTORY, 0).ok());
+    let directory = match bundle.map(|bundle| fd::open(&bundle, fd::O_PATH | fd::O_DIRECTORY, 0)).transpose() {
+        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES) => None,
+        other => other.map_err(lost)?,
+    };
     let invocation = Invocation {
         path: &path,
         arguments: &arguments,

@@ -1,7 +1,7 @@
 //! Who a process is, although pids are reused.
 
 use crate::error::{Error, Result, found};
-use crate::sys::{fd, process};
+use crate::sys::{Errno, fd, process};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -123,7 +123,12 @@ pub fn has_executed(pid: i32, pidfd: BorrowedFd) -> Result<Option<bool>> {
     const FORKED_ONLY: u64 = 0x40;
     let flags = stat_of(pid)?.and_then(|fields| fields.get(9 - 3)?.parse::<u64>().ok());
     // Its number may be another's by now.
-    let is_there = process::send_signal(pidfd, 0).is_ok();
+    let is_there = match process::send_signal(pidfd, 0) {
+        Err(error) if error.errno == Errno::ESRCH => false,
+        // It is there, as another user.
+        Err(error) if error.errno == Errno::EPERM => true,
+        other => other.map(|_| true).map_err(|error| Error::from_call(format!("process {pid}"), error))?,
+    };
     Ok(flags.filter(|_| is_there).map(|flags| flags & FORKED_ONLY == 0))
 }
 
