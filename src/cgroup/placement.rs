@@ -18,6 +18,7 @@ pub enum CgroupManager {
 }
 
 /// What is asked for.
+#[derive(Clone, Copy, Default)]
 pub struct Wish<'a> {
     /// The container's name.
     pub id: &'a str,
@@ -27,6 +28,8 @@ pub struct Wish<'a> {
     pub manager: CgroupManager,
     /// Controllers that settings need.
     pub controllers: &'a [String],
+    /// Whether the container divides its cgroup, and so wants all controllers that there are.
+    pub divides: bool,
 }
 
 /// What is chosen.
@@ -117,21 +120,29 @@ fn directory(wish: &Wish, host: &Host, hierarchy: &Hierarchy) -> Result<Option<C
         Some(path) => contained(path),
     };
     // A cgroup with processes can pass controllers on only if it does already, or is the root of all.
-    let passes_on = |path: &Path| {
+    let passes_on = |path: &Path, controllers: &[String]| {
         let level = host.level(path)?;
         Ok(path == hierarchy.root
             || level.is_empty
-            || wish.controllers.iter().all(|controller| level.enabled.contains(controller)))
+            || controllers.iter().all(|controller| level.enabled.contains(controller)))
     };
-    if passes_on(own)? {
-        return chosen(own.clone(), own.join(name), "it is a child of your own cgroup");
-    }
     // A unit's processes stay in the unit: systemd believes no PID file that names another's.
     let is_unit = own.extension().is_some_and(|suffix| suffix == "service" || suffix == "scope");
-    match own.parent().filter(|parent| !is_unit && parent.starts_with(&top)) {
-        Some(parent) if passes_on(parent)? => {
-            chosen(parent.to_owned(), parent.join(name), "it is a sibling of your own cgroup, in which processes are")
+    let parent = own.parent().filter(|parent| !is_unit && parent.starts_with(&top));
+    let sibling = |parent: &Path| {
+        chosen(parent.to_owned(), parent.join(&name), "it is a sibling of your own cgroup, in which processes are")
+    };
+    if let Some(parent) = parent.filter(|_| wish.divides) {
+        let has_all = |path: &Path| passes_on(path, &host.level(path)?.controllers);
+        if !has_all(own)? && has_all(parent)? {
+            return sibling(parent);
         }
+    }
+    if passes_on(own, wish.controllers)? {
+        return chosen(own.clone(), own.join(name), "it is a child of your own cgroup");
+    }
+    match parent {
+        Some(parent) if passes_on(parent, wish.controllers)? => sibling(parent),
         _ => {
             chosen(own.clone(), own.join(name), "it is a child of your own cgroup, whose processes are moved to a leaf")
         }
@@ -232,7 +243,10 @@ mod tests {
 
     fn path(host: &Host, path: Option<&str>, controllers: &[&str]) -> String {
         let controllers: Vec<_> = controllers.iter().map(|name| (*name).to_owned()).collect();
-        let wish = Wish { id: "box", path, manager: CgroupManager::Any, controllers: &controllers };
+        place(host, Wish { id: "box", path, controllers: &controllers, ..Wish::default() })
+    }
+
+    fn place(host: &Host, wish: Wish) -> String {
         match choose(&wish, host).unwrap().place {
             Place::Directory { path, .. } => path.display().to_string(),
             place => format!("{place:?}"),
@@ -251,6 +265,15 @@ mod tests {
     }
 
     #[test]
+    fn who_divides_its_cgroup_is_where_the_controllers_are_but_nobody_makes_way_for_it() {
+        let wish = Wish { id: "box", divides: true, ..Wish::default() };
+        let shell = [("/cg/mine", "memory", true), ("/cg/mine/shell", "memory", false)];
+        assert_eq!(place(&host("/mine/shell", &shell), wish), "/cg/mine/rootlet-box");
+        let crowded = [("/cg/mine", "memory", false), ("/cg/mine/shell", "memory", false)];
+        assert_eq!(place(&host("/mine/shell", &crowded), wish), "/cg/mine/shell/rootlet-box");
+    }
+
+    #[test]
     fn a_path_never_leaves_what_is_the_callers() {
         let own = host("/mine/shell", &[("/cg/mine", "memory", true), ("/cg/mine/shell", "memory", false)]);
         for (given, expected) in [
@@ -263,7 +286,7 @@ mod tests {
             assert_eq!(path(&own, Some(given), &[]), expected, "{given}");
         }
         for path in ["/", "..", "/a/.."] {
-            let wish = Wish { id: "box", path: Some(path), manager: CgroupManager::Any, controllers: &[] };
+            let wish = Wish { id: "box", path: Some(path), ..Wish::default() };
             assert!(choose(&wish, &own).is_err(), "{path} is the user's own cgroup, or another's");
         }
     }

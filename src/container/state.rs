@@ -264,20 +264,23 @@ impl Container {
     pub fn is_paused(&self) -> Result<bool> {
         let Some(state) = &self.state else { return Ok(false) };
         match &state.cgroup {
-            Some(cgroup) => Ok(cgroup.path()?.map_or(Ok(false), tree::is_frozen)? && !self.is_signalled()?),
+            Some(cgroup) => cgroup.path()?.map_or(Ok(false), |path| self.is_frozen(path)),
             None if !state.is_suspended => Ok(false),
             None => Ok(identity::is_stopped(state.pid)? == Some(true)),
         }
     }
 
-    /// Whether it is frozen only until a signal has reached all of it.
-    fn is_signalled(&self) -> Result<bool> {
+    /// Whether its cgroup is frozen, and not only until a signal has reached all of it.
+    fn is_frozen(&self, cgroup: &Path) -> Result<bool> {
+        if !tree::is_frozen(cgroup)? {
+            return Ok(false);
+        }
         let path = self.directory.join(SIGNALLED);
         let file = found(std::fs::File::open(&path)).map_err(|error| Error::from_io(path.display(), &error))?;
-        let Some(file) = file else { return Ok(false) };
-        fd::try_share_lock(file.as_fd())
-            .map(|is_free| !is_free)
-            .map_err(|error| Error::from_call(path.display(), error))
+        let Some(file) = file else { return Ok(true) };
+        let is_free = fd::try_share_lock(file.as_fd()).map_err(|error| Error::from_call(path.display(), error))?;
+        // The signal may have arrived since; who has the lock keeps the next one from freezing it.
+        Ok(is_free && tree::is_frozen(cgroup)?)
     }
 
     /// The state of a container that has one.

@@ -67,7 +67,12 @@ fn plan_path(planner: &mut Planner) -> Result<()> {
     let path = planner.spec.linux().cgroups_path.as_deref().filter(|path| !path.is_empty());
     let unit_properties = unit_properties(planner)?;
     let request = planner.request;
-    let wish = Wish { id: &request.id, path, manager: request.cgroup_manager, controllers: &controllers };
+    let divides = planner.spec.has_new_namespace("cgroup")
+        && planner.spec.mounts.iter().any(|mount| {
+            matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"))
+                && mount.options.iter().all(|option| !matches!(option.as_str(), "ro" | "rro"))
+        });
+    let wish = Wish { id: &request.id, path, manager: request.cgroup_manager, controllers: &controllers, divides };
     let mut choice = placement::choose(&wish, planner.host)?;
     match (&mut choice.place, unit_properties.first()) {
         (_, None) => {}
@@ -83,11 +88,6 @@ fn plan_path(planner: &mut Planner) -> Result<()> {
     require(planner, &mut cgroup, &choice)?;
     controllers.retain(|controller| choice.available.contains(controller));
     // Who names a cgroup will look at its statistics, and who may write to it, will divide it.
-    let divides = planner.spec.has_new_namespace("cgroup")
-        && planner.spec.mounts.iter().any(|mount| {
-            matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"))
-                && mount.options.iter().all(|option| !matches!(option.as_str(), "ro" | "rro"))
-        });
     cgroup.optional_controllers = match path.is_some() || divides {
         true => choice.available.iter().filter(|name| !controllers.contains(name)).cloned().collect(),
         false => Vec::new(),
