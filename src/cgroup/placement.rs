@@ -133,8 +133,9 @@ fn directory(wish: &Wish, host: &Host, hierarchy: &Hierarchy) -> Result<Option<C
         chosen(parent.to_owned(), parent.join(&name), "it is a sibling of your own cgroup, in which processes are")
     };
     if let Some(parent) = parent.filter(|_| wish.divides) {
-        let has_all = |path: &Path| passes_on(path, &host.level(path)?.controllers);
-        if !has_all(own)? && has_all(parent)? {
+        let (all, has) = (host.level(parent)?.controllers, host.level(own)?.controllers);
+        let is_own_good = all.iter().all(|controller| has.contains(controller)) && passes_on(own, &all)?;
+        if !is_own_good && passes_on(parent, &all)? {
             return sibling(parent);
         }
     }
@@ -267,8 +268,10 @@ mod tests {
     #[test]
     fn who_divides_its_cgroup_is_where_the_controllers_are_but_nobody_makes_way_for_it() {
         let wish = Wish { id: "box", divides: true, ..Wish::default() };
-        let shell = [("/cg/mine", "memory", true), ("/cg/mine/shell", "memory", false)];
-        assert_eq!(place(&host("/mine/shell", &shell), wish), "/cg/mine/rootlet-box");
+        for enabled in ["memory", ""] {
+            let shell = [("/cg/mine", "memory", true), ("/cg/mine/shell", enabled, false)];
+            assert_eq!(place(&host("/mine/shell", &shell), wish), "/cg/mine/rootlet-box");
+        }
         let crowded = [("/cg/mine", "memory", false), ("/cg/mine/shell", "memory", false)];
         assert_eq!(place(&host("/mine/shell", &crowded), wish), "/cg/mine/shell/rootlet-box");
     }

@@ -414,6 +414,19 @@ pub fn is_frozen(path: &Path) -> Result<bool> {
     Ok(words(path, "cgroup.freeze")? == "1")
 }
 
+/// The cgroup above it that keeps its processes frozen, as far as it is in sight.
+pub fn find_frozen_above(path: &Path) -> Result<Option<&Path>> {
+    if value(&words(path, "cgroup.events")?, "frozen") != Some(1) {
+        return Ok(None);
+    }
+    for above in path.ancestors().skip(1).take_while(|above| above.starts_with("/sys/fs/cgroup")) {
+        if is_frozen(above)? {
+            return Ok(Some(above));
+        }
+    }
+    Ok(None)
+}
+
 /// Freezes its processes, and waits until that is done.
 pub fn freeze(path: &Path) -> Result<()> {
     set_frozen(path, "1")?;

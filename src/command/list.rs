@@ -121,9 +121,9 @@ impl Owners {
 }
 
 fn find_name(uid: &str) -> Result<String> {
-    let passwd = found(std::fs::read_to_string("/etc/passwd"));
+    let passwd = found(std::fs::read("/etc/passwd"));
     let passwd = passwd.map_err(|error| Error::from_io("/etc/passwd", &error))?.unwrap_or_default();
-    let name = passwd.lines().find_map(|line| {
+    let name = String::from_utf8_lossy(&passwd).lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
         (fields.nth(1)? == uid).then(|| name.to_owned())

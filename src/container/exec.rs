@@ -83,6 +83,15 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
         return Err(Error::new("cannot exec in a paused container")
             .remedy(format!("`rootlet resume {}` first, or give --ignore-paused", container.id)));
     }
+    if !options.ignore_paused
+        && let Some(cgroup) = &state.cgroup
+        && let Some(path) = cgroup.path()?
+        && let Some(frozen) = tree::find_frozen_above(path)?
+    {
+        return Err(Error::new(format!("cgroup {}, in which the container is, is frozen", frozen.display()))
+            .because("the new process would wait until somebody thaws it")
+            .remedy("write 0 to cgroup.freeze there, or give --ignore-paused"));
+    }
     let mut spec = container.config()?;
     let host = Host::new()?;
     // First of all: it may start this program again, and standard input can be read only once.

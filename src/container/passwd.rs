@@ -94,15 +94,22 @@ pub struct Root {
 impl Root {
     /// The text of a file, empty if it is missing.
     fn read(&self, path: &CStr) -> Result<String> {
-        let open = || match &self.opened {
-            Some(root) => resolve::open_same_file_in_root(root.as_fd(), path),
+        let of_process;
+        let root = match &self.opened {
+            Some(root) => root,
             None => {
                 let root = CString::new(format!("/proc/{}/root", self.process)).unwrap_or_default();
-                let root = fd::open(&root, fd::O_PATH | fd::O_DIRECTORY, 0)?;
-                resolve::open_same_file_in_root(root.as_fd(), path)
+                of_process = fd::open(&root, fd::O_PATH | fd::O_DIRECTORY, 0).map_err(|error| {
+                    Error::from_call(root.to_string_lossy(), error)
+                        .because(
+                            "the first thread of the container's first process has ended, or you may not look into it",
+                        )
+                        .remedy("give the numbers of user and group")
+                })?;
+                &of_process
             }
         };
-        let file: Option<OwnedFd> = match open() {
+        let file: Option<OwnedFd> = match resolve::open_same_file_in_root(root.as_fd(), path) {
             Ok(file) => Some(file),
             // What is no file names nobody.
             Err(error) if matches!(error.errno, Errno::ENOENT | Errno::EINVAL) => None,

@@ -40,14 +40,13 @@ pub fn processes(container: &Container) -> Result<Vec<i32>> {
         .remedy("add {\"type\": \"pid\"} to linux.namespaces"));
     }
     // As long as its first process lives, the namespace's number is no other's.
-    let Some(namespace) = pid_namespace(container)? else { return Ok(Vec::new()) };
+    let Some(namespace) = PidNamespace::of(container)? else { return Ok(Vec::new()) };
     let failed = |error: std::io::Error| Error::from_io("cannot read /proc", &error);
     let mut pids = Vec::new();
     for entry in std::fs::read_dir("/proc").map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        // While the first process waits for its start, nobody may look it up.
-        if pid == state.pid || is_in(pid, namespace)? {
+        if namespace.has(pid)? {
             pids.push(pid);
         }
     }
@@ -83,26 +82,67 @@ fn is_one_of(container: &Container, pid: i32) -> Result<bool> {
     if state.cgroup.is_some() && !state.has_own_pids {
         return Ok(false);
     }
-    let Some(namespace) = pid_namespace(container)? else { return Ok(false) };
-    Ok((pid == state.pid || is_in(pid, namespace)?) && container.pidfd()?.is_some())
+    let Some(namespace) = PidNamespace::of(container)? else { return Ok(false) };
+    Ok(namespace.has(pid)? && container.pidfd()?.is_some())
 }
 
-/// The inode of a container's pid namespace; `None` if it has ended.
-fn pid_namespace(container: &Container) -> Result<Option<u64>> {
-    let state = container.state()?;
-    if container.pidfd()?.is_none() {
-        return Ok(None);
+/// A container's pid namespace.
+struct PidNamespace {
+    inode: u64,
+    /// `None` while nobody may look its first process up: as long as that waits for its start, for one.
+    opened: Option<OwnedFd>,
+    first: i32,
+}
+
+impl PidNamespace {
+    /// `None` if the container has ended.
+    fn of(container: &Container) -> Result<Option<PidNamespace>> {
+        let state = container.state()?;
+        if container.pidfd()?.is_none() {
+            return Ok(None);
+        }
+        let sight = namespace_of(state.pid)?;
+        // If it has just ended, its number may be another's.
+        if container.pidfd()?.is_none() {
+            return Ok(None);
+        }
+        let recorded = state.pid_namespace.map(u64::from);
+        let (inode, opened) = match (sight, recorded) {
+            (Sight::Seen(namespace), _) => (inode(&namespace)?, Some(namespace)),
+            (_, Some(recorded)) => (recorded, None),
+            _ => {
+                return Err(Error::new(format!("/proc/{}/ns/pid is out of reach", state.pid))
+                    .because("it belongs to a user namespace that you have no privilege in")
+                    .remedy("run this as the user who created the container"));
+            }
+        };
+        Ok(Some(PidNamespace { inode, opened, first: state.pid }))
     }
-    if let Some(inode) = state.pid_namespace {
-        return Ok(Some(inode.into()));
-    }
-    match namespace_of(state.pid)? {
-        Some(namespace) => Ok(Some(inode(&namespace)?)),
-        // It has just ended, or may not be looked into.
-        None if container.pidfd()?.is_none() => Ok(None),
-        None => Err(Error::new(format!("/proc/{}/ns/pid is out of reach", state.pid))
-            .because("it belongs to a user namespace that you have no privilege in")
-            .remedy("run this as the user who created the container")),
+
+    /// Whether a process is in it, or in one below it.
+    fn has(&self, pid: i32) -> Result<bool> {
+        if pid == self.first {
+            return Ok(true);
+        }
+        if let Some(namespace) = &self.opened
+            && let Some(answer) = namespace::has_process(namespace.as_fd(), pid)
+                .map_err(|error| Error::from_call("pid namespace", error))?
+        {
+            return Ok(answer);
+        }
+        let mut own = match namespace_of(pid)? {
+            Sight::Seen(own) => own,
+            Sight::Gone => return Ok(false),
+            Sight::Forbidden => return descends(pid, self.first),
+        };
+        while inode(&own)? != self.inode {
+            own = match namespace::parent(own.as_fd()) {
+                // What is above belongs to the caller's own, or is out of its sight (ioctl_ns(2)).
+                Err(error) if error.errno == Errno::EPERM => return Ok(false),
+                other => other.map_err(|error| Error::from_call("pid namespace", error))?,
+            };
+        }
+        Ok(true)
     }
 }
 
@@ -110,27 +150,84 @@ fn inode(namespace: &OwnedFd) -> Result<u64> {
     fd::status(namespace.as_fd()).map(|status| status.inode).map_err(|error| Error::from_call("pid namespace", error))
 }
 
-/// The pid namespace of a process; `None` if it is gone, or is others' business.
-fn namespace_of(pid: i32) -> Result<Option<OwnedFd>> {
+/// What is seen of a process's pid namespace.
+enum Sight {
+    Seen(OwnedFd),
+    /// The process is gone.
+    Gone,
+    /// It is another user's, or runs a program that its own user may not read (ptrace(2)).
+    Forbidden,
+}
+
+fn namespace_of(pid: i32) -> Result<Sight> {
     let path = format!("/proc/{pid}/ns/pid");
     match File::open(&path) {
-        Err(error) if error.raw_os_error() == Some(Errno::EACCES as i32) => Ok(None),
-        other => Ok(found(other).map_err(|error| Error::from_io(path, &error))?.map(OwnedFd::from)),
+        Err(error) if error.raw_os_error() == Some(Errno::EACCES as i32) => Ok(Sight::Forbidden),
+        other => {
+            let file = found(other).map_err(|error| Error::from_io(path, &error))?;
+            Ok(file.map_or(Sight::Gone, |file| Sight::Seen(file.into())))
+        }
     }
 }
 
-/// Whether a process is in that pid namespace, or in one below it.
-fn is_in(pid: i32, namespace: u64) -> Result<bool> {
-    let mut next = namespace_of(pid)?;
-    while let Some(own) = next {
-        if inode(&own)? == namespace {
+/// What everybody may know of a process (proc_pid_status(5)).
+struct Lineage {
+    parent: i32,
+    /// In how many pid namespaces it has a number.
+    depth: usize,
+}
+
+impl Lineage {
+    /// `None` if it is gone.
+    fn of(pid: i32) -> Result<Option<Lineage>> {
+        let path = format!("/proc/{pid}/status");
+        let status = found(std::fs::read(&path)).map_err(|error| Error::from_io(&path, &error))?;
+        let Some(status) = status else { return Ok(None) };
+        // A process names itself as it likes.
+        let status = String::from_utf8_lossy(&status);
+        let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        let depth = field("NSpid:").split_whitespace().count();
+        Ok(Some(Lineage { parent: field("PPid:").trim().parse().unwrap_or(0), depth }))
+    }
+}
+
+/// Whether a process is in the pid namespace of `first`, told by its forebears.
+fn descends(pid: i32, first: i32) -> Result<bool> {
+    let Some(Lineage { depth, .. }) = Lineage::of(first)? else { return Ok(false) };
+    // Forebears end, and another one takes their children.
+    for _ in 0..LOOKS {
+        let mut next = pid;
+        while next != first {
+            match Lineage::of(next)? {
+                // Whoever is in the namespace has as many numbers.
+                Some(lineage) if lineage.depth >= depth && lineage.parent != 0 => next = lineage.parent,
+                Some(_) if next == pid => return Ok(false),
+                Some(_) => return is_a_stranger(pid, first),
+                None if next == pid => return Ok(false),
+                None => break,
+            }
+        }
+        if next == first {
             return Ok(true);
         }
-        next = match namespace::parent(own.as_fd()) {
-            // What is above belongs to the caller's own, or is out of its sight (ioctl_ns(2)).
-            Err(error) if error.errno == Errno::EPERM => None,
-            other => Some(other.map_err(|error| Error::from_call("pid namespace", error))?),
-        };
     }
-    Ok(false)
+    is_a_stranger(pid, first)
+}
+
+/// How often forebears are looked for.
+const LOOKS: usize = 20;
+
+/// Says no of a process whose forebears are outside, unless it may have entered the namespace (setns(2)).
+fn is_a_stranger(pid: i32, first: i32) -> Result<bool> {
+    let ids = |pid: i32| {
+        let path = format!("/proc/{pid}/uid_map");
+        found(std::fs::read(&path)).map_err(|error| Error::from_io(path, &error))
+    };
+    match ids(pid)? {
+        None => Ok(false),
+        ids_of_it if ids_of_it != ids(first)? => Ok(false),
+        _ => Err(Error::new(format!("whether process {pid} is one of the container's is not known"))
+            .because("it runs a program that its user may not read, and was started from outside")
+            .remedy("give the container a cgroup of its own, or run this as root")),
+    }
 }

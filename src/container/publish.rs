@@ -15,14 +15,17 @@ pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
         Error::from_io(format!("cannot write the pid file {}", path.display()), error)
             .remedy("correct --pid-file, or make room there")
     };
-    let name = path.file_name().ok_or_else(|| Error::new(format!("--pid-file {} is not a file", path.display())))?;
+    if path.file_name().is_none() {
+        return Err(Error::new(format!("--pid-file {} is not a file", path.display())).remedy("correct --pid-file"));
+    }
     // /dev/null, or a fifo, would be replaced by a file.
     let there = found(path.symlink_metadata()).map_err(|error| failed(&error))?;
     if there.is_some_and(|metadata| !metadata.is_file()) {
         return Err(Error::new(format!("--pid-file {} is there, and is no file", path.display()))
             .remedy("name a file that is missing, or may be replaced"));
     }
-    let draft = path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
+    // Not after the file's name, which may be as long as a name can be.
+    let draft = path.with_file_name(format!(".rootlet-pid.{}", std::process::id()));
     let write = || {
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&draft)?;
         file.write_all(pid.to_string().as_bytes())?;

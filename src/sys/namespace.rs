@@ -1,7 +1,7 @@
 //! Namespaces: clone flags, joining, and what belongs to one.
 
 use super::fd::own;
-use super::{Call, Result, syscall};
+use super::{Call, Errno, Error, Result, syscall};
 use core::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
@@ -27,8 +27,17 @@ pub fn unshare_descriptors() -> Result<()> {
 
 /// The namespace that a pid or user namespace was made in; EPERM if that is out of the caller's sight (ioctl_ns(2)).
 pub fn parent(namespace: BorrowedFd) -> Result<OwnedFd> {
-    const NS_GET_PARENT: u32 = 0xb702;
-    syscall!(Call::Ioctl, libc::SYS_ioctl, namespace.as_raw_fd(), NS_GET_PARENT).map(own)
+    syscall!(Call::Ioctl, libc::SYS_ioctl, namespace.as_raw_fd(), libc::NS_GET_PARENT).map(own)
+}
+
+/// Whether a process has a number in that pid namespace; `None` before Linux 6.11, which cannot say it.
+pub fn has_process(namespace: BorrowedFd, pid: i32) -> Result<Option<bool>> {
+    match syscall!(Call::Ioctl, libc::SYS_ioctl, namespace.as_raw_fd(), libc::NS_GET_TGID_IN_PIDNS, pid) {
+        Ok(_) => Ok(Some(true)),
+        Err(Error { errno: Errno::ESRCH, .. }) => Ok(Some(false)),
+        Err(Error { errno: Errno::ENOTTY, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// sethostname(2).

@@ -256,6 +256,10 @@ fn a_place_that_cannot_be_written_is_named() {
     sandbox
         .rootlet(&["create", "-b", bundle, "--pid-file", "/nosuch/pid", "box"])
         .fails(&["/nosuch/pid", "--pid-file"]);
+    // As long as a name can be.
+    let long = format!("bundle/{}", "x".repeat(255));
+    sandbox.rootlet(&["create", "-b", bundle, "--pid-file", &long, "box"]).ok();
+    sandbox.rootlet(&["delete", "-f", "box"]).ok();
     sandbox.is_clean();
     sandbox.rootlet(&["--log", "/nosuch/log", "run", "-b", bundle, "box"]).fails(&["/nosuch/log", "--log"]);
     sandbox.rootlet(&["--root", "/proc/nosuch", "run", "-b", bundle, "box"]).fails(&["/proc/nosuch", "--root"]);

@@ -188,6 +188,26 @@ fn a_signal_to_all_is_no_pause() {
 }
 
 #[test]
+fn nobody_waits_for_a_cgroup_that_is_frozen_by_others() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    let above = Ready::new("frozen");
+    sandbox.sh("trap 'exit 0' TERM; while :; do sleep 0.1; done");
+    sandbox.edit(|config| config["linux"]["cgroupsPath"] = json!(format!("{}/box", above.name())));
+    sandbox.start();
+    fs::write(above.0.join("cgroup.freeze"), "1").unwrap();
+    let name = above.name();
+    eventually("it is frozen", || read(&sandbox.cgroup(), "cgroup.events").contains("frozen 1"));
+    let done = sandbox.rootlet(&["exec", "box", "true"]);
+    let words = [name.as_str(), "is frozen", "write 0 to cgroup.freeze there"];
+    assert!(done.code == 255 && words.iter().all(|words| done.err.contains(words)), "{done:?}");
+    assert_eq!(sandbox.status("box"), "running", "`pause` has not stopped it");
+    fs::write(above.0.join("cgroup.freeze"), "0").unwrap();
+    sandbox.rootlet(&["exec", "box", "true"]).ok();
+    sandbox.rootlet(&["delete", "-f", "box"]).ok();
+    sandbox.is_clean();
+}
+
+#[test]
 fn a_first_process_that_was_moved_is_found_and_not_said_to_be_paused() {
     let Some(sandbox) = Sandbox::root() else { return };
     sandbox.sh("trap 'exit 0' TERM; while :; do sleep 0.1; done");

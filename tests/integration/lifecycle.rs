@@ -1,12 +1,58 @@
 //! create, start, state, list, kill, delete, run: outputs and exit codes as runc's clients know them.
 
-use crate::sandbox::{Sandbox, binary, eventually, finish, skip, wait};
+use crate::sandbox::{Sandbox, binary, eventually, finish, is_root, skip, wait};
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
+
+#[test]
+fn programs_that_their_user_may_not_read_belong_to_the_container_all_the_same() {
+    if !is_root() {
+        return skip("needs root, to make a program that its user may not read");
+    }
+    let sandbox = Sandbox::ordinary();
+    let program = sandbox.mkdir("bundle/rootfs/hidden", 0o755).join("sleep");
+    fs::copy(sandbox.rootfs().join("bin/busybox"), &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o711)).unwrap();
+    chown(&program, Some(0), Some(0)).unwrap();
+    sandbox.sh("/hidden/sleep 1000 & sh -c '/hidden/sleep 1000 & wait' & wait; exec sleep 1000");
+    sandbox.start();
+    let pids =
+        || -> Vec<i32> { serde_json::from_str(&sandbox.rootlet(&["ps", "-f", "json", "box"]).ok().out).unwrap() };
+    let hidden = |pids: Vec<i32>| {
+        let is_hidden =
+            |pid: &i32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|path| path.ends_with("hidden/sleep"));
+        pids.into_iter().filter(is_hidden).collect::<Vec<_>>()
+    };
+    eventually("both are listed", || hidden(pids()).len() == 2);
+    let is_stopped = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ");
+    sandbox.rootlet(&["pause", "box"]).ok();
+    let both = hidden(pids());
+    assert!(both.iter().all(is_stopped));
+    // Who came from outside has no forebear inside.
+    sandbox.rootlet(&["resume", "box"]).ok();
+    assert!(!both.iter().any(is_stopped));
+    let file = sandbox.path().join("pid");
+    sandbox.rootlet(&["exec", "-d", "--pid-file", file.to_str().unwrap(), "box", "/hidden/sleep", "1000"]).ok();
+    let pid: i32 = fs::read_to_string(&file).unwrap().parse().unwrap();
+    let listed = sandbox.rootlet(&["ps", "-f", "json", "box"]);
+    match listed.code {
+        0 => assert!(hidden(pids()).contains(&pid), "{listed:?}"),
+        // Before Linux 6.11.
+        _ => drop(listed.fails(&[&format!("whether process {pid} is one of the container's is not known")])),
+    }
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    eventually("both are left", || {
+        sandbox.rootlet(&["ps", "-f", "json", "box"]).code == 0 && hidden(pids()).len() == 2
+    });
+    sandbox.rootlet(&["kill", "--all", "box", "TERM"]).ok();
+    eventually("all have ended", || hidden(pids()).is_empty());
+    sandbox.rootlet(&["delete", "-f", "box"]).ok();
+    sandbox.is_clean();
+}
 
 #[test]
 fn the_processes_of_a_container_are_listed() {
