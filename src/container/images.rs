@@ -136,7 +136,14 @@ impl Opened {
     /// An error of CRIU's, with what its log says.
     pub fn explain(&self, error: Error) -> Error {
         let said = criu::errors_in(&self.log);
+        let wants_iptables = said.contains("iptables") || said.contains("ip6tables");
         let error = if said.is_empty() { error } else { error.because(format!("it said: {said}")) };
+        if wants_iptables {
+            return error.remedy(format!(
+                "install iptables, which CRIU locks the container's network with; see {}",
+                self.log.display()
+            ));
+        }
         error.remedy(format!("see {}", self.log.display()))
     }
 }

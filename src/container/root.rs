@@ -481,6 +481,23 @@ fn check_id(id: &str) -> Result<()> {
         .remedy("choose a name such as box-1"))
 }
 
+/// What a uid is outside of the caller's user namespace: many are root in one of their own, and all share /tmp.
+fn outer_uid(uid: u32) -> Result<u32> {
+    let path = "/proc/self/uid_map";
+    let map = found(std::fs::read_to_string(path)).map_err(|error| Error::from_io(path, &error))?;
+    Ok(map.as_deref().and_then(|map| translate(map, uid)).unwrap_or(uid))
+}
+
+/// What a map of user_namespaces(7) makes of an id: lines of the first id inside, the first one outside, and how many.
+fn translate(map: &str, id: u32) -> Option<u32> {
+    map.lines().find_map(|line| {
+        let mut numbers = line.split_whitespace().map(|word| word.parse::<u32>().ok());
+        let (inside, outside, count) = (numbers.next()??, numbers.next()??, numbers.next()??);
+        let distance = id.checked_sub(inside).filter(|distance| *distance < count)?;
+        outside.checked_add(distance)
+    })
+}
+
 /// `$XDG_RUNTIME_DIR/rootlet`, `/run/rootlet` for root, `/run/user/UID/rootlet`, or a directory of one's own below the
 /// temporary one. One that somebody else owns, as after `su`, is passed over.
 fn default_path() -> Result<PathBuf> {
@@ -496,5 +513,20 @@ fn default_path() -> Result<PathBuf> {
             return Ok(path.join("rootlet"));
         }
     }
-    Ok(std::env::temp_dir().join(format!("rootlet-{uid}")))
+    Ok(std::env::temp_dir().join(format!("rootlet-{}", outer_uid(uid)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::translate;
+
+    #[test]
+    fn an_id_is_translated_by_the_map_of_its_namespace() {
+        let map = "         0       1000          1\n         1     100000      65536\n";
+        for (inside, outside) in [(0, Some(1000)), (1, Some(100_000)), (65_536, Some(165_535)), (65_537, None)] {
+            assert_eq!(translate(map, inside), outside);
+        }
+        assert_eq!(translate("0 0 4294967295\n", 1000), Some(1000));
+        assert_eq!(translate("no map", 0), None);
+    }
 }

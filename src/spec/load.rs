@@ -266,10 +266,10 @@ fn looks_pre_draft(text: &str) -> bool {
 
 /// The format of 2015, before runtime-spec 1.0.
 fn pre_draft() -> Error {
-    Error::new("config.json: this bundle is in the pre-draft format of 2015 (\"version\" instead of \"ociVersion\", and a separate runtime.json)")
+    Error::new("config.json: this bundle is in the pre-draft format of 2015 (\"version\" instead of \"ociVersion\", at times with a runtime.json beside it)")
         .because("rootlet reads OCI runtime-spec 1.x, where one config.json holds everything")
         .remedy(
-            "write \"ociVersion\": \"1.0.0\" for \"version\"; move \"linux\" and \"hooks\" of runtime.json into config.json; \
+            "write \"ociVersion\": \"1.0.0\" for \"version\"; move \"linux\" and \"hooks\" of a runtime.json into config.json; \
              give each mount \"destination\", \"type\", \"source\" and \"options\" instead of \"name\" and \"path\" \
              (`rootlet spec` in an empty directory writes a config to start from)",
         )

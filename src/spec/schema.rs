@@ -192,16 +192,19 @@ pub fn nearest(unknown: &str) -> Option<String> {
         let below = if parent.is_empty() { key } else { key.strip_prefix(parent)?.strip_prefix('.')? };
         below.split(['.', '[']).next()
     });
-    let likeness = |known: &str| strsim::jaro_winkler(&known.to_lowercase(), &name.to_lowercase());
-    let near = siblings.map(|known| (likeness(known), known)).max_by(|(one, _), (other, _)| one.total_cmp(other));
+    let lower = name.to_lowercase();
+    let near = siblings.map(|known| (strsim::jaro_winkler(&known.to_lowercase(), &lower), known));
     let neighbour = |known: &str| {
         let start = unknown.rfind('.').map_or("", |dot| unknown.get(..=dot).unwrap_or_default());
         format!("{start}{known}")
     };
     // A slip of the pen, then the right name in the wrong place, then a name from memory.
-    if let Some((_, known)) = near.filter(|(likeness, _)| *likeness > 0.9) {
+    let slips = near.clone().filter(|(likeness, _)| *likeness > 0.9).map(|(_, known)| known);
+    // Many begin alike (throttleReadBpsDevice, throttleReadIOPSDevice): the one with the least to mend.
+    if let Some(known) = slips.min_by_key(|known| strsim::damerau_levenshtein(&known.to_lowercase(), &lower)) {
         return Some(neighbour(known));
     }
+    let near = near.max_by(|(one, _), (other, _)| one.total_cmp(other));
     let mut elsewhere = KEYS.iter().filter_map(|key| {
         let ends = |part: &str| part.split('[').next() == Some(name);
         let end = key.split('.').scan(0, |length, part| {
@@ -266,6 +269,8 @@ mod tests {
             ("process.hostname", Some("hostname")),
             ("linux.mounts", Some("mounts")),
             ("process.consolesize", Some("process.consoleSize")),
+            ("linux.resources.blockIO.throttleReadBPDevice", Some("linux.resources.blockIO.throttleReadBpsDevice")),
+            ("linux.resources.blockIO.throttleWriteIopDevice", Some("linux.resources.blockIO.throttleWriteIOPSDevice")),
             ("xyzzy", None),
         ] {
             assert_eq!(nearest(unknown).as_deref(), known, "{unknown}");

@@ -3,17 +3,25 @@
 use super::{Caller, Row, archive, have_engines, under_a_pty};
 use crate::sandbox::Done;
 use std::fs;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// A daemon with the configuration of the examples, and an image `box` that was imported.
-fn daemon() {
+/// A daemon with the configuration of the examples, and an image `box` that was imported; for one test at a time.
+pub fn daemon() -> MutexGuard<'static, ()> {
     static READY: OnceLock<()> = OnceLock::new();
+    static ALONE: Mutex<()> = Mutex::new(());
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     READY.get_or_init(|| {
-        fs::create_dir_all("/etc/docker").unwrap();
-        fs::write("/etc/docker/daemon.json", include_str!("../../../examples/docker/daemon.json")).unwrap();
-        Caller::Root.shell("systemctl restart docker").ok();
+        configure();
         docker(&format!("import {} box", archive())).ok();
     });
+    alone
+}
+
+/// Starts it with the configuration of the examples.
+pub fn configure() {
+    fs::create_dir_all("/etc/docker").unwrap();
+    fs::write("/etc/docker/daemon.json", include_str!("../../../examples/docker/daemon.json")).unwrap();
+    Caller::Root.shell("systemctl restart docker").ok();
 }
 
 fn docker(arguments: &str) -> Done {
@@ -30,7 +38,7 @@ fn containers_live_and_end() {
     if !have_engines() {
         return;
     }
-    daemon();
+    let _alone = daemon();
     let _row = Row::new(
         "docker",
         "rootful",
@@ -67,7 +75,7 @@ fn options_and_limits_are_followed() {
     if !have_engines() {
         return;
     }
-    daemon();
+    let _alone = daemon();
     let what = "--memory, --pids-limit, --cpus, update, stats, -v, --tmpfs, --read-only, --cap-drop, --user, --init, --privileged, -p, --device, build";
     let _row = Row::new("docker", "rootful", what);
     let files = "/sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max /sys/fs/cgroup/cpu.max";

@@ -1,6 +1,7 @@
 //! Engines that drive rootlet as they drive runc, in their versions of Debian. They need the engines' guest of `scripts/vm`,
 //! which `scripts/test --engines` runs them in; each test leaves a row for the README's table.
 
+mod beside;
 mod buildah;
 mod conmon;
 mod containerd;
@@ -30,8 +31,21 @@ pub fn have_engines() -> bool {
     true
 }
 
+/// What became of it.
+#[derive(Clone, Copy)]
+pub enum Outcome {
+    Works,
+    Fails,
+    /// As with the engine's own runtime.
+    As(&'static str),
+}
+
 /// A row of the table of what was run; it says how that went when it goes.
-pub struct Row(String, &'static str);
+pub struct Row {
+    engine: String,
+    what: &'static str,
+    pub outcome: Outcome,
+}
 
 impl Row {
     /// `engine`: a program that knows its version; `who`: for whom it worked.
@@ -44,16 +58,21 @@ impl Row {
         let is_version = |word: &&str| word.chars().next().is_some_and(|letter| letter.is_ascii_digit());
         let version = said.out.split([' ', ',', '\n']).find(is_version).unwrap_or("?").to_owned();
         let version = version.split(['~', '+']).next().unwrap_or_default();
-        Row(format!("{engine} {version} | {who}"), what)
+        Row { engine: format!("{engine} {version} | {who}"), what, outcome: Outcome::Works }
     }
 }
 
 impl Drop for Row {
     fn drop(&mut self) {
         let Some(path) = std::env::var_os("ROOTLET_COMPATIBILITY") else { return };
-        let result = if std::thread::panicking() { "FAILS" } else { "works" };
+        let result = match self.outcome {
+            _ if std::thread::panicking() => "FAILS".to_owned(),
+            Outcome::Works => "works".to_owned(),
+            Outcome::Fails => "FAILS".to_owned(),
+            Outcome::As(peer) => format!("as {peer} (fails, too)"),
+        };
         let mut file = fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
-        writeln!(file, "| {} | {} | {result} |", self.0, self.1).unwrap();
+        writeln!(file, "| {} | {} | {result} |", self.engine, self.what).unwrap();
     }
 }
 

@@ -8,12 +8,17 @@ use std::sync::OnceLock;
 #[derive(Clone, Copy)]
 struct Podman(Caller);
 
+/// An image `box`.
+pub fn import(caller: Caller) {
+    static IMPORTED: [OnceLock<()>; 2] = [const { OnceLock::new() }; 2];
+    IMPORTED[caller as usize].get_or_init(|| {
+        caller.shell(&format!("podman import -q {} box", archive())).ok();
+    });
+}
+
 impl Podman {
     fn new(caller: Caller) -> Podman {
-        static IMPORTED: [OnceLock<()>; 2] = [const { OnceLock::new() }; 2];
-        IMPORTED[caller as usize].get_or_init(|| {
-            caller.shell(&format!("podman import -q {} box", archive())).ok();
-        });
+        import(caller);
         Podman(caller)
     }
 
