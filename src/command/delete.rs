@@ -32,7 +32,8 @@ impl super::Run for Delete {
         }
         match root.look_for(&self.id)? {
             Some(container) if self.force => container::delete(&container, true, log)?,
-            Some(_) => container::delete(&root.find(&self.id)?, false, log)?,
+            // Not looked for again: that could be another.
+            Some(container) => container::delete(&container.undamaged()?, false, log)?,
             None => {
                 root.sweep(&self.id)?;
                 // As runc: forced, the wish is fulfilled already.

@@ -5,7 +5,6 @@ use super::external;
 use super::images::{self, Images};
 use super::kill::not_running;
 use super::notify;
-use super::root::{exists, wait_for_lock};
 use super::state::{Container, Status};
 use crate::cgroup::tree;
 use crate::criu::{Request, Streams, Task, Worker};
@@ -57,13 +56,13 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
     let host = Host::new()?;
     let unprivileged = images::check_privileges(&host)?;
     let spec = container.config()?;
-    let place = container.directory.join(notify::PLACE);
+    let place = container.directory.path().join(notify::PLACE);
     let asked = property::Request {
         id: container.id.clone(),
         bundle: state.bundle.clone(),
         cgroup_manager: CgroupManager::Disabled,
         try_limits: true,
-        notify: exists(&place)?.then_some(place),
+        notify: container.directory.has(notify::PLACE)?.then_some(place),
         ..property::Request::default()
     };
     let plan = compile(&spec, &asked, &host)?;
@@ -71,7 +70,7 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
     // Nobody deletes it meanwhile; a foreground run has the lock to its end.
     let lock = match state.is_attached {
         true => None,
-        false => Some(wait_for_lock(&container.directory)?.ok_or_else(not_running)?),
+        false => Some(container.directory.wait_for_lock()?.ok_or_else(not_running)?),
     };
     let opened = options.images.open(LOG, true)?;
     check_parent(options)?;

@@ -5,7 +5,7 @@ use super::follow::{Follow, Followed};
 use super::identity::{Identity, pid_namespace};
 use super::interrupt::{self, Interrupt};
 use super::root::{Reservation, Root};
-use super::state::{Container, State, remove_files};
+use super::state::{Container, State};
 use super::{cgroup, console, hooks, notify, publish};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -16,7 +16,6 @@ use crate::property::annotations;
 use crate::property::{ADD_PROCESS, Request, compile, heed, without_process};
 use crate::spec::{self, Spec};
 use crate::sys::process::Process;
-use crate::sys::signal;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -67,14 +66,7 @@ pub struct Created {
 /// Creates a container that waits for `start`, and takes it back if a signal ends this command meanwhile.
 pub fn create_waiting(options: &Options, log: &Log) -> Result<Created> {
     debug_assert_eq!(options.start, Start::Later);
-    let endings = signal::endings();
-    let set_blocked =
-        |blocked| signal::set_blocked(&endings, blocked).map_err(|error| Error::from_call("signals", error));
-    set_blocked(true)?;
-    let created = create(options, log).inspect_err(|error| interrupt::obey(error, log));
-    // Where that fails, nothing is wrong with the container.
-    let _ = set_blocked(false);
-    created
+    interrupt::hold(log, || create(options, log))
 }
 
 /// Creates a container: its first process is in its namespaces and its root, and waits for `start`, or has started. The
@@ -98,7 +90,7 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     let start = undo.listen(options.start)?;
     let notify = undo.notify(options, log)?;
     let directory = undo.reservation.as_ref().ok_or_else(lost)?.directory.clone();
-    let cgroup = undo.cgroup.insert(Making::begin(&plan, options.start == Start::Now, &directory)?);
+    let cgroup = undo.cgroup.insert(Making::begin(&plan, options.start == Start::Now, directory.path())?);
     let (directory, is_scope) = (cgroup.open(!plan.joins.is_empty())?, cgroup.is_scope());
     let mut take = |pid| cgroup.take(&options.request.id, pid);
     let equipment = Equipment {
@@ -217,7 +209,7 @@ pub(super) struct Undo<'a> {
 impl Undo<'_> {
     fn listen(&self, start: Start) -> Result<Beginning> {
         match (start, &self.reservation) {
-            (Start::Later, Some(reservation)) => publish::listen(&reservation.lock).map(Beginning::Later),
+            (Start::Later, Some(reservation)) => publish::listen(&reservation.directory).map(Beginning::Later),
             _ => Ok(Beginning::Now),
         }
     }
@@ -253,8 +245,7 @@ impl Drop for Undo<'_> {
                 let _ = container.forget();
             }
             None => {
-                remove_files(&reservation.directory);
-                let _ = std::fs::remove_dir(&reservation.directory);
+                let _ = reservation.directory.destroy(&[]);
             }
         }
     }

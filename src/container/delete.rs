@@ -1,6 +1,5 @@
 //! The end of a container: its process, its hooks, its state.
 
-use super::root::{exists, lock, wait_for_lock};
 use super::state::{Container, Status};
 use super::{hooks, kill};
 use crate::error::{Error, Result};
@@ -30,7 +29,7 @@ pub fn delete(container: &Container, force: bool, log: &Log) -> Result<()> {
     };
     if status == Status::Created && !force {
         // Its maker may be about to start it, as `run -d` does.
-        let Some(_lock) = wait_for_lock(&container.directory)? else { return Ok(()) };
+        let Some(_lock) = container.directory.wait_for_lock()? else { return Ok(()) };
         let container = container.reload()?;
         return match container.status()? {
             Status::Created => end(&container).and_then(|()| take_down(&container, log)),
@@ -45,14 +44,8 @@ pub fn delete(container: &Container, force: bool, log: &Log) -> Result<()> {
         _ => {}
     }
     // Whoever creates it, or runs it in the foreground, has it until then, and may delete it.
-    let Some(_lock) = wait_for_lock(&container.directory)? else { return Ok(()) };
-    let now = container.reload()?;
-    let identity = |container: &Container| container.state.as_ref().map(|state| (state.pid, state.identity.clone()));
-    match identity(&now) == identity(container) {
-        true => take_down(&now, log),
-        // It was deleted meanwhile, and this is another of the same name.
-        false => Ok(()),
-    }
+    let Some(_lock) = container.directory.wait_for_lock()? else { return Ok(()) };
+    take_down(&container.reload()?, log)
 }
 
 fn not_stopped(container: &Container, status: Status) -> Error {
@@ -64,15 +57,15 @@ fn not_stopped(container: &Container, status: Status) -> Error {
 fn delete_stateless(container: &Container, force: bool, log: &Log) -> Result<()> {
     let start = Instant::now();
     let lock = loop {
-        match lock(&container.directory)? {
+        match container.directory.lock()? {
             Some(lock) => break lock,
-            None if !exists(&container.directory)? => return Ok(()),
+            None if !container.directory.is_there()? => return Ok(()),
             // A maker that is at it has a state before long.
             None if force && start.elapsed() < GRACE => std::thread::sleep(Duration::from_millis(10)),
             None => {
                 return Err(Error::new(format!("cannot delete container {}: it is being created", container.id))
                     .because("a process has the lock of its directory, and there is no state yet that says which")
-                    .remedy(format!("wait, or end that process (`fuser {}`)", container.directory.display())));
+                    .remedy(format!("wait, or end that process (`fuser {}`)", container.directory.path().display())));
             }
         }
     };

@@ -1,13 +1,13 @@
 //! How a container is entered and looked into from outside: by its first process, or, while that waits for its start and
 //! nobody may look it up in /proc, by what it hands over itself.
 
+use super::directory::START;
 use super::state::Container;
 use crate::error::{Error, Result};
 use crate::init::{Entrance, Message};
-use crate::sys::{self, Errno, fd, process, socket};
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use crate::sys::{self, Errno, process, socket};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// How long a container may take to answer.
 const PATIENCE_MILLISECONDS: i32 = 10_000;
@@ -55,12 +55,7 @@ pub fn is_waiting(container: &Container) -> Result<bool> {
 
 fn at_socket<T>(container: &Container, call: impl FnOnce(&CStr) -> sys::Result<T>) -> Result<T> {
     let system = |error| Error::from_call("start.sock", error);
-    let path = CString::new(container.directory.as_os_str().as_bytes())
-        .map_err(|_| Error::new("--root has a NUL character"))?;
-    // An address has room for 107 bytes, and the directory's path may be longer.
-    let directory = fd::open(&path, fd::O_PATH, 0).map_err(system)?;
-    let address = CString::new(format!("/proc/self/fd/{}/start.sock", directory.as_raw_fd())).unwrap_or_default();
-    call(&address).map_err(system)
+    call(&container.directory.address(START)).map_err(system)
 }
 
 /// Waits for a word of a container that is waiting for just this, unless somebody has stopped it.

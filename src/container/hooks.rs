@@ -26,9 +26,9 @@ pub fn run_before_start(container: &Container, interrupt: &Interrupt) -> Result<
 }
 
 /// poststart: the program has begun.
-pub fn run_poststart(container: &Container) -> Result<()> {
+pub fn run_poststart(container: &Container, interrupt: &Interrupt) -> Result<()> {
     match container.state.as_ref().and_then(|state| state.hooks.as_ref()) {
-        Some(hooks) => run_all("poststart", &hooks.poststart, container, "running", &Interrupt::default()),
+        Some(hooks) => run_all("poststart", &hooks.poststart, container, "running", interrupt),
         None => Ok(()),
     }
 }

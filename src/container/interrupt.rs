@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::log::Log;
+use crate::sys::tty::Event;
 use crate::sys::{fd, process, signal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -16,6 +17,11 @@ impl Interrupt {
     pub fn open() -> Result<Interrupt> {
         let queue = signal::open_queue_of(&signal::endings()).map_err(|error| Error::from_call("signals", error))?;
         Ok(Interrupt(Some(queue)))
+    }
+
+    /// That it has come, among other events.
+    pub fn event(&self) -> Event<'_> {
+        self.0.as_ref().map_or(Event::Never, |queue| Event::Readable(queue.as_fd()))
     }
 
     /// Waits until a descriptor can be read, or a process ends; `false` after `milliseconds` (-1: never).
@@ -32,12 +38,29 @@ impl Interrupt {
                 // First: the program may have begun meanwhile, and then the signal is for it.
                 Some([true, _]) => return Ok(true),
                 Some([false, is_interrupted]) if is_interrupted => {
-                    return Err(Error::new("ended by a signal before the container was ready"));
+                    return Err(ended());
                 }
                 Some([false, _]) => return Ok(false),
             }
         }
     }
+}
+
+/// What is said then.
+pub fn ended() -> Error {
+    Error::new("ended by a signal before the container was ready")
+}
+
+/// Does what is taken back if a signal ends this command meanwhile: that waits until then.
+pub fn hold<T>(log: &Log, act: impl FnOnce() -> Result<T>) -> Result<T> {
+    let endings = signal::endings();
+    let set_blocked =
+        |blocked| signal::set_blocked(&endings, blocked).map_err(|error| Error::from_call("signals", error));
+    set_blocked(true)?;
+    let done = act().inspect_err(|error| obey(error, log));
+    // Where that fails, nothing is wrong with what was done.
+    let _ = set_blocked(false);
+    done
 }
 
 /// Ends this command by the signal that has interrupted it, if one has. What was made is taken back by now.

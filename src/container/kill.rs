@@ -1,16 +1,14 @@
 //! Signals to a container.
 
+use super::directory::{SIGNALLED, START};
 use super::processes::{find, processes};
-use super::root::{open_lock, take_turn};
 use super::state::{Container, Status};
 use super::{entrance, pause};
 use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
 use crate::sys::{Errno, fd, process, signal};
 use std::collections::BTreeSet;
-use std::ffi::CString;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStringExt;
 
 /// Sends a signal to the first process. Where others do not end with it, SIGKILL is for all of its cgroup, as in runc.
 pub fn kill(container: &Container, signal: i32) -> Result<()> {
@@ -23,18 +21,13 @@ pub fn kill(container: &Container, signal: i32) -> Result<()> {
     let failed = |error| Error::from_call("container", error);
     // Its program has not begun, and nothing handles the signal: then the kernel keeps it from the first process of a pid
     // namespace (pid_namespaces(7)).
-    let socket = CString::new(container.start_socket().into_os_string().into_vec()).unwrap_or_default();
-    let is_waiting = fd::exists_at(fd::borrow_cwd(), &socket).map_err(failed)? && entrance::is_waiting(container)?;
+    let is_waiting = container.directory.has(START)? && entrance::is_waiting(container)?;
     let signal = match is_waiting {
         true if signal::ends_by_default(signal) => signal::SIGKILL,
         _ => signal,
     };
     let state = container.state()?;
-    if signal == signal::SIGCONT && status == Status::Paused && state.is_suspended {
-        return Err(Error::new("SIGCONT would end the pause of its first process")
-            .because("without a cgroup, a container is paused by SIGSTOP")
-            .remedy(format!("`rootlet resume {}`", container.id)));
-    }
+    check_pause(container, status, signal)?;
     process::send_signal(pidfd.as_fd(), signal).map_err(|error| match error.errno {
         Errno::ESRCH => not_running(),
         _ => failed(error),
@@ -43,6 +36,16 @@ pub fn kill(container: &Container, signal: i32) -> Result<()> {
         Some(cgroup) if signal == signal::SIGKILL && !state.has_own_pids => cgroup.kill(),
         _ => Ok(()),
     }
+}
+
+/// Refuses what would end a pause in silence.
+fn check_pause(container: &Container, status: Status, signal: i32) -> Result<()> {
+    if signal == signal::SIGCONT && status == Status::Paused && container.state()?.is_suspended {
+        return Err(Error::new("SIGCONT would end the pause of its processes")
+            .because("without a cgroup, a container is paused by SIGSTOP")
+            .remedy(format!("`rootlet resume {}`", container.id)));
+    }
+    Ok(())
 }
 
 /// Of a container without a pid namespace of its own, others may be left when its first process has ended.
@@ -76,19 +79,21 @@ pub fn kill_all(container: &Container, signal: i32) -> Result<()> {
         (Some(cgroup), signal::SIGKILL) => return cgroup.kill(),
         _ => {}
     }
-    if container.status()? == Status::Stopped && state.cgroup.is_none() {
+    let status = container.status()?;
+    check_pause(container, status, signal)?;
+    if status == Status::Stopped && state.cgroup.is_none() {
         // With their first process, all others of a pid namespace are gone.
         return if state.has_own_pids { Ok(()) } else { Err(not_running()) };
     }
     // Nobody pauses or resumes it meanwhile, and this command does not end half-way.
-    let _turn = take_turn(container)?;
+    let _turn = container.directory.take_turn()?;
     let _held = signal::Held::new().map_err(|error| Error::from_call("signals", error))?;
     let frozen = match &state.cgroup {
         Some(cgroup) if !container.is_paused()? => cgroup.path()?,
         _ => None,
     };
     // Who looks is not to take it for paused.
-    let lock = if frozen.is_some() { open_lock(container, SIGNALLED)? } else { None };
+    let lock = if frozen.is_some() { container.directory.open_lock(SIGNALLED)? } else { None };
     let (Some(path), Some(lock)) = (frozen, lock) else { return send_to_each(container, signal) };
     // Only who looks has it for a moment.
     fd::lock(lock.as_fd()).map_err(|error| Error::from_call(SIGNALLED, error))?;
@@ -97,9 +102,6 @@ pub fn kill_all(container: &Container, signal: i32) -> Result<()> {
     let sent = send_to_each(container, signal);
     if is_frozen { sent.and(tree::thaw(path)) } else { sent }
 }
-
-/// Who freezes a container for a signal has a lock on this, in the state's directory.
-pub const SIGNALLED: &str = "signal.lock";
 
 /// How often new processes are looked for.
 const LOOKS: usize = 20;

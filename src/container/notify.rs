@@ -1,13 +1,14 @@
 //! systemd's notifications (sd_notify(3)). Who manages a unit believes only the unit's own processes, so the program gets
 //! a socket of rootlet's, and what it says there is passed on in rootlet's name.
 
+use super::directory::Directory;
+use super::interrupt::{self, Interrupt};
 use super::state::Container;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::sys::process::wait_readable;
 use crate::sys::tty::{self, Event};
 use crate::sys::{creds, fd, socket};
-use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -68,17 +69,10 @@ pub fn manager(log: &Log) -> Option<(UnixDatagram, SocketAddr)> {
     connect().map_err(|error| log.warn(&failed(error))).ok()
 }
 
-/// Removes it.
-pub fn remove_place(directory: &Path) {
-    // Privileged containers can write there.
-    let _ = std::fs::remove_dir_all(directory.join(PLACE));
-}
-
 impl Relay {
     /// Listens where the program will speak; `None` if nobody wants to hear it.
-    pub fn open(container: &Path, log: &Log) -> Result<Option<Relay>> {
-        let place = container.join(PLACE);
-        if !place.try_exists().map_err(|error| Error::from_io(place.display(), &error))? {
+    pub fn open(container: &Directory, log: &Log) -> Result<Option<Relay>> {
+        if !container.has(PLACE)? {
             return Ok(None);
         }
         let Some((manager, to)) = manager(log) else { return Ok(None) };
@@ -87,8 +81,7 @@ impl Relay {
             move |error: std::io::Error| Error::from_io(what, &error)
         };
         // An address has room for 107 bytes, and a directory's path may be longer.
-        let path = CString::new(place.as_os_str().as_bytes()).unwrap_or_default();
-        let handle = fd::open(&path, fd::O_PATH, 0).map_err(|error| Error::from_call(place.display(), error))?;
+        let handle = container.open_file(PLACE, fd::O_PATH).map_err(|error| Error::from_call(PLACE, error))?;
         let name = format!("/proc/self/fd/{}/notify.sock", handle.as_raw_fd());
         let _ = std::fs::remove_file(&name);
         // Whoever the program is in the container may write to it, from its making on: changed later, by its name, the mode could
@@ -114,15 +107,22 @@ impl Relay {
     }
 
     /// Waits until the program is ready, or has ended, and makes it the unit's main process.
-    pub fn wait_until_ready(&self, container: &Container) -> Result<()> {
+    pub fn wait_until_ready(&self, container: &Container, interrupt: &Interrupt) -> Result<()> {
         let system = |error| Error::from_call("NOTIFY_SOCKET", error);
         // As runc: its end is the manager's to judge.
         let Some(pidfd) = container.pidfd()? else { return Ok(()) };
         let pid = container.state()?.pid;
         loop {
-            let [spoken, has_ended] =
-                tty::wait_for_any([Event::Readable(self.program.as_fd()), Event::Readable(pidfd.as_fd())])
-                    .map_err(system)?;
+            let interruption = interrupt.event();
+            let [is_interrupted, spoken, has_ended] = tty::wait_for_any([
+                interruption,
+                Event::Readable(self.program.as_fd()),
+                Event::Readable(pidfd.as_fd()),
+            ])
+            .map_err(system)?;
+            if is_interrupted {
+                return Err(interrupt::ended());
+            }
             if spoken && self.pass_on(Some(pid))? {
                 return self.wait_until_heard();
             }

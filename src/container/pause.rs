@@ -3,7 +3,6 @@
 use super::identity::is_stopped;
 use super::kill::not_running;
 use super::processes::{find, processes};
-use super::root::{take_turn, wait_for_lock};
 use super::state::{Container, Status};
 use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
@@ -13,10 +12,12 @@ use std::time::Duration;
 
 /// Stops all processes of a container.
 pub fn pause(container: &mut Container) -> Result<()> {
-    let _turn = take_turn(container)?;
+    let _turn = container.directory.take_turn()?;
     let _held = signal::Held::new().map_err(|error| Error::from_call("signals", error))?;
     match container.status()? {
         Status::Running | Status::Created => {}
+        // Who paused it may have been killed before all were stopped.
+        Status::Paused if container.state()?.is_suspended && !are_all_stopped(&processes(container)?)? => {}
         Status::Paused => {
             return Err(Error::new("container is paused already").remedy(format!("`rootlet resume {}`", container.id)));
         }
@@ -34,7 +35,7 @@ pub fn pause(container: &mut Container) -> Result<()> {
                     ))
                     .remedy("move it back: write its pid into cgroup.procs there"));
             }
-            tree::freeze(path)
+            unless_ended(container, tree::freeze(path))
         }
         None => suspend(container),
     }
@@ -42,19 +43,29 @@ pub fn pause(container: &mut Container) -> Result<()> {
 
 /// Lets them go on.
 pub fn resume(container: &mut Container) -> Result<()> {
-    let _turn = take_turn(container)?;
+    let _turn = container.directory.take_turn()?;
     let _held = signal::Held::new().map_err(|error| Error::from_call("signals", error))?;
     match container.status()? {
         Status::Paused => {}
         Status::Stopped => return Err(not_running()),
+        // Who paused or resumed it was killed half-way.
+        Status::Running | Status::Created if container.state()?.is_suspended => {}
         _ => return Err(Error::new("container not paused").remedy("see `rootlet list`")),
     }
     match container.state()?.cgroup.clone() {
-        Some(cgroup) => tree::thaw(cgroup.require()?),
+        Some(cgroup) => unless_ended(container, tree::thaw(cgroup.require()?)),
         None => {
             send_to_all(container, signal::SIGCONT)?;
             mark(container, false)
         }
+    }
+}
+
+/// What failed is not worth a word if the container has ended meanwhile.
+fn unless_ended(container: &Container, done: Result<()>) -> Result<()> {
+    match done {
+        Err(_) if container.pidfd()?.is_none() => Err(not_running()),
+        other => other,
     }
 }
 
@@ -83,8 +94,7 @@ fn stop_all(container: &Container) -> Result<()> {
     let mut looks = 0;
     for _ in 0..1000 {
         let pids = if looks == 0 { send_to_all(container, signal::SIGSTOP)? } else { processes(container)? };
-        let are_stopped = pids.iter().try_fold(true, |all, pid| Ok(all && is_stopped(*pid)?.unwrap_or(true)))?;
-        looks = if are_stopped && processes(container)? == pids { looks + 1 } else { 0 };
+        looks = if are_all_stopped(&pids)? && processes(container)? == pids { looks + 1 } else { 0 };
         if looks == LOOKS {
             return Ok(());
         }
@@ -96,9 +106,16 @@ fn stop_all(container: &Container) -> Result<()> {
         .remedy("start it with a cgroup of its own, which is frozen as a whole"))
 }
 
+fn are_all_stopped(pids: &[i32]) -> Result<bool> {
+    pids.iter().try_fold(true, |all, pid| Ok(all && is_stopped(*pid)?.unwrap_or(true)))
+}
+
+/// To the first process last: as long as that has not got it, the container is what it was, and this can be done again.
 fn send_to_all(container: &Container, signal: i32) -> Result<Vec<i32>> {
     let pids = processes(container)?;
-    for pid in &pids {
+    let first = container.state()?.pid;
+    let (own, others): (Vec<i32>, Vec<i32>) = pids.iter().partition(|pid| **pid == first);
+    for pid in others.iter().chain(&own) {
         let Some(pidfd) = find(container, *pid)? else { continue };
         // It may have ended since.
         found(process::send_signal(pidfd.as_fd(), signal)).map_err(|error| Error::from_call("container", error))?;
@@ -110,7 +127,7 @@ fn mark(container: &mut Container, is_suspended: bool) -> Result<()> {
     // A foreground run holds the lock to its end, and does not write the state meanwhile.
     let _lock = match container.state()?.is_attached {
         true => None,
-        false => Some(wait_for_lock(&container.directory)?.ok_or_else(not_running)?),
+        false => Some(container.directory.wait_for_lock()?.ok_or_else(not_running)?),
     };
     *container = container.reload()?;
     if container.state.is_none() {

@@ -107,6 +107,9 @@ impl PidNamespace {
             return Ok(None);
         }
         let recorded = state.pid_namespace.map(u64::from);
+        if state.is_creating && recorded.is_none() && !matches!(sight, Sight::Seen(_)) {
+            return Err(Error::new("the container is being created").remedy("wait until it is created"));
+        }
         let (inode, opened) = match (sight, recorded) {
             (Sight::Seen(namespace), _) => (inode(&namespace)?, Some(namespace)),
             (_, Some(recorded)) => (recorded, None),

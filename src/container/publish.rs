@@ -1,5 +1,6 @@
 //! What callers get besides the state: the pid file, the pidfd, the sockets.
 
+use super::directory::{Directory, START};
 use crate::error::{Error, Result, found};
 use crate::sys::process::Process;
 use crate::sys::{self, Errno, fd, socket};
@@ -7,7 +8,10 @@ use std::ffi::CString;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// How many names a draft is tried by.
+const DRAFTS: usize = 100;
 
 /// Writes the pid: digits without a newline (clients parse the whole file), complete or not at all.
 pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
@@ -25,7 +29,10 @@ pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
             .remedy("name a file that is missing, or may be replaced"));
     }
     // Not after the file's name, which may be as long as a name can be.
-    let draft = path.with_file_name(format!(".rootlet-pid.{}", std::process::id()));
+    let drafts = (0..).map(|number| path.with_file_name(format!(".rootlet-pid.{}.{number}", std::process::id())));
+    // One may be left by who had this pid before.
+    let is_free = |draft: &PathBuf| draft.symlink_metadata().is_err();
+    let draft = drafts.take(DRAFTS).find(is_free).unwrap_or_default();
     let write = || {
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&draft)?;
         file.write_all(pid.to_string().as_bytes())?;
@@ -59,9 +66,8 @@ pub fn connect(path: &Path) -> Result<OwnedFd> {
 }
 
 /// Listens on `start.sock` in a directory, which may have a path longer than an address.
-pub fn listen(directory: &OwnedFd) -> Result<OwnedFd> {
-    let path = CString::new(format!("/proc/self/fd/{}/start.sock", directory.as_raw_fd())).unwrap_or_default();
-    socket::listen(&path).map_err(|error| Error::from_call("start.sock", error))
+pub fn listen(directory: &Directory) -> Result<OwnedFd> {
+    socket::listen(&directory.address(START)).map_err(|error| Error::from_call("start.sock", error))
 }
 
 /// Sends the pidfd of the first process; the text is the pid.

@@ -5,10 +5,10 @@
 use super::cgroup::Making;
 use super::checkpoint::{DESCRIPTORS, is_replaced};
 use super::create::{Created, Options, Start, Undo, describe, lost, rootfs_of, tell};
+use super::directory::{STAGE, c_path};
 use super::external;
 use super::images::{self, Images};
 use super::interrupt::Interrupt;
-use super::state::STAGE;
 use super::{console, hooks, publish};
 use crate::criu::{Notice, Request, Streams, Task, Worker};
 use crate::error::{Error, Result};
@@ -22,7 +22,6 @@ use crate::sys::process::Process;
 use crate::sys::{self, Errno, fd, mount, namespace, resolve, socket};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 const LOG: &str = "restore.log";
@@ -62,12 +61,12 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
     undo.reservation = Some(options.root.reserve(&options.request.id)?);
     let directory = undo.reservation.as_ref().ok_or_else(lost)?.directory.clone();
     let notify = undo.notify(options, log)?;
-    let cgroup = undo.cgroup.insert(Making::begin(&plan, options.start == Start::Now, &directory)?);
+    let cgroup = undo.cgroup.insert(Making::begin(&plan, options.start == Start::Now, directory.path())?);
     let system = |error| Error::from_call("criu", error);
     // Whoever is root in a user namespace must get there; where that is the caller, nothing else need be hidden.
     let is_other = plan.id_maps().is_some();
-    let place = if is_other { options.root.place("") } else { directory.join(STAGE) };
-    let _ = std::fs::create_dir(directory.join(STAGE));
+    let place = if is_other { options.root.place("") } else { directory.path().join(STAGE) };
+    let _ = std::fs::create_dir(directory.path().join(STAGE));
     let stage = Stage::enter(place).map_err(system)?;
     let rootfs = rootfs_of(&spec, &options.request.bundle);
     let root = open(&c_path(&rootfs))
@@ -143,7 +142,7 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
     let mut heed = |notice| heed(notice).inspect_err(|error| own = Some(error.clone()));
     let done = worker.run(Task::Restore, &request, &mut heed);
     drop(worker);
-    let _ = std::fs::remove_dir(directory.join(STAGE));
+    let _ = std::fs::remove_dir(directory.path().join(STAGE));
     done.map_err(|error| own.unwrap_or_else(|| opened.explain(error)))?;
     cgroup.complete()?;
     let made = undo.process.as_ref().ok_or_else(lost)?;
@@ -259,10 +258,6 @@ impl Drop for Stage {
 
 fn open(directory: &CStr) -> sys::Result<OwnedFd> {
     fd::open(directory, fd::O_PATH | fd::O_DIRECTORY, 0)
-}
-
-fn c_path(path: &Path) -> CString {
-    CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
 }
 
 /// Makes the places that mounts need in the root, as a fresh copy of it may lack them.

@@ -1,15 +1,14 @@
 //! Where states are kept: one directory, and in it one of each container.
 
-use super::state::{Container, FILES, PLACES, draft, remove_files};
+use super::directory::{CONFIG, Directory, START, STATE, c_path, draft};
+use super::state::Container;
 use crate::error::{Error, Result, found};
 use crate::host::Host;
-use crate::sys::{Errno, creds, fd, resolve};
-use std::ffi::{CString, OsStr};
+use crate::sys::{Errno, creds, fd};
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 /// Of a state's directory.
 const MODE: u32 = 0o700;
@@ -109,11 +108,7 @@ impl Root {
 
     /// The container of that id.
     pub fn find(&self, id: &str) -> Result<Container> {
-        let container = self.look_for(id)?.ok_or_else(|| self.missing(id))?;
-        match container.damage {
-            Some(damage) => Err(damage),
-            None => Ok(container),
-        }
+        self.look_for(id)?.ok_or_else(|| self.missing(id))?.undamaged()
     }
 
     /// The container of that id, if there is one, and also if its state cannot be read.
@@ -141,15 +136,13 @@ impl Root {
 
     /// The container of that id in the opened directory of all states.
     fn look_up(&self, shelf: BorrowedFd, id: &str) -> Result<Found> {
-        let directory = self.path.join(id);
-        let system = |error| Error::from_call(directory.display(), error).remedy("try again");
-        let name = |file: &str| CString::new(format!("{id}{file}")).unwrap_or_default();
-        let flags = fd::O_RDONLY | fd::O_NONBLOCK | fd::O_NOCTTY;
-        let open = || match found(resolve::open_in_root_no_symlinks(shelf, &name("/state.json"), flags)) {
-            // A link is not followed.
-            Err(error) if error.errno == Errno::ELOOP => Ok(None),
-            // Nor is a socket a state.
-            Err(error) if error.errno == Errno::ENXIO => Ok(None),
+        let name = CString::new(id).unwrap_or_default();
+        let Some(directory) = Directory::open_at(shelf, &name, self.path.join(id))? else { return Ok(Found::Nothing) };
+        let place = directory.path().to_owned();
+        let system = |error| Error::from_call(place.display(), error).remedy("try again");
+        let open = || match found(directory.open_file(STATE, fd::O_RDONLY | fd::O_NONBLOCK | fd::O_NOCTTY)) {
+            // A link is not followed, and a socket is no state.
+            Err(error) if matches!(error.errno, Errno::ELOOP | Errno::ENXIO) => Ok(None),
             other => other,
         };
         let opened = open();
@@ -163,68 +156,63 @@ impl Root {
             if !status.is_regular() {
                 let refusal = Error::new(format!("the state of container {id:?} is no file"))
                     .because("a fifo or something else is in its place")
-                    .remedy(format!("see `ls -l {}`", directory.display()));
+                    .remedy(format!("see `ls -l {}`", place.display()));
                 return Ok(Found::Foreign(refusal));
             }
-            if status.links != 1 {
-                let refusal = Error::new(format!("container {id:?} is not yours"))
-                    .because("its state has another name elsewhere (a hard link)")
-                    .remedy(format!("see who made it: `ls -li {}`", directory.display()));
-                return Ok(Found::Foreign(refusal));
+            match status.links {
+                1 => {}
+                // It was replaced since it was opened.
+                0 => return self.look_up(shelf, id),
+                _ => {
+                    let refusal = Error::new(format!("container {id:?} is not yours"))
+                        .because("its state has another name elsewhere (a hard link)")
+                        .remedy(format!("see who made it: `ls -li {}`", place.display()));
+                    return Ok(Found::Foreign(refusal));
+                }
             }
-            let is_waiting = fd::exists_at(shelf, &name("/start.sock")).map_err(system)?;
+            let is_waiting = directory.has(START)?;
             let container = Container::load(id, directory, file, is_waiting)?;
-            if container.damage.is_none() || is_place(&container.directory)? {
+            if container.damage.is_none() || container.directory.is_place()? {
                 return Ok(Found::Own(Box::new(container)));
             }
             // Other runtimes' have another mode.
-            let place = std::fs::symlink_metadata(&container.directory);
-            let place = found(place).map_err(|error| Error::from_io(container.directory.display(), &error))?;
-            let is_ours =
-                place.is_some_and(|place| place.mode() & 0o777 == MODE && place.uid() == creds::effective_uid());
+            let status = container.directory.status()?;
+            let is_ours = status.mode & 0o777 == MODE && status.uid == creds::effective_uid();
             // Nor do others keep a config beside a state.
-            let has_config = exists(&container.directory.join("config.json"))?;
+            let has_config = container.directory.has(CONFIG)?;
             return match container.damage.filter(|_| is_ours && has_config) {
-                Some(damage) => {
-                    Err(damage.because("and there are other files than rootlet's in the directory").remedy(format!(
-                        "see what is in {}, and move away what is not the container's",
-                        container.directory.display()
-                    )))
-                }
+                Some(damage) => Err(damage
+                    .because("and there are other files than rootlet's in the directory")
+                    .remedy(format!("see what is in {}, and move away what is not the container's", place.display()))),
                 None => Ok(Found::Nothing),
             };
         }
         // Its maker was killed, or is at it, or it is none.
-        match fd::open_at(shelf, &name(""), fd::O_PATH | fd::O_DIRECTORY | fd::O_NOFOLLOW, 0) {
-            Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(Found::Nothing),
-            opened => {
-                let status = opened.and_then(|opened| fd::status(opened.as_fd())).map_err(system)?;
-                if is_refused && status.uid == creds::effective_uid() {
-                    return Err(Error::new(format!("the state of container {id:?} cannot be read"))
-                        .because("somebody has changed the permissions of its directory, or of the files in it")
-                        .remedy(format!("give them back: chmod 700 {0}; chmod 600 {0}/*.json", directory.display())));
-                }
-                if status.mode & 0o777 != MODE {
-                    return Ok(Found::Nothing);
-                }
-                if let Some(refusal) = refuse_state(id, status.uid, status.mode) {
-                    return Ok(Found::Foreign(refusal));
-                }
-                if !is_place(&directory)? {
-                    return Ok(Found::Nothing);
-                }
-                let lock = lock_by(&directory, fd::try_share_lock)?;
-                if lock.is_none() && !exists(&directory)? {
-                    return Ok(Found::Nothing);
-                }
-                // Where nobody is at it, its maker may have come to its end since the state was looked for.
-                if lock.is_some() && open().map_err(system)?.is_some() {
-                    return self.look_up(shelf, id);
-                }
-                let container = Container::without_state(id, directory, lock.is_none());
-                Ok(Found::Own(Box::new(if lock.is_some() { container.reload()? } else { container })))
-            }
+        let status = directory.status()?;
+        if is_refused && status.uid == creds::effective_uid() {
+            return Err(Error::new(format!("the state of container {id:?} cannot be read"))
+                .because("somebody has changed the permissions of its directory, or of the files in it")
+                .remedy(format!("give them back: chmod 700 {0}; chmod 600 {0}/*.json", place.display())));
         }
+        if status.mode & 0o777 != MODE {
+            return Ok(Found::Nothing);
+        }
+        if let Some(refusal) = refuse_state(id, status.uid, status.mode) {
+            return Ok(Found::Foreign(refusal));
+        }
+        if !directory.is_place()? {
+            return Ok(Found::Nothing);
+        }
+        let lock = directory.share_lock()?;
+        if lock.is_none() && !directory.is_there()? {
+            return Ok(Found::Nothing);
+        }
+        // Where nobody is at it, its maker may have come to its end since the state was looked for.
+        if lock.is_some() && open().map_err(system)?.is_some() {
+            return self.look_up(shelf, id);
+        }
+        let container = Container::without_state(id, directory, lock.is_none());
+        Ok(Found::Own(Box::new(if lock.is_some() { container.reload()? } else { container })))
     }
 
     /// All containers, by id, each read when it is asked for. A missing default directory has none.
@@ -262,39 +250,61 @@ impl Root {
     pub fn reserve(&self, id: &str) -> Result<Reservation> {
         check_id(id)?;
         self.make()?;
-        let directory = self.path.join(id);
+        let path = self.path.join(id);
         // Whoever sees the directory finds it locked: it gets its name only then.
-        let draft = draft(&directory);
+        let draft = draft(&path);
         let make = |place: &Path| match std::fs::DirBuilder::new().mode(MODE).create(place) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                let message = format!("cannot make {}", directory.display());
+                let message = format!("cannot make {}", path.display());
                 Err(Error::from_io(message, &error).remedy("name a directory that you may write to with --root DIR"))
             }
             made => Ok(made.is_ok()),
         };
+        let mut can_rename = true;
         loop {
-            let is_new = make(&draft)?;
-            let lock = match lock(&draft) {
-                Ok(Some(lock)) => lock,
+            let place = if can_rename { &draft } else { &path };
+            let is_new = make(place)?;
+            let locked = Directory::open(place.clone()).and_then(|opened| match opened {
+                // Whoever has a draft is about to give it its name, or to remove it.
+                Some(directory) if can_rename => Ok(directory.wait_for_lock()?.ok_or(None)),
+                Some(directory) => Ok(directory.lock()?.ok_or(Some(directory))),
+                None => Ok(Err(None)),
+            });
+            let lock = match locked {
+                Ok(Ok(lock)) => lock,
                 // Another maker has it, or had it and is done.
-                Ok(None) if !exists(&draft)? => continue,
-                Ok(None) => return Err(already_exists(id)),
-                Err(error) => return Err(error).inspect_err(|_| drop(std::fs::remove_dir(&draft))),
+                Ok(Err(Some(directory))) if directory.is_there()? => return Err(already_exists(id)),
+                Ok(Err(_)) => match found(place.symlink_metadata()) {
+                    Ok(Some(metadata)) if !metadata.is_dir() => return Err(is_in_the_way(place)),
+                    _ => continue,
+                },
+                Err(error) => return Err(error).inspect_err(|_| drop(is_new.then(|| std::fs::remove_dir(place)))),
             };
+            let name = |path: &Path| c_path(path);
+            let reserved = |lock: OwnedFd| {
+                let directory = Directory::open_at(lock.as_fd(), &c".".to_owned(), path.clone())?;
+                Ok(Reservation { directory: directory.ok_or_else(|| is_in_the_way(&path))?, lock })
+            };
+            if !can_rename {
+                if is_new {
+                    return reserved(lock);
+                }
+                drop(lock);
+                self.clear(id, &path)?;
+                continue;
+            }
             if !is_new {
                 // Of one whose deletion came to no end.
-                remove_files(&draft);
+                let left = Directory::open(draft.clone())?;
+                left.map_or(Ok(()), |left| left.empty())?;
             }
-            let renamed = fd::rename_to_new(&c_path(&draft), &c_path(&directory));
-            let Err(error) = renamed else { return Ok(Reservation { directory, lock }) };
+            let Err(error) = fd::rename_to_new(&name(&draft), &name(&path)) else { return reserved(lock) };
             let _ = std::fs::remove_dir(&draft);
             match error.errno {
-                Errno::EEXIST => return self.reclaim(id, directory),
+                Errno::EEXIST => self.clear(id, &path)?,
                 // The file system, or the kernel, has no such renaming.
-                Errno::EINVAL | Errno::ENOSYS | Errno::EPERM => {
-                    return make(&directory).and_then(|_| self.reclaim(id, directory));
-                }
-                _ => return Err(Error::from_call(directory.display(), error)),
+                Errno::EINVAL | Errno::ENOSYS | Errno::EPERM => can_rename = false,
+                _ => return Err(Error::from_call(path.display(), error)),
             }
         }
     }
@@ -302,33 +312,31 @@ impl Root {
     /// Removes what is left of an id that nobody has: its maker, or who deleted it, was killed.
     pub fn sweep(&self, id: &str) -> Result<()> {
         check_id(id)?;
-        let draft = draft(&self.path.join(id));
-        if let (Some(_lock), true) = (lock(&draft)?, is_place(&draft)?) {
-            remove_files(&draft);
-            found(std::fs::remove_dir(&draft)).map_err(|error| Error::from_io(draft.display(), &error))?;
+        let Some(draft) = Directory::open(draft(&self.path.join(id)))? else { return Ok(()) };
+        if let (Some(_lock), true) = (draft.lock()?, draft.is_place()?) {
+            draft.empty()?;
+            found(std::fs::remove_dir(draft.path())).map_err(|error| Error::from_io(draft.path().display(), &error))?;
         }
         Ok(())
     }
 
-    /// An id whose maker was killed before the container ran is free again.
-    fn reclaim(&self, id: &str, directory: PathBuf) -> Result<Reservation> {
-        let lock = match lock(&directory)? {
-            Some(lock) => lock,
-            None if exists(&directory)? => return Err(already_exists(id)),
-            // It was deleted meanwhile.
-            None => return self.reserve(id),
+    /// Removes an id's directory, if its maker was killed before the container ran.
+    fn clear(&self, id: &str, path: &Path) -> Result<()> {
+        let Some(directory) = Directory::open(path.to_owned())? else {
+            return match found(path.symlink_metadata()) {
+                Ok(None) => Ok(()),
+                _ => Err(is_in_the_way(path)),
+            };
         };
-        let Some(container) = self.look_for(id)? else {
-            return Err(Error::new(format!("{} is in the way", directory.display()))
-                .because("it holds other things than a container's state")
-                .remedy("choose another id, or another --root"));
+        let Some(_lock) = directory.lock()? else {
+            return if directory.is_there()? { Err(already_exists(id)) } else { Ok(()) };
         };
+        let Some(container) = self.look_for(id)? else { return Err(is_in_the_way(path)) };
         // Nobody else is at it: the lock is held.
         if !container.reload()?.is_abandoned()? {
             return Err(already_exists(id));
         }
-        container.forget_all_but_its_place()?;
-        Ok(Reservation { directory, lock })
+        container.forget()
     }
 }
 
@@ -346,7 +354,7 @@ enum Found {
 #[derive(Debug)]
 pub struct Reservation {
     /// The state's directory.
-    pub directory: PathBuf,
+    pub directory: Directory,
     /// Held while the container is created, and by a foreground `run` to its end.
     pub lock: OwnedFd,
 }
@@ -356,100 +364,10 @@ fn already_exists(id: &str) -> Error {
         .remedy(format!("choose another id, or remove it with `rootlet delete {id}` (--force if it runs)"))
 }
 
-/// The lock of a state directory; `None` if somebody has it, or if the directory was removed meanwhile.
-pub fn lock(directory: &Path) -> Result<Option<OwnedFd>> {
-    // Whoever looks whether it is locked has a part in it for a moment.
-    for _ in 0..10 {
-        match lock_by(directory, fd::try_lock)? {
-            None if exists(directory)? => std::thread::sleep(Duration::from_millis(1)),
-            lock => return Ok(lock),
-        }
-    }
-    Ok(None)
-}
-
-/// Waits for one's turn to change a container that runs: its limits, whether it is paused, or what gets a signal while it is frozen.
-/// (A foreground run has the lock of the state to its end.) Where there is no room for the lock, nobody waits for anybody.
-pub fn take_turn(container: &Container) -> Result<Option<OwnedFd>> {
-    let Some(file) = open_lock(container, TURN)? else { return Ok(None) };
-    let start = Instant::now();
-    while !fd::try_lock(file.as_fd()).map_err(|error| Error::from_call(TURN, error))? {
-        if start.elapsed() > PATIENCE {
-            return Err(Error::new(format!("container {:?} is being changed", container.id))
-                .because("another update, pause, resume or kill --all of it takes longer than 10 s")
-                .remedy("try again when that is over"));
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    Ok(Some(file))
-}
-
-/// A file for a lock in the state's directory, which is made if there is room.
-pub fn open_lock(container: &Container, name: &str) -> Result<Option<OwnedFd>> {
-    let path = c_path(&container.directory.join(name));
-    match fd::open(&path, fd::O_WRONLY | fd::O_CREAT, 0o600) {
-        Err(error) if matches!(error.errno, Errno::ENOSPC | Errno::EDQUOT | Errno::EROFS | Errno::EACCES) => Ok(None),
-        other => other.map(Some).map_err(|error| Error::from_call(container.directory.join(name).display(), error)),
-    }
-}
-
-/// Whose turn it is has a lock on this.
-pub const TURN: &str = "update.lock";
-
-/// Whether there is a state directory.
-pub fn exists(directory: &Path) -> Result<bool> {
-    directory.try_exists().map_err(|error| Error::from_io(directory.display(), &error))
-}
-
-/// How long whoever has a lock may have it: hooks run meanwhile, and one of them may be who waits.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The lock of a state directory, when it is free; `None` if the directory was removed meanwhile.
-pub fn wait_for_lock(directory: &Path) -> Result<Option<OwnedFd>> {
-    let start = Instant::now();
-    loop {
-        match lock(directory)? {
-            None if !exists(directory)? => return Ok(None),
-            None if start.elapsed() > PATIENCE => {
-                let place = directory.display();
-                return Err(Error::new(format!("{place} is locked"))
-                    .because("a process creates the container, runs it or takes it down, and one of its hooks may take its time")
-                    .remedy(format!("wait, or end that process (`fuser {place}`)")));
-            }
-            None => {}
-            lock => return Ok(lock),
-        }
-    }
-}
-
-fn lock_by(directory: &Path, take: fn(BorrowedFd) -> crate::sys::Result<bool>) -> Result<Option<OwnedFd>> {
-    let system = |error| Error::from_call(directory.display(), error);
-    let Some(fd) = found(open(directory)).map_err(system)? else { return Ok(None) };
-    let status = fd::status(fd.as_fd()).map_err(system)?;
-    if status.uid != creds::effective_uid() || status.mode & 0o022 != 0 {
-        // In a shared directory, others could make it first: what is written there would go where they want.
-        return Err(Error::new(format!("{} is not yours", directory.display()))
-            .because(format!("it belongs to uid {} with mode {:o}", status.uid, status.mode & 0o7777))
-            .remedy("choose another id, or another --root"));
-    }
-    let is_taken = take(fd.as_fd()).map_err(system)?;
-    // Another container's may be in its place by now.
-    let own = status.inode;
-    let now = found(directory.symlink_metadata()).map_err(|error| Error::from_io(directory.display(), &error))?;
-    let is_same = now.is_some_and(|now| now.ino() == own);
-    Ok((is_taken && is_same).then_some(fd))
-}
-
-/// Whether there is nothing in a directory but what belongs to a state: a wrong --root, as /etc, is not full of containers.
-fn is_place(directory: &Path) -> Result<bool> {
-    let failed = |error: std::io::Error| Error::from_io(directory.display(), &error);
-    let is_known = |name: &OsStr| FILES.iter().chain(&PLACES).any(|known| name == *known);
-    let Some(mut entries) = found(std::fs::read_dir(directory)).map_err(failed)? else { return Ok(false) };
-    entries.try_fold(true, |all, entry| Ok(all && is_known(&entry.map_err(failed)?.file_name())))
-}
-
-fn c_path(path: &Path) -> CString {
-    CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
+fn is_in_the_way(path: &Path) -> Error {
+    Error::new(format!("{} is in the way", path.display()))
+        .because("it holds other things than a container's state")
+        .remedy("choose another id, or another --root")
 }
 
 fn open(directory: &Path) -> crate::sys::Result<OwnedFd> {

@@ -1,7 +1,8 @@
 //! `run`: create, start, and in the foreground stay until the end.
 
 use super::console::Relay;
-use super::create::{Created, Options, create, create_waiting};
+use super::create::{Created, Options, create};
+use super::interrupt::Interrupt;
 use super::restore::Wanted;
 use super::{hooks, interrupt, start};
 use crate::error::{Error, Result, found};
@@ -18,8 +19,9 @@ pub fn run(options: &Options, keep: bool, subreaper: bool, log: &Log) -> Result<
         creds::become_subreaper().map_err(system)?;
     }
     let created = create(options, log).inspect_err(|error| interrupt::obey(error, log))?;
-    if let Err(error) = hooks::run_poststart(&created.container) {
+    if let Err(error) = hooks::run_poststart(&created.container, &interrupt::Interrupt::default()) {
         created.destroy();
+        remove_pid_file(options);
         return Err(error);
     }
     stay(created, keep, log)
@@ -53,26 +55,30 @@ pub fn stay(mut created: Created, keep: bool, log: &Log) -> Result<i32> {
     if let (true, Some(error)) = (ended.code() != 0, created.explain_out_of_memory()) {
         log.error(&error);
     }
+    // Whatever becomes of its state: the exit code is the program's.
     if keep {
-        created.keep()?;
+        created.keep().unwrap_or_else(|error| log.warn(&error));
     } else {
-        created.forget()?.iter().for_each(|failure| log.warn(failure));
+        created.forget().unwrap_or_else(|error| vec![error]).iter().for_each(|failure| log.warn(failure));
     }
     Ok(ended.code())
 }
 
 /// Creates a container and starts it, and leaves it alone.
 pub fn run_detached(options: &Options, log: &Log) -> Result<()> {
-    let created = create_waiting(options, log)?;
-    match start::start_own(&created.container, log) {
-        Ok(()) => Ok(()),
-        Err(error) => {
+    interrupt::hold(log, || {
+        let created = create(options, log)?;
+        start::start_own(&created.container, &Interrupt::open()?, log).inspect_err(|_| {
             created.destroy();
-            if let Some(path) = &options.pid_file {
-                let _ = std::fs::remove_file(path);
-            }
-            Err(error)
-        }
+            remove_pid_file(options);
+        })
+    })
+}
+
+/// It names nobody any more.
+fn remove_pid_file(options: &Options) {
+    if let Some(path) = &options.pid_file {
+        let _ = std::fs::remove_file(path);
     }
 }
 

@@ -1,10 +1,12 @@
 //! `start`: lets a created container become its program.
 
+use super::directory::START;
 use super::identity::has_executed;
+use super::interrupt::Interrupt;
 use super::notify::Relay;
 use super::state::{Container, Status};
 use super::{delete, entrance, hooks, listener};
-use crate::error::{Error, Result, found};
+use crate::error::{Error, Result};
 use crate::init::Message;
 use crate::log::Log;
 use crate::plan::{Entry, Origin, Phase, Step, hint};
@@ -20,25 +22,26 @@ const GRACE_MILLISECONDS: i32 = 100;
 /// Starts a created container, and returns when its program runs. If a poststart hook fails, it is stopped and destroyed
 /// (runtime.md, lifecycle).
 pub fn start(container: &Container, log: &Log) -> Result<()> {
-    let notify = begin(container, log)?;
-    if let Err(error) = hooks::run_poststart(container) {
+    let interrupt = Interrupt::default();
+    let notify = begin(container, &interrupt, log)?;
+    if let Err(error) = hooks::run_poststart(container, &interrupt) {
         if let Err(other) = delete::delete(container, true, log) {
             log.warn(&other);
         }
         return Err(error);
     }
-    notify.map_or(Ok(()), |notify| notify.wait_until_ready(container))
+    notify.map_or(Ok(()), |notify| notify.wait_until_ready(container, &interrupt))
 }
 
-/// Starts a container that whoever calls this destroys if that fails.
-pub fn start_own(container: &Container, log: &Log) -> Result<()> {
-    let notify = begin(container, log)?;
-    hooks::run_poststart(container)?;
-    notify.map_or(Ok(()), |notify| notify.wait_until_ready(container))
+/// Starts a container that whoever calls this destroys if that fails, or is interrupted.
+pub fn start_own(container: &Container, interrupt: &Interrupt, log: &Log) -> Result<()> {
+    let notify = begin(container, interrupt, log)?;
+    hooks::run_poststart(container, interrupt)?;
+    notify.map_or(Ok(()), |notify| notify.wait_until_ready(container, interrupt))
 }
 
 /// Lets the program begin; who is told when it is ready.
-fn begin(container: &Container, log: &Log) -> Result<Option<Relay>> {
+fn begin(container: &Container, interrupt: &Interrupt, log: &Log) -> Result<Option<Relay>> {
     match container.status()? {
         Status::Created => {}
         Status::Creating => {
@@ -50,7 +53,7 @@ fn begin(container: &Container, log: &Log) -> Result<Option<Relay>> {
         }
         Status::Running => {
             // It may be left by who has started it and was killed.
-            let _ = std::fs::remove_file(container.start_socket());
+            let _ = container.directory.remove(START);
             return Err(already_running());
         }
         Status::Stopped => {
@@ -69,8 +72,10 @@ fn begin(container: &Container, log: &Log) -> Result<Option<Relay>> {
     let pidfd = container.pidfd()?.ok_or_else(super::kill::not_running)?;
     let connection = take(container)?;
     // As long as it is there, the container looks as if it waited.
-    let removed = found(std::fs::remove_file(container.start_socket()));
+    let removed = container.directory.remove(START);
     loop {
+        // Hooks in the container may take their time.
+        interrupt.wait_readable(connection.as_fd(), -1)?;
         match Message::receive(connection.as_fd()).map_err(system)? {
             Some((Message::Notify, fd)) => {
                 listener::hand_over(state.listener.as_ref(), container, "created", fd)?;
@@ -86,8 +91,9 @@ fn begin(container: &Container, log: &Log) -> Result<Option<Relay>> {
         }
     }
     removed.map_err(|error| {
-        let message = format!("container {:?} has started, but start.sock cannot be removed", container.id);
-        Error::from_io(message, &error).remedy(format!("remove {}", container.start_socket().display()))
+        Error::new(format!("container {:?} has started, but its start.sock is left", container.id))
+            .because(error.in_one_line())
+            .remedy(format!("remove {}", container.directory.path().join(START).display()))
     })?;
     Ok(notify)
 }
@@ -115,7 +121,7 @@ fn take(container: &Container) -> Result<OwnedFd> {
                 return Err(super::kill::not_running());
             }
             // Whoever has started it may have been killed before this.
-            let _ = std::fs::remove_file(container.start_socket());
+            let _ = container.directory.remove(START);
             return Err(already_running());
         };
         match Message::Go.send(connection.as_fd(), None) {

@@ -1,31 +1,20 @@
 //! The state of a container on disk, and what it says.
 
 use super::cgroup::{ANNOUNCED, Record, remove_announced};
+use super::directory::{CONFIG, Directory, SIGNALLED, START, STATE};
+use super::entrance;
 use super::identity::{self, Identity};
-use super::kill::SIGNALLED;
-use super::root::TURN;
-use super::{entrance, notify};
 use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
 use crate::log::Log;
 use crate::plan::{Decision, Listener};
 use crate::spec::{self, Hooks, Map, Spec};
-use crate::sys::{creds, fd};
+use crate::sys::{self, Call, Errno, creds, fd};
 use serde::{Deserialize, Serialize};
-use std::ffi::CString;
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-
-/// The files of a state's directory.
-pub const FILES: [&str; 8] =
-    [".state.json", ".config.json", "config.json", "state.json", "start.sock", TURN, SIGNALLED, ANNOUNCED];
-
-/// The directories in it, which only some containers have, or for a while.
-pub const PLACES: [&str; 2] = [notify::PLACE, STAGE];
 
 /// A state is not read further than that.
 const LARGEST: u64 = 64 << 20;
@@ -155,7 +144,7 @@ pub struct Container {
     /// Its name.
     pub id: String,
     /// Its directory.
-    pub directory: PathBuf,
+    pub directory: Directory,
     /// `None`: its maker has not written it yet, or was killed before, or it is damaged.
     pub state: Option<State>,
     /// Why there is a state that cannot be read.
@@ -168,26 +157,26 @@ pub struct Container {
 
 impl Container {
     /// A container that the caller has just made.
-    pub fn new(directory: PathBuf, state: State, is_waiting: bool) -> Container {
+    pub fn new(directory: Directory, state: State, is_waiting: bool) -> Container {
         let id = state.id.clone();
         Container { id, directory, state: Some(state), damage: None, is_waiting, is_being_made: false }
     }
 
     /// A container whose maker is at it, or was killed before there was a state.
-    pub fn without_state(id: &str, directory: PathBuf, is_being_made: bool) -> Container {
+    pub fn without_state(id: &str, directory: Directory, is_being_made: bool) -> Container {
         Container { id: id.to_owned(), directory, state: None, damage: None, is_waiting: false, is_being_made }
     }
 
     /// A container whose state somebody has removed.
-    pub fn robbed(id: &str, directory: PathBuf) -> Container {
+    pub fn robbed(id: &str, directory: Directory) -> Container {
         let mut container = Container::without_state(id, directory, false);
-        let message = format!("{}/state.json is missing", container.directory.display());
+        let message = format!("{}/state.json is missing", container.directory.path().display());
         container.damage = Some(Error::new(message).because("somebody has removed it").remedy(remedy_of_damage(id)));
         container
     }
 
     /// Reads the state of the container that has this directory.
-    pub fn load(id: &str, directory: PathBuf, state: OwnedFd, is_waiting: bool) -> Result<Container> {
+    pub fn load(id: &str, directory: Directory, state: OwnedFd, is_waiting: bool) -> Result<Container> {
         let failed = |error: std::io::Error| Error::from_io(format!("cannot read the state of {id:?}"), &error);
         let mut container = Container { is_waiting, ..Container::without_state(id, directory, false) };
         let mut file = std::fs::File::from(state);
@@ -202,35 +191,44 @@ impl Container {
         }
         match serde_json::from_slice(text) {
             Ok(State { id: own, .. }) if own != id => {
-                let message = format!("{}/state.json is that of {own:?}", container.directory.display());
+                let message = format!("{}/state.json is that of {own:?}", container.directory.path().display());
                 let because = "somebody has renamed its directory, or put another in its place";
                 container.damage = Some(Error::new(message).because(because).remedy("give it its name back"));
             }
             Ok(state) => container.state = Some(state),
             Err(error) => {
-                let message = format!("{}/state.json is damaged: {error}", container.directory.display());
+                let message = format!("{}/state.json is damaged: {error}", container.directory.path().display());
                 container.damage = Some(Error::new(message).remedy(remedy_of_damage(id)));
             }
         }
         Ok(container)
     }
 
+    /// An error if its state cannot be read.
+    pub fn undamaged(self) -> Result<Container> {
+        match self.damage {
+            Some(damage) => Err(damage),
+            None => Ok(self),
+        }
+    }
+
     /// Reads the state again, as for whoever has its lock now.
     pub fn reload(&self) -> Result<Container> {
         let failed = |error| Error::from_call(format!("cannot read the state of {:?}", self.id), error);
-        let path = CString::new(self.directory.join("state.json").into_os_string().into_vec()).unwrap_or_default();
-        let Some(state) = found(fd::open_file(&path)).map_err(failed)? else {
-            let directory = self.directory.clone();
+        let directory = self.directory.clone();
+        let flags = fd::O_RDONLY | fd::O_NONBLOCK | fd::O_NOCTTY;
+        let Some(state) = found(directory.open_file(STATE, flags)).map_err(failed)? else {
             // It is written after the state, and removed before it.
-            let config = directory.join("config.json");
-            return Ok(match config.try_exists().map_err(|error| Error::from_io(config.display(), &error))? {
+            return Ok(match directory.has(CONFIG)? {
                 true => Container::robbed(&self.id, directory),
                 false => Container::without_state(&self.id, directory, false),
             });
         };
-        let socket = CString::new(self.start_socket().into_os_string().into_vec()).unwrap_or_default();
-        let is_waiting = fd::exists_at(fd::borrow_cwd(), &socket).map_err(failed)?;
-        Container::load(&self.id, self.directory.clone(), state, is_waiting)
+        if !fd::status(state.as_fd()).map_err(failed)?.is_regular() {
+            return Err(failed(sys::Error::new(Call::Open, Errno::EINVAL)));
+        }
+        let is_waiting = directory.has(START)?;
+        Container::load(&self.id, directory, state, is_waiting)
     }
 
     /// What it does.
@@ -275,10 +273,10 @@ impl Container {
         if !tree::is_frozen(cgroup)? {
             return Ok(false);
         }
-        let path = self.directory.join(SIGNALLED);
-        let file = found(std::fs::File::open(&path)).map_err(|error| Error::from_io(path.display(), &error))?;
+        let failed = |error| Error::from_call(SIGNALLED, error);
+        let file = found(self.directory.open_file(SIGNALLED, fd::O_RDONLY)).map_err(failed)?;
         let Some(file) = file else { return Ok(true) };
-        let is_free = fd::try_share_lock(file.as_fd()).map_err(|error| Error::from_call(path.display(), error))?;
+        let is_free = fd::try_share_lock(file.as_fd()).map_err(failed)?;
         // The signal may have arrived since; who has the lock keeps the next one from freezing it.
         Ok(is_free && tree::is_frozen(cgroup)?)
     }
@@ -312,11 +310,6 @@ impl Container {
         self.is_waiting
     }
 
-    /// Where a created container waits for `start`.
-    pub fn start_socket(&self) -> PathBuf {
-        self.directory.join("start.sock")
-    }
-
     /// The pidfd of the first process, if that still runs.
     pub fn pidfd(&self) -> Result<Option<OwnedFd>> {
         self.state()?.process()
@@ -325,32 +318,13 @@ impl Container {
     /// Writes the state, and the config that `exec` will read.
     pub fn save(&self, config: &str) -> Result<()> {
         self.save_state()?;
-        self.write("config.json", config.as_bytes())
+        self.save_config(config)
     }
 
     fn save_state(&self) -> Result<()> {
         let text =
             serde_json::to_vec(&self.state).map_err(|error| Error::new(format!("state of {:?}: {error}", self.id)))?;
-        self.write("state.json", &text)
-    }
-
-    /// Writes a file, all or nothing.
-    fn write(&self, name: &str, text: &[u8]) -> Result<()> {
-        let draft = self.directory.join(format!(".{name}"));
-        let place = self.directory.join(name);
-        let failed = |error: &std::io::Error| {
-            Error::from_io(format!("cannot write {}", place.display()), error)
-                .remedy("make room there, or keep states elsewhere with --root DIR")
-        };
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .custom_flags(fd::O_NOFOLLOW)
-            .open(&draft)
-            .map_err(|error| failed(&error))?;
-        file.write_all(text).and_then(|()| std::fs::rename(&draft, &place)).map_err(|error| failed(&error))
+        self.directory.write(STATE, &text)
     }
 
     /// Changes the state, here and on disk.
@@ -373,7 +347,7 @@ impl Container {
 
     /// Replaces the config that `exec` and `update` read.
     pub fn save_config(&self, config: &str) -> Result<()> {
-        self.write("config.json", config.as_bytes())
+        self.directory.write(CONFIG, config.as_bytes())
     }
 
     /// The config that it was created with.
@@ -383,64 +357,25 @@ impl Container {
 
     /// Its text.
     pub fn config_text(&self) -> Result<String> {
-        spec::load::read(&self.directory.join("config.json"))
+        let place = self.directory.path().join(CONFIG);
+        let flags = fd::O_RDONLY | fd::O_NONBLOCK | fd::O_NOCTTY;
+        let file = self.directory.open_file(CONFIG, flags).map_err(|error| match error.errno {
+            Errno::ENOENT => self.directory.gone(),
+            _ => Error::from_call(place.display(), error),
+        })?;
+        spec::load::read_opened(file.into(), &place)
     }
 
-    /// Removes the cgroup and the files of a container whose maker was killed.
-    pub fn forget_all_but_its_place(&self) -> Result<()> {
-        self.remove_cgroup()?;
-        self.forget_files()
-    }
-
-    fn remove_cgroup(&self) -> Result<()> {
-        match &self.state {
-            Some(state) => state.cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.remove(state.has_own_pids)),
-            None => remove_announced(&self.directory),
-        }
-    }
-
-    /// Removes the files of the directory.
-    fn forget_files(&self) -> Result<()> {
-        FILES.into_iter().try_for_each(|name| self.remove(name))?;
-        remove_places(&self.directory);
-        Ok(())
-    }
-
-    fn remove(&self, name: &str) -> Result<()> {
-        match std::fs::remove_file(self.directory.join(name)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::from_io(format!("cannot remove {name} of {:?}", self.id), &error))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Removes the directory.
+    /// Removes its cgroup and its directory. Whoever calls this has the lock.
     pub fn forget(&self) -> Result<()> {
-        self.remove_cgroup()?;
-        // It is gone at once: who looks while its files are removed finds no container, and none that seems to be made.
-        let aside = draft(&self.directory);
-        let name = |path: &Path| CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
-        let moved = match fd::rename_to_new(&name(&self.directory), &name(&aside)) {
-            Ok(()) => Container { directory: aside, ..self.clone() },
-            Err(_) => self.clone(),
-        };
-        moved.remove_directory()
-    }
-
-    fn remove_directory(&self) -> Result<()> {
+        match &self.state {
+            Some(state) => state.cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.remove(state.has_own_pids))?,
+            None => remove_announced(self.directory.path())?,
+        }
+        let has_cgroup = self.state.as_ref().is_some_and(|state| state.cgroup.is_some());
         // Usually these are all there is.
-        self.remove("config.json")?;
-        self.remove("state.json")?;
-        if self.state.as_ref().is_some_and(|state| state.cgroup.is_some()) {
-            self.remove(ANNOUNCED)?;
-        }
-        if std::fs::remove_dir(&self.directory).is_ok() {
-            return Ok(());
-        }
-        self.forget_files()?;
-        std::fs::remove_dir(&self.directory)
-            .map_err(|error| Error::from_io(format!("cannot remove {}", self.directory.display()), &error))
+        let usual = [CONFIG, STATE, ANNOUNCED];
+        self.directory.clone().destroy(if has_cgroup { &usual } else { &usual[..2] })
     }
 
     /// The state as `rootlet state` and hooks show it.
@@ -464,28 +399,6 @@ impl Container {
 fn remedy_of_damage(id: &str) -> String {
     format!("remove it with `rootlet delete --force {id}`, which ends no process: see `ps` for what may be left")
 }
-
-/// What a state's directory is called before there is a container, and when there is none any more. (`~` is in no id.)
-pub fn draft(directory: &Path) -> PathBuf {
-    let mut name = directory.as_os_str().to_owned();
-    name.push("~");
-    PathBuf::from(name)
-}
-
-/// Removes all that a state's directory may have in it.
-pub fn remove_files(directory: &Path) {
-    FILES.iter().for_each(|name| drop(std::fs::remove_file(directory.join(name))));
-    remove_places(directory);
-}
-
-/// Removes what is in a state's directory only for some containers, or for a while.
-pub fn remove_places(directory: &Path) {
-    notify::remove_place(directory);
-    let _ = std::fs::remove_dir(directory.join(STAGE));
-}
-
-/// Where `restore` shows CRIU what it is to mount.
-pub const STAGE: &str = "stage";
 
 /// runc's `state`, with its keys in its order.
 #[derive(Clone, Debug, Serialize)]

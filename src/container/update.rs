@@ -1,7 +1,6 @@
 //! `update`: other limits for a container that runs.
 
 use super::kill::not_running;
-use super::root::take_turn;
 use super::state::{Container, Status};
 use crate::cgroup::{placement, settings, tree};
 use crate::error::{Error, Result};
@@ -28,7 +27,7 @@ pub fn update(container: &Container, change: &Map<String, Value>) -> Result<()> 
     let host = Host::new()?;
     let Some(record) = &container.state()?.cgroup else { return Err(no_cgroup(container, &host)?) };
     let cgroup = record.require()?;
-    let _lock = take_turn(container)?;
+    let _lock = container.directory.take_turn()?;
     let mut config: Value = serde_json::from_str(&container.config_text()?)
         .map_err(|error| Error::new(format!("the stored config of {:?} is damaged: {error}", container.id)))?;
     let resources = object(object(&mut config, "linux")?, "resources")?;

@@ -76,8 +76,8 @@ fn explain_program(entry: &Entry, error: sys::Error) -> Option<Error> {
         (Call::Lookup, Errno::ENOENT) => Error::new(format!("exec: {name:?}: stat {name}: no such file or directory"))
             .because("the container has no such program")
             .remedy("correct process.args, or put the program into the root file system"),
-        (Call::Openat2, Errno::ELOOP) => Error::new(format!("exec: {name:?}: its path leads by a link of procfs"))
-            .because("such a link could lead out of the container (CVE-2024-21626)")
+        (Call::Openat2, Errno::ELOOP) => Error::new(format!("exec: {name:?}: its path leads by a link of procfs, or by links in a circle"))
+            .because("a link of procfs could lead out of the container (CVE-2024-21626)")
             .remedy("write the program's own path in process.args"),
         (Call::Lookup | Call::Open, Errno::EACCES) => Error::new(format!("exec: {name:?}: permission denied"))
             .because("process.user may not execute the file, or a directory on its path may not be searched, or it lies on a noexec mount")

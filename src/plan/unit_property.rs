@@ -37,8 +37,9 @@ impl UnitProperty {
         let value = Value::parse(text.trim()).ok_or(
             "the value is none of: true, 'text', ['text', ...], a number, or a number behind int32, uint32, int64 or uint64",
         )?;
-        // systemd.unit(5) has seconds, and its bus microseconds.
-        match (name.strip_suffix("Sec"), value) {
+        // systemd.unit(5) has seconds, and its bus microseconds, which podman gives by its name there: TimeoutStopUSec.
+        let stem = name.strip_suffix("Sec").filter(|stem| stem.ends_with(|letter: char| letter.is_ascii_lowercase()));
+        match (stem, value) {
             (Some(stem), Value::Number { bytes, .. }) => {
                 let seconds = bytes.iter().rev().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
                 let micros = seconds.checked_mul(1_000_000).ok_or("so many seconds are more than systemd counts")?;
@@ -130,6 +131,7 @@ mod tests {
     fn seconds_are_microseconds_on_the_bus_and_names_are_letters() {
         let micros = Value::Number { signature: "t", bytes: 3_000_000u64.to_le_bytes().to_vec() };
         let property = UnitProperty { name: "TimeoutStopUSec".to_owned(), value: micros };
+        assert_eq!(UnitProperty::parse("TimeoutStopUSec", "uint64 3000000"), Ok(property.clone()));
         assert_eq!(UnitProperty::parse("TimeoutStopSec", "uint64 3"), Ok(property));
         for wrong in ["", "ab", "a.b", "x_y"] {
             assert!(UnitProperty::parse(wrong, "true").is_err(), "{wrong}");

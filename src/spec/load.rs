@@ -44,7 +44,6 @@ pub fn read(path: &Path) -> Result<String> {
             _ => error_text,
         }
     };
-    let mut bytes = Vec::with_capacity(USUAL);
     let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::new("the bundle has a NUL character"))?;
     let file = match fd::open_file(&name) {
         // A bundle may be somebody else's.
@@ -53,7 +52,15 @@ pub fn read(path: &Path) -> Result<String> {
         }
         other => other.map_err(|error| unreadable(&std::io::Error::from_raw_os_error(error.errno as i32)))?,
     };
-    std::fs::File::from(file).take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+    read_opened(file.into(), path)
+}
+
+/// Reads a config that is opened, and is a file of that name.
+pub fn read_opened(file: std::fs::File, path: &Path) -> Result<String> {
+    let mut bytes = Vec::with_capacity(USUAL);
+    file.take(LARGEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::from_io(format!("cannot read {}", path.display()), &error))?;
     if bytes.len() as u64 > LARGEST {
         return Err(Error::new(format!("{} is too large", path.display()))
             .because(format!("a config has at most {LARGEST} bytes")));

@@ -521,6 +521,12 @@ pub fn rename_to_new(from: &CStr, to: &CStr) -> Result<()> {
         .map(drop)
 }
 
+/// renameat(2).
+pub fn rename_at(dir: BorrowedFd, from: &CStr, to: &CStr) -> Result<()> {
+    let dir = dir.as_raw_fd();
+    syscall!(Call::Rename, libc::SYS_renameat2, dir, from.as_ptr(), dir, to.as_ptr(), 0).map(drop)
+}
+
 /// Whether there is something of that name (faccessat(2)).
 pub fn exists_at(dir: BorrowedFd, name: &CStr) -> Result<bool> {
     match syscall!(Call::Access, libc::SYS_faccessat, dir.as_raw_fd(), name.as_ptr(), libc::F_OK) {

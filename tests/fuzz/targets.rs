@@ -2,7 +2,7 @@
 //! fuzzer has found worth keeping. None of it may panic, hang, or be believed where it is wrong.
 
 use rootlet::container::passwd::{Root, resolve};
-use rootlet::container::{Container, State};
+use rootlet::container::{Container, Directory, State};
 use rootlet::criu::protobuf;
 use rootlet::host::Host;
 use rootlet::plan::{Bus, Slots, Step};
@@ -96,7 +96,8 @@ pub fn state(data: &[u8]) {
     let file = fd::memory_file(c"state").unwrap();
     fd::write_all(file.as_fd(), data).unwrap();
     fd::rewind(file.as_fd()).unwrap();
-    let container = Container::load("box", place().join("box"), file, false).unwrap();
+    let directory = Directory::open(place().to_owned()).unwrap().unwrap();
+    let container = Container::load("box", directory, file, false).unwrap();
     // Its status would be asked of the process that it names; everything else is its own.
     assert_ne!(container.state.is_some(), container.damage.is_some());
     let view = serde_json::to_string(&container.view("running")).unwrap();

@@ -17,6 +17,7 @@ mod exec;
 mod faults;
 mod hooks;
 mod lifecycle;
+mod meanwhile;
 mod mounts;
 mod package;
 mod plan;

@@ -30,6 +30,18 @@ pub enum Fault {
     Kill(Place),
     /// These calls fail in all processes.
     Refuse(Vec<Sysno>, Errno),
+    /// Something is done before this call, while all wait.
+    Meanwhile(Place, Deed),
+}
+
+/// What is done meanwhile.
+#[derive(Clone)]
+pub struct Deed(pub Arc<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Deed {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("something")
+    }
 }
 
 /// What was seen.
@@ -40,6 +52,8 @@ pub struct Traced {
     pub hung: bool,
     /// All calls, as far as a fault in them is one of rootlet's.
     pub calls: BTreeMap<Place, Sysno>,
+    /// Where the directory of the container `box` was opened.
+    pub looked: Option<Place>,
 }
 
 /// Longer than any command takes that does not hang.
@@ -59,16 +73,16 @@ pub fn trace(sandbox: &Sandbox, arguments: &[&str], fault: &Fault) -> Traced {
         // Whoever it traces is let go with the thread.
         let known = pids.clone();
         scope.spawn(move || {
-            let mut calls = BTreeMap::new();
+            let mut seen = (BTreeMap::new(), None);
             let done = finish_by(command, |child| {
                 let mut tracer = Tracer::new(Pid::from_raw(child.id() as i32), fault.clone(), known);
                 let code = tracer.attend();
-                calls = tracer.calls;
+                seen = (tracer.calls, tracer.looked);
                 code
             });
-            tell.send((done, calls)).unwrap();
+            tell.send((done, seen)).unwrap();
         });
-        let (hung, (done, calls)) = match told.recv_timeout(PATIENCE) {
+        let (hung, (done, (calls, looked))) = match told.recv_timeout(PATIENCE) {
             Ok(seen) => (false, seen),
             Err(_) => {
                 for pid in pids.lock().unwrap().iter() {
@@ -77,7 +91,7 @@ pub fn trace(sandbox: &Sandbox, arguments: &[&str], fault: &Fault) -> Traced {
                 (true, told.recv().unwrap())
             }
         };
-        Traced { done, hung, calls }
+        Traced { done, hung, calls, looked }
     })
 }
 
@@ -93,12 +107,13 @@ struct Tracer {
     /// Who has come to rootlet's own.
     begun: BTreeSet<Pid>,
     calls: BTreeMap<Place, Sysno>,
+    looked: Option<Place>,
 }
 
 impl Tracer {
     fn new(main: Pid, fault: Fault, known: Arc<Mutex<Vec<Pid>>>) -> Tracer {
-        let (counts, failing, begun, calls) = Default::default();
-        Tracer { main, fault, known, counts, failing, begun, calls }
+        let (counts, failing, begun, calls, looked) = Default::default();
+        Tracer { main, fault, known, counts, failing, begun, calls, looked }
     }
 
     /// Until the command has ended; its exit code, or 128 + its signal.
@@ -194,9 +209,14 @@ impl Tracer {
         let place = Place { process: 0, number: *number };
         let place = Place { process: self.index(pid), ..place };
         self.calls.insert(place, call);
+        let path = || ptrace::read(pid, registers.rsi as ptrace::AddressType).unwrap_or(0).to_le_bytes();
+        if call == Sysno::openat && self.looked.is_none() && path().starts_with(b"box\0") {
+            self.looked = Some(place);
+        }
         let errno = match &self.fault {
             Fault::Fail(fault, errno) if *fault == place => *errno,
             Fault::Refuse(calls, errno) if calls.contains(&call) => *errno,
+            Fault::Meanwhile(at, deed) if *at == place => return (deed.0)(),
             _ => return,
         };
         registers.orig_rax = u64::MAX;
