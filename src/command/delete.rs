@@ -40,6 +40,7 @@ impl super::Run for Delete {
                 if !self.force {
                     return Err(root.missing(&self.id).into());
                 }
+                root.warn_of_another(log);
             }
         }
         Ok(ExitCode::SUCCESS)

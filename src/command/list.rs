@@ -33,29 +33,30 @@ impl super::Run for List {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
         let root = globals.root()?;
         let containers = root.all()?;
+        root.warn_of_another(log);
         let mut failures = Vec::new();
-        let mut views = Vec::new();
+        let (mut ids, mut rows, mut views) = (String::new(), Vec::new(), Vec::new());
         let mut owners = Owners::default();
+        // One after the other: each has a descriptor.
         for container in containers {
-            match container {
-                Err(error) => failures.push(error),
-                Ok(container) => views.push(container),
+            let container = match container {
+                Ok(container) => container,
+                Err(error) => {
+                    failures.push(error);
+                    continue;
+                }
+            };
+            match self.format {
+                _ if self.quiet => ids.extend([container.id.as_str(), "\n"]),
+                Format::Table => rows.push(row(&owners.view(&container, &mut failures)?)),
+                Format::Json => views.push(serde_json::to_string(&owners.view(&container, &mut failures)?)?),
             }
         }
         let text = match self.format {
-            _ if self.quiet => views.iter().map(|container| format!("{}\n", container.id)).collect(),
-            Format::Table => {
-                let rows = views.iter().map(|container| Ok(row(&owners.view(container, &mut failures)?)));
-                table(rows.collect::<Result<_>>()?)
-            }
-            Format::Json => {
-                let views =
-                    views.iter().map(|container| Ok(serde_json::to_string(&owners.view(container, &mut failures)?)?));
-                match views.collect::<anyhow::Result<Vec<_>>>()?.join(",") {
-                    none if none.is_empty() => "null\n".to_owned(),
-                    views => format!("[{views}]\n"),
-                }
-            }
+            _ if self.quiet => ids,
+            Format::Table => table(rows),
+            Format::Json if views.is_empty() => "null\n".to_owned(),
+            Format::Json => format!("[{}]\n", views.join(",")),
         };
         super::say(&text)?;
         // What is not known is an error, and hides nothing of the rest.

@@ -64,12 +64,17 @@ pub struct Relay {
     typed: Vec<u8>,
     /// What the container has printed, and nobody has taken yet.
     printed: Vec<u8>,
+    /// How much is still taken when the process has ended: others may print for ever.
+    left: usize,
     // Restores the caller's terminal on every way out.
     raw: Option<Raw>,
 }
 
 /// A pipe that can be written to at all has room for as much (pipe(7), PIPE_BUF).
 const ROOM: usize = 4096;
+
+/// Many times what a terminal keeps of what was printed.
+const LAST_READS: usize = 64;
 
 impl Relay {
     /// Takes the caller's terminal over.
@@ -86,6 +91,7 @@ impl Relay {
             is_within_line: false,
             typed: Vec::new(),
             printed: Vec::new(),
+            left: LAST_READS,
             raw,
         })
     }
@@ -112,7 +118,7 @@ impl Relay {
             }
             if let Some(ended) = ended
                 && self.printed.is_empty()
-                && !self.has_more()?
+                && (self.left == 0 || !self.has_more()?)
             {
                 drop(self.raw);
                 return Ok(ended);
@@ -135,7 +141,7 @@ impl Relay {
             ),
         ];
         let [_, prints, has_output, has_input, types] = tty::wait_for_any(events)?;
-        let is_joined = (!prints || self.take_out())
+        let is_joined = (!prints || self.take_out(goes_on))
             && (!has_output || self.print())
             && (!types || self.take_in())
             && (!has_input || self.type_in());
@@ -152,8 +158,11 @@ impl Relay {
     }
 
     /// Takes what the container has printed; false when nobody prints any more.
-    fn take_out(&mut self) -> bool {
+    fn take_out(&mut self, goes_on: bool) -> bool {
         let mut buffer = [0; 16384];
+        if !goes_on {
+            self.left = self.left.saturating_sub(1);
+        }
         match self.master.as_ref().map(|master| fd::read(master.as_fd(), &mut buffer)) {
             Some(Ok(length)) => {
                 self.printed.extend_from_slice(buffer.get(..length).unwrap_or_default());

@@ -164,7 +164,8 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
         .inspect_err(|error| interrupt::obey(error, log))?;
     if options.detach {
         // It is this command's child, and so still to be seen.
-        return match has_executed(init.process.pid, init.process.pidfd.as_fd())? {
+        let has_executed = has_executed(init.process.pid, init.process.pidfd.as_fd());
+        return match has_executed.inspect_err(|_| init.process.end())? {
             Some(false) => Err(start::has_not_begun()),
             _ => Ok(0),
         };

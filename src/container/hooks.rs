@@ -169,7 +169,10 @@ pub fn last_words(text: &[u8]) -> String {
 pub fn outputs(spec: &Spec) -> Result<[Option<OwnedFd>; 2]> {
     let Some(hooks) = &spec.hooks else { return Ok([None, None]) };
     // What the image's hooks say goes to no file of the host's, as they could read in it.
-    let named = open_annotated(spec.annotations.as_ref(), HOOKS_OUTPUT)?.filter(|_| !hooks.create_container.is_empty());
+    let named = match hooks.create_container.is_empty() {
+        true => None,
+        false => open_annotated(spec.annotations.as_ref(), HOOKS_OUTPUT)?,
+    };
     let open = |hooks: &[Hook]| match hooks.is_empty() {
         true => Ok(None),
         false => fd::memory_file(c"hooks").map(Some).map_err(|error| Error::from_call("hooks", error)),
@@ -181,8 +184,11 @@ pub fn outputs(spec: &Spec) -> Result<[Option<OwnedFd>; 2]> {
 /// Where an annotation wants what hooks write.
 fn open_annotated(annotations: Option<&BTreeMap<String, String>>, name: &str) -> Result<Option<OwnedFd>> {
     let Some(path) = annotations.and_then(|all| all.get(name)).filter(|path| !path.is_empty()) else { return Ok(None) };
-    let file = OpenOptions::new().append(true).create(true).mode(0o700).open(path);
-    let file = file.map_err(|error| Error::from_io(format!("{name}: cannot open {path}"), &error))?;
+    // A fifo that nobody reads is an error, and not waited for. Hooks write as they always do.
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o600).custom_flags(fd::O_NONBLOCK | fd::O_NOCTTY);
+    let file = options.open(path).map_err(|error| Error::from_io(format!("{name}: cannot open {path}"), &error))?;
+    fd::set_blocking(file.as_fd()).map_err(|error| Error::from_call(path, error))?;
     Ok(Some(file.into()))
 }
 

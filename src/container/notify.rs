@@ -140,7 +140,9 @@ impl Relay {
         let length = self.program.recv(&mut buffer).map_err(failed)?;
         let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
         let is_known = |line: &&str| line.split_once('=').is_some_and(|(name, _)| PASSED_ON.contains(&name));
-        let mut lines: Vec<_> = text.lines().filter(is_known).map(str::to_owned).collect();
+        // systemd takes a carriage return for the end of a line, too, and NUL for that of the text.
+        let lines = text.split(['\n', '\r', '\0']);
+        let mut lines: Vec<_> = lines.filter(is_known).map(str::to_owned).collect();
         let is_ready = lines.iter().any(|line| line == "READY=1");
         if let Some(pid) = main.filter(|_| is_ready) {
             lines.insert(0, format!("MAINPID={pid}"));

@@ -6,6 +6,7 @@ use crate::error::{Error, Result, found};
 use crate::sys::{Errno, fd, namespace, process};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 /// All processes of the container, as the caller numbers them.
 pub fn processes(container: &Container) -> Result<Vec<i32>> {
@@ -133,10 +134,24 @@ impl PidNamespace {
         {
             return Ok(answer);
         }
-        let mut own = match namespace_of(pid)? {
-            Sight::Seen(own) => own,
-            Sight::Gone => return Ok(false),
-            Sight::Forbidden => return descends(pid, self.first),
+        let mut looks = 0;
+        let mut own = loop {
+            match namespace_of(pid)? {
+                Sight::Seen(own) => break own,
+                Sight::Gone => return Ok(false),
+                Sight::Forbidden => {}
+            }
+            if let Some(answer) = descends(pid, self.first)? {
+                return Ok(answer);
+            }
+            // It may be on its way to a program, and can be looked into before long.
+            looks += 1;
+            if looks == LOOKS {
+                return Err(Error::new(format!("whether process {pid} is one of the container's is not known"))
+                    .because("it runs a program that its user may not read, and was started from outside")
+                    .remedy("give the container a cgroup of its own, or run this as root"));
+            }
+            std::thread::sleep(Duration::from_millis(1));
         };
         while inode(&own)? != self.inode {
             own = match namespace::parent(own.as_fd()) {
@@ -176,8 +191,8 @@ fn namespace_of(pid: i32) -> Result<Sight> {
 /// What everybody may know of a process (proc_pid_status(5)).
 struct Lineage {
     parent: i32,
-    /// In how many pid namespaces it has a number.
-    depth: usize,
+    /// Its numbers in the caller's pid namespace and all below it that it is in.
+    numbers: Vec<i32>,
 }
 
 impl Lineage {
@@ -189,48 +204,39 @@ impl Lineage {
         // A process names itself as it likes.
         let status = String::from_utf8_lossy(&status);
         let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-        let depth = field("NSpid:").split_whitespace().count();
-        Ok(Some(Lineage { parent: field("PPid:").trim().parse().unwrap_or(0), depth }))
+        let numbers = field("NSpid:").split_whitespace().filter_map(|number| number.parse().ok()).collect();
+        Ok(Some(Lineage { parent: field("PPid:").trim().parse().unwrap_or(0), numbers }))
     }
 }
 
-/// Whether a process is in the pid namespace of `first`, told by its forebears.
-fn descends(pid: i32, first: i32) -> Result<bool> {
-    let Some(Lineage { depth, .. }) = Lineage::of(first)? else { return Ok(false) };
-    // Forebears end, and another one takes their children.
-    for _ in 0..LOOKS {
-        let mut next = pid;
-        while next != first {
-            match Lineage::of(next)? {
-                // Whoever is in the namespace has as many numbers.
-                Some(lineage) if lineage.depth >= depth && lineage.parent != 0 => next = lineage.parent,
-                Some(_) if next == pid => return Ok(false),
-                Some(_) => return is_a_stranger(pid, first),
-                None if next == pid => return Ok(false),
-                None => break,
-            }
-        }
-        if next == first {
-            return Ok(true);
-        }
-    }
-    is_a_stranger(pid, first)
-}
-
-/// How often forebears are looked for.
+/// How often a process is looked for that nobody may look into.
 const LOOKS: usize = 20;
 
-/// Says no of a process whose forebears are outside, unless it may have entered the namespace (setns(2)).
-fn is_a_stranger(pid: i32, first: i32) -> Result<bool> {
+/// Whether a process is in the pid namespace of `first`, told by its forebears; `None` if that cannot be told.
+fn descends(pid: i32, first: i32) -> Result<Option<bool>> {
+    let Some(depth) = Lineage::of(first)?.map(|lineage| lineage.numbers.len()) else { return Ok(Some(false)) };
+    let mut next = pid;
+    while next != first {
+        let Some(lineage) = Lineage::of(next)? else {
+            // Forebears end, and another one takes their children.
+            return Ok(if next == pid { Some(false) } else { None });
+        };
+        match lineage.numbers.get(depth.saturating_sub(1)) {
+            // Whoever is in the namespace has as many numbers, and the first process of another one is not.
+            None if next == pid => return Ok(Some(false)),
+            Some(1) => return Ok(Some(false)),
+            Some(_) if lineage.parent != 0 => next = lineage.parent,
+            // It has entered a namespace (setns(2)): this one, if that has the same ids.
+            _ => return Ok(if have_same_ids(pid, first)? { None } else { Some(false) }),
+        }
+    }
+    Ok(Some(true))
+}
+
+fn have_same_ids(one: i32, other: i32) -> Result<bool> {
     let ids = |pid: i32| {
         let path = format!("/proc/{pid}/uid_map");
         found(std::fs::read(&path)).map_err(|error| Error::from_io(path, &error))
     };
-    match ids(pid)? {
-        None => Ok(false),
-        ids_of_it if ids_of_it != ids(first)? => Ok(false),
-        _ => Err(Error::new(format!("whether process {pid} is one of the container's is not known"))
-            .because("it runs a program that its user may not read, and was started from outside")
-            .remedy("give the container a cgroup of its own, or run this as root")),
-    }
+    Ok(ids(one)? == ids(other)?)
 }

@@ -39,7 +39,10 @@ pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
         std::fs::rename(&draft, path)
     };
     write().map_err(|error| {
-        let _ = std::fs::remove_file(&draft);
+        // Somebody else's is none of ours.
+        if error.kind() != std::io::ErrorKind::AlreadyExists {
+            let _ = std::fs::remove_file(&draft);
+        }
         failed(&error)
     })
 }

@@ -4,6 +4,7 @@ use super::directory::{CONFIG, Directory, START, STATE, c_path, draft};
 use super::state::Container;
 use crate::error::{Error, Result, found};
 use crate::host::Host;
+use crate::log::Log;
 use crate::sys::{Errno, creds, fd};
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,19 +28,25 @@ const OVERFLOW: u32 = 65534;
 pub struct Root {
     path: PathBuf,
     explicit: bool,
+    /// What $XDG_RUNTIME_DIR names, if that is somebody else's.
+    passed_over: Option<PathBuf>,
 }
 
 impl Root {
     /// The directory that `--root` names, or the default one. Nothing is made yet.
     pub fn new(explicit: Option<&Path>) -> Result<Root> {
-        let Some(path) = explicit else { return Ok(Root { path: default_path()?, explicit: false }) };
+        let Some(path) = explicit else {
+            let mut passed_over = None;
+            let path = default_path(&mut passed_over)?;
+            return Ok(Root { path, explicit: false, passed_over });
+        };
         let failed = |error: std::io::Error| Error::from_io(format!("--root {}", path.display()), &error);
         if found(path.canonicalize()).map_err(failed)?.is_some_and(|path| path == Path::new("/")) {
             return Err(
                 Error::new("--root / cannot hold states").remedy("name a directory such as --root /tmp/rootlet")
             );
         }
-        Ok(Root { path: std::path::absolute(path).map_err(failed)?, explicit: true })
+        Ok(Root { path: std::path::absolute(path).map_err(failed)?, explicit: true, passed_over: None })
     }
 
     /// The directory.
@@ -129,9 +136,26 @@ impl Root {
 
     /// What is said of a container that there is not.
     pub fn missing(&self, id: &str) -> Error {
+        let another = self.another().map_or(String::new(), |another| format!(", and {another}"));
         Error::new(format!("container does not exist: {id:?}"))
-            .because(format!("{} has no such state", self.path.display()))
+            .because(format!("{} has no such state{another}", self.path.display()))
             .remedy("see `rootlet list`; give the --root that it was created with")
+    }
+
+    /// Says that states may be elsewhere, where nothing else would.
+    pub fn warn_of_another(&self, log: &Log) {
+        if let Some(another) = self.another() {
+            log.warn(
+                &Error::new(format!("states are looked for in {} alone", self.path.display()))
+                    .because(another)
+                    .remedy("unset XDG_RUNTIME_DIR, or let it name a directory of yours"),
+            );
+        }
+    }
+
+    fn another(&self) -> Option<String> {
+        let path = self.passed_over.as_ref()?;
+        Some(format!("{}, which $XDG_RUNTIME_DIR names, is somebody else's", path.display()))
     }
 
     /// The container of that id in the opened directory of all states.
@@ -418,17 +442,20 @@ fn translate(map: &str, id: u32) -> Option<u32> {
 
 /// `$XDG_RUNTIME_DIR/rootlet`, `/run/rootlet` for root, `/run/user/UID/rootlet`, or a directory of one's own below the
 /// temporary one. One that somebody else owns, as after `su`, is passed over.
-fn default_path() -> Result<PathBuf> {
+fn default_path(passed_over: &mut Option<PathBuf>) -> Result<PathBuf> {
     let uid = creds::effective_uid();
     let run = if uid == 0 { PathBuf::from("/run") } else { PathBuf::from(format!("/run/user/{uid}")) };
-    for path in dirs::runtime_dir().into_iter().chain([run]) {
-        let metadata = match path.metadata() {
-            // Somebody else's.
-            Err(error) if error.raw_os_error() == Some(Errno::EACCES as i32) => None,
-            other => found(other).map_err(|error| Error::from_io(path.display(), &error))?,
+    let named = dirs::runtime_dir();
+    for path in named.iter().chain([&run]) {
+        let is_others = match path.metadata() {
+            Err(error) if error.raw_os_error() == Some(Errno::EACCES as i32) => true,
+            other => match found(other).map_err(|error| Error::from_io(path.display(), &error))? {
+                Some(metadata) if metadata.uid() == uid && metadata.is_dir() => return Ok(path.join("rootlet")),
+                metadata => metadata.is_some(),
+            },
         };
-        if metadata.is_some_and(|metadata| metadata.uid() == uid && metadata.is_dir()) {
-            return Ok(path.join("rootlet"));
+        if is_others && Some(path) == named.as_ref() {
+            *passed_over = named.clone();
         }
     }
     Ok(std::env::temp_dir().join(format!("rootlet-{}", outer_uid(uid)?)))

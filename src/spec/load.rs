@@ -76,7 +76,7 @@ pub fn read_opened(file: std::fs::File, path: &Path) -> Result<String> {
 pub fn parse(text: &str) -> Result<Loaded> {
     let mut unknown = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let spec: Spec = serde_ignored::deserialize(&mut deserializer, |path| unknown.push(path_of(&path.to_string())))
+    let mut spec: Spec = serde_ignored::deserialize(&mut deserializer, |path| unknown.push(path_of(&path.to_string())))
         .and_then(|spec| deserializer.end().map(|()| spec))
         .map_err(|_| explain(text))?;
     if !text.trim_start().starts_with('{') {
@@ -84,6 +84,7 @@ pub fn parse(text: &str) -> Result<Loaded> {
         return Err(not_an_object());
     }
     check_version(&spec, text)?;
+    read_as_its_version_has_it(&mut spec);
     Ok(Loaded { spec, unknown })
 }
 
@@ -145,6 +146,16 @@ pub fn check_version(spec: &Spec, text: &str) -> Result<()> {
         .remedy("write \"ociVersion\": \"1.0.0\" if the config follows it"));
     }
     Ok(())
+}
+
+/// Until version 1.3, 0 was no limit of pids (runtime-spec 1.2, config-linux.md); podman writes that for `--pids-limit -1`.
+fn read_as_its_version_has_it(spec: &mut Spec) {
+    let minor = spec.oci_version.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
+    let resources = spec.linux.as_mut().and_then(|linux| linux.resources.as_mut());
+    let pids = resources.and_then(|resources| resources.pids.as_mut());
+    if let (Some(pids), true) = (pids, minor.is_some_and(|minor| minor < 3)) {
+        pids.limit = pids.limit.map(|limit| if limit == 0 { -1 } else { limit });
+    }
 }
 
 /// What is said of a key that the specification does not have.

@@ -524,7 +524,7 @@ pub fn rename_to_new(from: &CStr, to: &CStr) -> Result<()> {
 /// renameat(2).
 pub fn rename_at(dir: BorrowedFd, from: &CStr, to: &CStr) -> Result<()> {
     let dir = dir.as_raw_fd();
-    syscall!(Call::Rename, libc::SYS_renameat2, dir, from.as_ptr(), dir, to.as_ptr(), 0).map(drop)
+    syscall!(Call::Rename, libc::SYS_renameat, dir, from.as_ptr(), dir, to.as_ptr()).map(drop)
 }
 
 /// Whether there is something of that name (faccessat(2)).

@@ -62,6 +62,19 @@ fn hooks_write_to_the_files_that_are_named() {
     assert_eq!(fs::read_to_string(&err).unwrap(), "createRuntime\npoststart\npoststop\n");
     sandbox.edit(|config| config["annotations"] = json!({"run.oci.hooks.stdout": "/nosuch/file"}));
     sandbox.run().fails(&["run.oci.hooks.stdout: cannot open /nosuch/file"]);
+    // Nobody waits for who reads a fifo.
+    let fifo = sandbox.path().join("xdg/fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+    nix::unistd::chown(&fifo, Some(sandbox.uid().into()), None).unwrap();
+    sandbox.edit(|config| config["annotations"] = json!({"run.oci.hooks.stdout": fifo}));
+    sandbox.run().fails(&["run.oci.hooks.stdout: cannot open", "ENXIO"]);
+    // Where no hook is run, nothing is made.
+    sandbox.edit(|config| {
+        config["annotations"] = json!({"run.oci.hooks.stdout": sandbox.path().join("xdg/none")});
+        config["hooks"] = json!({"startContainer": [{"path": "/bin/true"}]});
+    });
+    sandbox.run().ok();
+    assert!(!sandbox.path().join("xdg/none").exists());
     sandbox.is_clean();
 }
 

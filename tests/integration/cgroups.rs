@@ -203,6 +203,9 @@ fn idle_and_unlimited_have_their_words() {
     }
     delegated.rootlet(&["delete", "--force", "box"]).ok();
     delegated.limit(json!({"pids": {"limit": 0}}));
+    delegated.sandbox.sh("cat /sys/fs/cgroup/pids.max");
+    assert_eq!(delegated.run().ok().out, "max\n", "as version 1.2 of the specification has it");
+    delegated.sandbox.edit(|config| config["ociVersion"] = json!("1.3.0"));
     delegated.sandbox.sh("read most </sys/fs/cgroup/pids.max; echo $most; (echo forked) 2>/dev/null; echo after");
     let done = delegated.run();
     assert_eq!(done.out, "0\n", "0 is a limit: {done:?}");

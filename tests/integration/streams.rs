@@ -195,3 +195,25 @@ fn an_output_that_does_not_block_gets_all_of_it() {
     let list = format!("{nonblocking} $rootlet features | (sleep 1; cat) | tail -1");
     assert_eq!(sandbox.caller(&list).ok().out, "}\n");
 }
+
+#[test]
+fn what_a_program_tells_a_manager_names_no_process_of_the_hosts() {
+    let sandbox = Sandbox::ordinary();
+    let path = sandbox.path().join("xdg/manager.sock");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    nix::unistd::chown(&path, Some(sandbox.uid().into()), None).unwrap();
+    manager.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    // systemd ends a line by \r as well, and reads its text as far as the first NUL.
+    let words = r#"READY=1\nSTATUS=x\rMAINPID=1\rNOTIFYACCESS=all\0MAINPID=2"#;
+    let perl = format!(
+        "use Socket; socket(S, AF_UNIX, SOCK_DGRAM, 0); send(S, \"{words}\", 0, sockaddr_un($ENV{{NOTIFY_SOCKET}})); sleep 1"
+    );
+    let bundle = sandbox.bundle();
+    let bundle = bundle.to_str().unwrap();
+    sandbox.rootlet(&["spec", "--host", "--no-tty", "--force", "-b", bundle, "--args", "perl", "-e", &perl]).ok();
+    let run = sandbox.caller(&format!("NOTIFY_SOCKET={} $rootlet run -b $bundle box", path.display())).ok();
+    let mut buffer = [0; 4096];
+    let length = manager.recv(&mut buffer).unwrap();
+    assert_eq!(String::from_utf8_lossy(&buffer[..length]), "READY=1\nSTATUS=x", "{run:?}");
+    sandbox.is_clean();
+}

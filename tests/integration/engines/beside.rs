@@ -122,11 +122,11 @@ const PODMAN: &[Case] = &[
     Case {
         what: "--sdnotify=container, a unit of Type=notify",
         callers: BOTH,
-        script: r#"systemd-run $USERS -q --wait -p Type=notify -p NotifyAccess=all $E run --rm --sdnotify=container --name notify box sh -c '
-                       test -S $NOTIFY_SOCKET' && echo seen
-                   systemd-run $USERS -q --collect -p Type=notify -p NotifyAccess=all --unit told-$N $E run --rm --sdnotify=conmon --name told box sleep 1000 &&
-                       systemctl $USERS is-active told-$N; systemctl $USERS stop told-$N"#,
-        prints: "seen\nactive",
+        script: "systemd-run $USERS -q --collect --unit told-$N -p Delegate=yes -p Type=notify -p NotifyAccess=all \
+                     $E run --rm --name told --cgroups=split --sdnotify=container -v /usr:/usr:ro -v /lib:/lib:ro -v /lib64:/lib64:ro \
+                     box /usr/bin/bash -c 'systemd-notify --ready; sleep 1000'
+                 systemctl $USERS is-active told-$N; systemctl $USERS stop told-$N",
+        prints: "active",
     },
     Case {
         what: "--cgroups=split in a unit",
