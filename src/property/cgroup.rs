@@ -55,7 +55,7 @@ fn give_up(planner: &mut Planner, names: &str, reason: &str, remedy: &str) -> Re
     Err(planner
         .error(format!("{names}: cannot be enforced"))
         .because(reason)
-        .remedy(format!("{remedy}; or give `--limits try` before the command, to start without")))
+        .remedy(format!("{remedy}; or give `--limits try` before the command, to start without (podman: --runtime-flag limits=try; Docker: runtimeArgs)")))
 }
 
 fn plan_path(planner: &mut Planner) -> Result<()> {

@@ -20,7 +20,10 @@ pub fn daemon() -> MutexGuard<'static, ()> {
 /// Starts it with the configuration of the examples.
 pub fn configure() {
     fs::create_dir_all("/etc/docker").unwrap();
-    fs::write("/etc/docker/daemon.json", include_str!("../../../examples/docker/daemon.json")).unwrap();
+    let example = include_str!("../../../examples/docker/daemon.json");
+    // As the README has it for hosts with cgroup v1.
+    let trying = r#""runtimes": { "trying": { "path": "/usr/local/bin/rootlet", "runtimeArgs": ["--limits", "try"] },"#;
+    fs::write("/etc/docker/daemon.json", example.replacen("\"runtimes\": {", trying, 1)).unwrap();
     Caller::Root.shell("systemctl restart docker").ok();
 }
 
@@ -45,6 +48,7 @@ fn containers_live_and_end() {
         "run, run -d, -it, logs, exec, top, pause, stop, restart, kill, rm -f; exit codes",
     );
     assert_eq!(says("run --runtime rootlet --rm box echo hi"), "hi\n");
+    assert_eq!(says("run --runtime trying --rm -m 64m box echo hi"), "hi\n");
     says(r#"run -d --name life box sh -c 'trap "exit 3" TERM; echo up; while :; do sleep 0.1; done'"#);
     assert_eq!(says("inspect -f '{{.HostConfig.Runtime}}' life"), "rootlet\n");
     assert_eq!(says("logs life"), "up\n");

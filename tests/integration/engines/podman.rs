@@ -216,6 +216,7 @@ fn it_is_the_runtime_of_containers_conf() {
         let run = |arguments: &str| podman.0.shell(&format!("{conf} {arguments}"));
         assert_eq!(run("info --format '{{.Host.OCIRuntime.Name}}'").ok().out, "rootlet\n");
         assert_eq!(run("run --rm box echo hi").ok().out, "hi\n");
+        assert_eq!(run("--runtime-flag limits=try run --rm box echo hi").ok().out, "hi\n");
         let missing = run("run --rm box nosuch");
         assert!(missing.code == 127 && missing.err.contains("executable file not found"), "{missing:?}");
         let refused = run("run --rm box /etc/passwd");
