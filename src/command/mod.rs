@@ -218,12 +218,33 @@ fn help(rest: &[OsString], log: &Log) -> ExitCode {
 }
 
 fn unknown(name: &str, log: &Log) -> ExitCode {
-    log.error(
-        &Error::new(format!("No help topic for '{name}'"))
-            .because("rootlet has no such command")
-            .remedy("see `rootlet --help`"),
-    );
+    log.error(&Error::new(format!("No help topic for '{name}'")).because("rootlet has no such command").remedy(
+        match meant(name) {
+            Some(command) => format!("did you mean `rootlet {command}`? See `rootlet --help`"),
+            None => "see `rootlet --help`".to_owned(),
+        },
+    ));
     ExitCode::from(UNKNOWN_COMMAND)
+}
+
+/// What Docker and podman call the same.
+const FOREIGN: [(&str, &str); 8] = [
+    ("ls", "list"),
+    ("rm", "delete"),
+    ("remove", "delete"),
+    ("stop", "kill ID TERM"),
+    ("inspect", "state"),
+    ("top", "ps"),
+    ("unpause", "resume"),
+    ("stats", "events --stats"),
+];
+
+/// The command that somebody may have meant.
+fn meant(name: &str) -> Option<&'static str> {
+    let foreign = FOREIGN.iter().find(|(theirs, _)| *theirs == name).map(|(_, own)| *own);
+    let likeness = |command: &str| strsim::damerau_levenshtein(command, name);
+    let nearest = SUBCOMMANDS.iter().map(|subcommand| subcommand.name).min_by_key(|command| likeness(command));
+    foreign.or(nearest.filter(|command| likeness(command) <= 2 && likeness(command) < name.chars().count()))
 }
 
 /// A subcommand's definition, in the form that takes what clients of runc write.

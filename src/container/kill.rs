@@ -1,7 +1,7 @@
 //! Signals to a container.
 
 use super::directory::{SIGNALLED, START};
-use super::processes::{find, processes};
+use super::processes::{Members, processes};
 use super::state::{Container, Status};
 use super::{entrance, pause};
 use crate::cgroup::tree;
@@ -117,8 +117,9 @@ fn send_to_each(container: &Container, signal: i32) -> Result<()> {
         if quiet == 3 {
             return Ok(());
         }
+        let members = Members::of(container)?;
         for pid in new {
-            let Some(pidfd) = find(container, pid)? else { continue };
+            let Some(pidfd) = members.find(pid)? else { continue };
             found(process::send_signal(pidfd.as_fd(), signal)).map_err(|error| Error::from_call("container", error))?;
         }
     }

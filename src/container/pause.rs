@@ -2,7 +2,7 @@
 
 use super::identity::is_stopped;
 use super::kill::not_running;
-use super::processes::{find, processes};
+use super::processes::{Members, processes};
 use super::state::{Container, Status};
 use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
@@ -115,8 +115,9 @@ fn send_to_all(container: &Container, signal: i32) -> Result<Vec<i32>> {
     let pids = processes(container)?;
     let first = container.state()?.pid;
     let (own, others): (Vec<i32>, Vec<i32>) = pids.iter().partition(|pid| **pid == first);
+    let members = Members::of(container)?;
     for pid in others.iter().chain(&own) {
-        let Some(pidfd) = find(container, *pid)? else { continue };
+        let Some(pidfd) = members.find(*pid)? else { continue };
         // It may have ended since.
         found(process::send_signal(pidfd.as_fd(), signal)).map_err(|error| Error::from_call("container", error))?;
     }

@@ -63,16 +63,35 @@ pub fn processes(container: &Container) -> Result<Vec<i32>> {
     }
 }
 
-/// A handle on a process, if it still belongs to the container: a pid may have been reused since it was listed.
-pub fn find(container: &Container, pid: i32) -> Result<Option<OwnedFd>> {
-    let Some(pidfd) = process::find_pidfd(pid).map_err(|error| Error::from_call(format!("process {pid}"), error))?
-    else {
-        return Ok(None);
-    };
-    Ok(is_one_of(container, pid)?.then_some(pidfd))
+/// Who the container's processes are, for as long as one look lasts.
+pub struct Members<'a> {
+    container: &'a Container,
+    namespace: Option<PidNamespace>,
 }
 
-fn is_one_of(container: &Container, pid: i32) -> Result<bool> {
+impl Members<'_> {
+    /// Those of a container.
+    pub fn of(container: &Container) -> Result<Members<'_>> {
+        let state = container.state()?;
+        // With a cgroup, it is asked for those that were moved out of that.
+        let is_needed = state.cgroup.is_none() && state.has_own_pids;
+        let namespace = if is_needed { PidNamespace::of(container)? } else { None };
+        Ok(Members { container, namespace })
+    }
+
+    /// A handle on a process, if it still belongs to the container: a pid may have been reused since it was listed.
+    pub fn find(&self, pid: i32) -> Result<Option<OwnedFd>> {
+        let Some(pidfd) =
+            process::find_pidfd(pid).map_err(|error| Error::from_call(format!("process {pid}"), error))?
+        else {
+            return Ok(None);
+        };
+        Ok(is_one_of(self, pid)?.then_some(pidfd))
+    }
+}
+
+fn is_one_of(members: &Members, pid: i32) -> Result<bool> {
+    let container = members.container;
     let state = container.state()?;
     if let Some(cgroup) = &state.cgroup
         && cgroup.path()?.is_some()
@@ -83,7 +102,8 @@ fn is_one_of(container: &Container, pid: i32) -> Result<bool> {
     if state.cgroup.is_some() && !state.has_own_pids {
         return Ok(false);
     }
-    let Some(namespace) = PidNamespace::of(container)? else { return Ok(false) };
+    let own = if members.namespace.is_none() { PidNamespace::of(container)? } else { None };
+    let Some(namespace) = members.namespace.as_ref().or(own.as_ref()) else { return Ok(false) };
     Ok(namespace.has(pid)? && container.pidfd()?.is_some())
 }
 

@@ -139,6 +139,11 @@ fn subject(step: &Step) -> Option<&CStr> {
 /// The table.
 fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
     let is = |kind: &CStr, name: &str| kind.to_bytes() == name.as_bytes();
+    let is_overlay = match step {
+        Step::Mount { kind, .. } => is(kind, "overlay"),
+        Step::MakeTree(tree) => is(&tree.kind, "overlay"),
+        _ => false,
+    };
     Some(match (step, error.call, error.errno) {
         (Step::MapIds { .. }, _, Errno::EPERM | Errno::EACCES) => (
             "the kernel lets a user map only ids that it may use; where AppArmor restricts user namespaces, none at all",
@@ -168,7 +173,7 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
             "the file system does not take one of the options or its value, or an id in them is not mapped in the container",
             "look into `dmesg`, and at the options",
         ),
-        (Step::Mount { kind, .. }, Call::Mount, Errno::ENOENT) if is(kind, "overlay") => (
+        (Step::Mount { .. } | Step::MakeTree(_), Call::Mount | Call::Fsopen, Errno::ENOENT) if is_overlay => (
             "lowerdir, upperdir or workdir is missing",
             "make it, or correct the options; they may be relative to the bundle",
         ),

@@ -122,7 +122,7 @@ fn a_unit_is_active_when_its_program_is_ready() {
     // In the background, the program becomes the unit's main process when it is ready.
     let text = text
         .replace("rootlet run box-notify", "rootlet run -d box-notify")
-        .replace("TimeoutStopSec=5", "ExecStopPost=/usr/local/bin/rootlet delete -f box-notify");
+        .replace("TimeoutStopSec=5", "ExecStopPost=rootlet delete -f box-notify");
     fs::write(format!("{HOME}/.config/systemd/user/box-notify.service"), text).unwrap();
     unit.systemctl(&["daemon-reload"]).ok();
     unit.systemctl(&["start", "box-notify"]).ok();
