@@ -1,7 +1,7 @@
 //! Signals to a container.
 
 use super::directory::{SIGNALLED, START};
-use super::processes::{Members, processes};
+use super::processes::Members;
 use super::state::{Container, Status};
 use super::{entrance, pause};
 use crate::cgroup::tree;
@@ -110,14 +110,14 @@ const LOOKS: usize = 20;
 fn send_to_each(container: &Container, signal: i32) -> Result<()> {
     let mut reached = BTreeSet::new();
     let mut quiet = 0;
+    let members = Members::of(container)?;
     for _ in 0..LOOKS {
-        let new: Vec<_> = processes(container)?.into_iter().filter(|pid| reached.insert(*pid)).collect();
+        let new: Vec<_> = members.list()?.into_iter().filter(|pid| reached.insert(*pid)).collect();
         // One whose pid is lower than that of its maker was perhaps passed by.
         quiet = if new.is_empty() { quiet + 1 } else { 0 };
         if quiet == 3 {
             return Ok(());
         }
-        let members = Members::of(container)?;
         for pid in new {
             let Some(pidfd) = members.find(pid)? else { continue };
             found(process::send_signal(pidfd.as_fd(), signal)).map_err(|error| Error::from_call("container", error))?;

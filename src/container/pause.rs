@@ -55,7 +55,7 @@ pub fn resume(container: &mut Container) -> Result<()> {
     match container.state()?.cgroup.clone() {
         Some(cgroup) => unless_ended(container, tree::thaw(cgroup.require()?)),
         None => {
-            send_to_all(container, signal::SIGCONT)?;
+            send_to_all(&Members::of(container)?, signal::SIGCONT)?;
             mark(container, false)
         }
     }
@@ -74,10 +74,10 @@ fn suspend(container: &mut Container) -> Result<()> {
     // Before anything is changed: there may be no telling which they are.
     processes(container)?;
     mark(container, true)?;
-    stop_all(container).inspect_err(|_| {
-        let _ = send_to_all(container, signal::SIGCONT);
-        let _ = mark(container, false);
-    })
+    let members = Members::of(container)?;
+    let stopped = stop_all(&members).inspect_err(|_| drop(send_to_all(&members, signal::SIGCONT)));
+    drop(members);
+    stopped.inspect_err(|_| drop(mark(container, false)))
 }
 
 /// How often all must be found stopped: one that was missed in the list may wake the others.
@@ -85,16 +85,17 @@ const LOOKS: usize = 5;
 
 /// Sends a signal while all are stopped, and lets them go on.
 pub fn send_to_stopped(container: &Container, signal: i32) -> Result<()> {
-    let sent = stop_all(container).and_then(|()| send_to_all(container, signal));
-    send_to_all(container, signal::SIGCONT).and(sent).map(drop)
+    let members = Members::of(container)?;
+    let sent = stop_all(&members).and_then(|()| send_to_all(&members, signal));
+    send_to_all(&members, signal::SIGCONT).and(sent).map(drop)
 }
 
 /// Sends SIGSTOP until all are stopped: one that is about to fork would leave a running child.
-fn stop_all(container: &Container) -> Result<()> {
+fn stop_all(members: &Members) -> Result<()> {
     let mut looks = 0;
     for _ in 0..1000 {
-        let pids = if looks == 0 { send_to_all(container, signal::SIGSTOP)? } else { processes(container)? };
-        looks = if are_all_stopped(&pids)? && processes(container)? == pids { looks + 1 } else { 0 };
+        let pids = if looks == 0 { send_to_all(members, signal::SIGSTOP)? } else { members.list()? };
+        looks = if are_all_stopped(&pids)? && members.list()? == pids { looks + 1 } else { 0 };
         if looks == LOOKS {
             return Ok(());
         }
@@ -111,11 +112,10 @@ fn are_all_stopped(pids: &[i32]) -> Result<bool> {
 }
 
 /// To the first process last: as long as that has not got it, the container is what it was, and this can be done again.
-fn send_to_all(container: &Container, signal: i32) -> Result<Vec<i32>> {
-    let pids = processes(container)?;
-    let first = container.state()?.pid;
+fn send_to_all(members: &Members, signal: i32) -> Result<Vec<i32>> {
+    let pids = members.list()?;
+    let first = members.first()?;
     let (own, others): (Vec<i32>, Vec<i32>) = pids.iter().partition(|pid| **pid == first);
-    let members = Members::of(container)?;
     for pid in others.iter().chain(&own) {
         let Some(pidfd) = members.find(*pid)? else { continue };
         // It may have ended since.

@@ -4,69 +4,24 @@ use super::state::Container;
 use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
 use crate::sys::{Errno, fd, namespace, process};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirEntryExt;
 use std::time::Duration;
 
 /// All processes of the container, as the caller numbers them.
 pub fn processes(container: &Container) -> Result<Vec<i32>> {
-    let state = container.state()?;
-    let own = std::fs::read_link("/proc/self").map_err(|error| Error::from_io("cannot read /proc/self", &error))?;
-    if own.to_str() != Some(&std::process::id().to_string()) {
-        return Err(Error::new("/proc is that of another pid namespace, and has other pids")
-            .remedy("mount one of your own: `mount -t proc proc /proc`, or `unshare --mount-proc`"));
-    }
-    if let Some(cgroup) = &state.cgroup {
-        match cgroup.path()? {
-            Some(path) => {
-                let pids = tree::processes(path)?;
-                if pids.contains(&state.pid) || container.pidfd()?.is_none() {
-                    return Ok(pids);
-                }
-                if !state.has_own_pids {
-                    return Err(Error::new("the container's first process is not in its cgroup")
-                        .because(format!("somebody has moved it out of {}", path.display()))
-                        .remedy("move it back: write its pid into cgroup.procs there"));
-                }
-            }
-            // Its first process was moved; who is in its pid namespace is known all the same.
-            None if state.has_own_pids => {}
-            None => drop(cgroup.require()?),
-        }
-    }
-    if !state.has_own_pids {
-        return Err(Error::new(
-            "the container has neither a cgroup nor a pid namespace of its own, so its other processes cannot be told from the caller's",
-        )
-        .remedy("add {\"type\": \"pid\"} to linux.namespaces"));
-    }
-    // As long as its first process lives, the namespace's number is no other's.
-    let Some(namespace) = PidNamespace::of(container)? else { return Ok(Vec::new()) };
-    let failed = |error: std::io::Error| Error::from_io("cannot read /proc", &error);
-    let mut pids = Vec::new();
-    for entry in std::fs::read_dir("/proc").map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        if namespace.has(pid)? {
-            pids.push(pid);
-        }
-    }
-    pids.sort_unstable();
-    if container.pidfd()?.is_none() {
-        return Ok(Vec::new());
-    }
-    match pids.contains(&state.pid) {
-        true => Ok(pids),
-        false => Err(Error::new(format!("process {}, the container's first one, is not in /proc", state.pid))
-            .because("/proc is that of another pid namespace, or hides it")
-            .remedy("run this where the container's processes can be seen")),
-    }
+    Members::of(container)?.list()
 }
 
-/// Who the container's processes are, for as long as one look lasts.
+/// Who the container's processes are; for as long as they are looked for again and again.
 pub struct Members<'a> {
     container: &'a Container,
     namespace: Option<PidNamespace>,
+    /// Inodes of /proc/PID that are others': no other process gets one of these.
+    strangers: RefCell<BTreeSet<u64>>,
 }
 
 impl Members<'_> {
@@ -76,7 +31,81 @@ impl Members<'_> {
         // With a cgroup, it is asked for those that were moved out of that.
         let is_needed = state.cgroup.is_none() && state.has_own_pids;
         let namespace = if is_needed { PidNamespace::of(container)? } else { None };
-        Ok(Members { container, namespace })
+        Ok(Members { container, namespace, strangers: RefCell::default() })
+    }
+
+    /// The pid of the first one.
+    pub fn first(&self) -> Result<i32> {
+        Ok(self.container.state()?.pid)
+    }
+
+    /// Their pids now.
+    pub fn list(&self) -> Result<Vec<i32>> {
+        let container = self.container;
+        let state = container.state()?;
+        let own = std::fs::read_link("/proc/self").map_err(|error| Error::from_io("cannot read /proc/self", &error))?;
+        if own.to_str() != Some(&std::process::id().to_string()) {
+            return Err(Error::new("/proc is that of another pid namespace, and has other pids")
+                .remedy("mount one of your own: `mount -t proc proc /proc`, or `unshare --mount-proc`"));
+        }
+        if let Some(cgroup) = &state.cgroup {
+            match cgroup.path()? {
+                Some(path) => {
+                    let pids = tree::processes(path)?;
+                    if pids.contains(&state.pid) || container.pidfd()?.is_none() {
+                        return Ok(pids);
+                    }
+                    if !state.has_own_pids {
+                        return Err(Error::new("the container's first process is not in its cgroup")
+                            .because(format!("somebody has moved it out of {}", path.display()))
+                            .remedy("move it back: write its pid into cgroup.procs there"));
+                    }
+                }
+                // Its first process was moved; who is in its pid namespace is known all the same.
+                None if state.has_own_pids => {}
+                None => drop(cgroup.require()?),
+            }
+        }
+        if !state.has_own_pids {
+            return Err(Error::new(
+                "the container has neither a cgroup nor a pid namespace of its own, so its other processes cannot be told from the caller's",
+            )
+            .remedy("add {\"type\": \"pid\"} to linux.namespaces"));
+        }
+        let own = if self.namespace.is_none() { PidNamespace::of(container)? } else { None };
+        let Some(namespace) = self.namespace.as_ref().or(own.as_ref()) else { return Ok(Vec::new()) };
+        let mut pids = self.look_through(namespace)?;
+        pids.sort_unstable();
+        // As long as its first process lives, the namespace's number is no other's.
+        if container.pidfd()?.is_none() {
+            return Ok(Vec::new());
+        }
+        match pids.contains(&state.pid) {
+            true => Ok(pids),
+            false => Err(Error::new(format!("process {}, the container's first one, is not in /proc", state.pid))
+                .because("/proc is that of another pid namespace, or hides it")
+                .remedy("run this where the container's processes can be seen")),
+        }
+    }
+
+    fn look_through(&self, namespace: &PidNamespace) -> Result<Vec<i32>> {
+        let failed = |error: std::io::Error| Error::from_io("cannot read /proc", &error);
+        let mut pids = Vec::new();
+        let mut strangers = self.strangers.borrow_mut();
+        for entry in std::fs::read_dir("/proc").map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+            if strangers.contains(&entry.ino()) {
+                continue;
+            }
+            match namespace.has(pid)? {
+                true => pids.push(pid),
+                // Nobody gets into a pid namespace later.
+                false => drop(strangers.insert(entry.ino())),
+            }
+        }
+        Ok(pids)
     }
 
     /// A handle on a process, if it still belongs to the container: a pid may have been reused since it was listed.
@@ -86,25 +115,25 @@ impl Members<'_> {
         else {
             return Ok(None);
         };
-        Ok(is_one_of(self, pid)?.then_some(pidfd))
+        Ok(self.has(pid)?.then_some(pidfd))
     }
-}
 
-fn is_one_of(members: &Members, pid: i32) -> Result<bool> {
-    let container = members.container;
-    let state = container.state()?;
-    if let Some(cgroup) = &state.cgroup
-        && cgroup.path()?.is_some()
-        && tree::find_of_process(pid)?.is_some_and(|path| path.starts_with(&cgroup.path))
-    {
-        return Ok(true);
+    fn has(&self, pid: i32) -> Result<bool> {
+        let container = self.container;
+        let state = container.state()?;
+        if let Some(cgroup) = &state.cgroup
+            && cgroup.path()?.is_some()
+            && tree::find_of_process(pid)?.is_some_and(|path| path.starts_with(&cgroup.path))
+        {
+            return Ok(true);
+        }
+        if state.cgroup.is_some() && !state.has_own_pids {
+            return Ok(false);
+        }
+        let own = if self.namespace.is_none() { PidNamespace::of(container)? } else { None };
+        let Some(namespace) = self.namespace.as_ref().or(own.as_ref()) else { return Ok(false) };
+        Ok(namespace.has(pid)? && container.pidfd()?.is_some())
     }
-    if state.cgroup.is_some() && !state.has_own_pids {
-        return Ok(false);
-    }
-    let own = if members.namespace.is_none() { PidNamespace::of(container)? } else { None };
-    let Some(namespace) = members.namespace.as_ref().or(own.as_ref()) else { return Ok(false) };
-    Ok(namespace.has(pid)? && container.pidfd()?.is_some())
 }
 
 /// A container's pid namespace.
