@@ -236,5 +236,5 @@ fn is_passing(error: sys::Error) -> bool {
 fn without_terminal() -> Error {
     Error::in_config("process.terminal", "standard input is not a terminal, nor is there another")
         .because("a terminal is asked for, and in the foreground that is the caller's")
-        .remedy("leave `exec -t` out, or set process.terminal to false; give --console-socket PATH; or call rootlet under a terminal (`script -qc 'rootlet ...'`)")
+        .remedy("write `rootlet spec --no-tty`, or set process.terminal to false; leave `exec -t` out; give --console-socket PATH; or call rootlet under a terminal (`script -qc 'rootlet ...'`)")
 }

@@ -108,9 +108,14 @@ impl Root {
             return Ok(());
         }
         let (uid, gid, mode) = (metadata.uid(), metadata.gid(), mode & 0o7777);
+        let remedy = match is_trusted {
+            true => "name a directory of your own, or one with the sticky bit, as /tmp has (chmod +t); or take the others' permission away (chmod go-w)".to_owned(),
+            false if uid == OVERFLOW => "name a directory of your own".to_owned(),
+            false => format!("call this as its owner: `sudo -u '#{uid}' rootlet ...`; or name a directory of your own"),
+        };
         Err(Error::new(format!("--root {}: others may put states there in the place of yours", self.path.display()))
             .because(format!("it belongs to {uid}:{gid} with mode {mode:o}"))
-            .remedy("name a directory of your own, or one with the sticky bit, as /tmp has (chmod +t); or take the others' permission away (chmod go-w)"))
+            .remedy(remedy))
     }
 
     /// The container of that id.
