@@ -305,11 +305,11 @@ impl Root {
                 Ok(Err(Some(directory))) if directory.is_there()? => return Err(already_exists(id)),
                 Ok(Err(_)) => match found(place.symlink_metadata()) {
                     Ok(Some(metadata)) if !metadata.is_dir() => return Err(is_in_the_way(place)),
-                    _ => continue,
+                    Ok(_) => continue,
+                    Err(error) => return Err(Error::from_io(place.display(), &error)),
                 },
                 Err(error) => return Err(error).inspect_err(|_| drop(is_new.then(|| std::fs::remove_dir(place)))),
             };
-            let name = |path: &Path| c_path(path);
             let reserved = |lock: OwnedFd| {
                 let directory = Directory::open_at(lock.as_fd(), &c".".to_owned(), path.clone())?;
                 Ok(Reservation { directory: directory.ok_or_else(|| is_in_the_way(&path))?, lock })
@@ -327,7 +327,7 @@ impl Root {
                 let left = Directory::open(draft.clone())?;
                 left.map_or(Ok(()), |left| left.empty())?;
             }
-            let Err(error) = fd::rename_to_new(&name(&draft), &name(&path)) else { return reserved(lock) };
+            let Err(error) = fd::rename_to_new(&c_path(&draft), &c_path(&path)) else { return reserved(lock) };
             let _ = std::fs::remove_dir(&draft);
             match error.errno {
                 Errno::EEXIST => self.clear(id, &path)?,
@@ -354,7 +354,8 @@ impl Root {
         let Some(directory) = Directory::open(path.to_owned())? else {
             return match found(path.symlink_metadata()) {
                 Ok(None) => Ok(()),
-                _ => Err(is_in_the_way(path)),
+                Ok(Some(_)) => Err(is_in_the_way(path)),
+                Err(error) => Err(Error::from_io(path.display(), &error)),
             };
         };
         let Some(_lock) = directory.lock()? else {
