@@ -1,8 +1,9 @@
 //! Control groups, version 2: where a container's is, what is written to it, and who makes it.
 //!
 //! [`placement`] chooses by what is writable, [`settings`] and [`devices`] translate `linux.resources`, [`tree`] works on
-//! directories, [`systemd`] asks for a scope. All of it is the parent's; a child is only born in what was made.
+//! directories, [`systemd`] asks for a scope, [`delegation`] is about what the container divides. All of it is the parent's; a child is only born in what was made.
 
+pub mod delegation;
 pub mod devices;
 pub mod placement;
 pub mod settings;

@@ -208,7 +208,14 @@ fn scope(wish: &Wish, host: &Host, reason: String) -> Result<Choice> {
     };
     let bus = Bus { path: bus, is_user };
     Ok(Choice {
-        place: Place::Scope { bus, slice: slice.to_owned(), name, properties: Vec::new(), is_proposal },
+        place: Place::Scope {
+            bus,
+            slice: slice.to_owned(),
+            name,
+            subgroup: "container".to_owned(),
+            properties: Vec::new(),
+            is_proposal,
+        },
         reason,
         available,
     })

@@ -1,5 +1,7 @@
 //! The container's cgroup, from its making to its removal.
 
+use super::state::Container;
+use crate::cgroup::delegation;
 use crate::cgroup::systemd::{self, Scope};
 use crate::cgroup::tree::{self, Hold};
 use crate::error::{Error, Result, found};
@@ -120,7 +122,7 @@ impl<'a> Making<'a> {
             making.lock = Some(lock);
             let record = making.record.insert(Record { path, base: base.clone(), inode });
             let set = if cgroup.is_set_late { Ok(()) } else { set(cgroup, record, &mut making.left_out) };
-            set.inspect_err(|_| making.take_back())?;
+            set.and_then(|()| give(cgroup, &record.path)).inspect_err(|_| making.take_back())?;
         }
         Ok(making)
     }
@@ -138,7 +140,8 @@ impl<'a> Making<'a> {
 
     /// Has systemd make the scope around a process, and opens the cgroup below it that its sibling is born in.
     pub fn take(&mut self, id: &str, pid: i32) -> Result<OwnedFd> {
-        let Some(Cgroup { place: Place::Scope { bus, slice, name, properties, is_proposal }, .. }) = self.cgroup else {
+        let Some(cgroup) = self.cgroup else { return Err(Error::new("the plan has no cgroup")) };
+        let Place::Scope { bus, slice, name, subgroup, properties, is_proposal } = &cgroup.place else {
             return Err(Error::new("the plan has no scope"));
         };
         let description = format!("rootlet container {id}");
@@ -156,7 +159,8 @@ impl<'a> Making<'a> {
             return Err(Error::new(format!("systemd makes no scope {name}: the process is in {}", scope.display())));
         }
         // The scope itself is systemd's to set; what is below it is ours.
-        let (path, _) = tree::make(&scope, &scope.join("container"), false, &|_| Ok(()))?;
+        let (path, _) = tree::make(&scope, &scope.join(subgroup), false, &|_| Ok(()))?;
+        give(cgroup, &path)?;
         if self.is_kept {
             let (_, place) = tree::make(&scope, &scope.join("keeper"), false, &|_| Ok(()))?;
             // Whoever takes is a helper of the container's maker, and so this one is the maker's child.
@@ -224,6 +228,20 @@ fn announce(directory: &Path, path: &Path) -> Result<()> {
     let failed = |error: std::io::Error| Error::from_io(format!("cannot write {}", link.display()), &error);
     found(std::fs::remove_file(&link)).map_err(failed)?;
     std::os::unix::fs::symlink(path, &link).map_err(failed)
+}
+
+/// Gives the cgroup to whoever divides it.
+fn give(cgroup: &Cgroup, path: &Path) -> Result<()> {
+    cgroup.owner.map_or(Ok(()), |owner| delegation::give(path, owner))
+}
+
+/// Takes the container's process from its cgroup to the one below, if the plan has one.
+pub fn enter_leaf(plan: &Plan, container: &Container, pid: i32) -> Result<()> {
+    let (Some(cgroup), Some(record)) = (&plan.cgroup, &container.state()?.cgroup) else { return Ok(()) };
+    let Some(leaf) = &cgroup.leaf else { return Ok(()) };
+    let leaf = delegation::make_leaf(record.require()?, leaf)?;
+    give(cgroup, &leaf)?;
+    delegation::enter(&leaf, pid)
 }
 
 /// Removes what was announced, and is nobody's.

@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::init::{Beginning, Birthplace, Equipment, prepare, seal, spawn};
 use crate::log::Log;
 use crate::plan::print;
-use crate::property::{Request, compile_exec, heed};
+use crate::property::{Request, annotations, compile_exec, heed};
 use crate::spec::{Capabilities, Process, Spec, load};
 use crate::sys::{memory, process, signal};
 use std::os::fd::AsFd;
@@ -185,7 +185,9 @@ fn find_cgroup<'a>(container: &'a Container, below: Option<&str>) -> Result<Opti
                 return inits.map(|path| Some((record, path))).ok_or_else(super::kill::not_running);
             }
             // Where the container divides its cgroup itself, as systemd does, processes can be only in a part of it.
-            let is_divided = !tree::words(&record.path, "cgroup.subtree_control")?.is_empty();
+            let has_leaf =
+                container.state()?.annotations.iter().flatten().any(|(name, _)| name == annotations::DELEGATED);
+            let is_divided = has_leaf || !tree::words(&record.path, "cgroup.subtree_control")?.is_empty();
             let inits = if is_divided { tree::find_of_process(container.state()?.pid)? } else { None };
             Ok(Some((record, inits.filter(|path| path.starts_with(&record.path)).unwrap_or(record.path.clone()))))
         }

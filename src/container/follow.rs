@@ -3,7 +3,7 @@
 use super::fuse::{self, Serving};
 use super::interrupt::Interrupt;
 use super::state::Container;
-use super::{console, hooks, listener};
+use super::{cgroup, console, hooks, listener};
 use crate::error::Result;
 use crate::init::{Init, Message};
 use crate::plan::{Decision, Phase, Plan};
@@ -63,6 +63,7 @@ impl Follow<'_> {
                     init.go()?;
                 }
                 Some((Message::Hooks, _)) => {
+                    cgroup::enter_leaf(plan, container, init.process.pid)?;
                     hooks::run_before_start(container, &self.interrupt)?;
                     init.run_steps(plan, Phase::Hooked)?;
                     init.go()?;

@@ -160,6 +160,10 @@ pub struct Cgroup {
     pub settings: Vec<Setting>,
     /// Which devices may be used: a program for BPF_CGROUP_DEVICE.
     pub devices: Option<Vec<u64>>,
+    /// Whose its own files are, if not the caller's: the container divides it (cgroups(7), delegation).
+    pub owner: Option<u32>,
+    /// A cgroup below it, where the container's processes go once their cgroup namespace begins at it.
+    pub leaf: Option<String>,
     /// Whether the settings would keep the process from being born.
     pub is_set_late: bool,
     /// Whether a setting that the kernel refuses is a decision (`--limits try`).
@@ -188,6 +192,8 @@ pub enum Place {
         slice: String,
         /// The scope's name.
         name: String,
+        /// The cgroup below it that is rootlet's to set.
+        subgroup: String,
         /// What its config says of it.
         properties: Vec<UnitProperty>,
         /// Whether another name would do.
@@ -306,7 +312,9 @@ impl Plan {
 
     /// True if the parent has something to do between Inside and Jailed.
     pub fn pauses(&self) -> bool {
-        self.has_runtime_hooks || self.entries.iter().any(|entry| entry.phase == Phase::Hooked)
+        self.has_runtime_hooks
+            || self.cgroup.as_ref().is_some_and(|cgroup| cgroup.leaf.is_some())
+            || self.entries.iter().any(|entry| entry.phase == Phase::Hooked)
     }
 
     /// The message for a step that failed.

@@ -192,10 +192,16 @@ impl fmt::Display for Cgroup {
         match &self.place {
             Place::None => write!(f, "cgroup  none, because {}", self.reason)?,
             Place::Directory { path, .. } => write!(f, "cgroup  {}, because {}", path.display(), self.reason)?,
-            Place::Scope { bus, slice, name, .. } => {
+            Place::Scope { bus, slice, name, subgroup, .. } => {
                 let whose = if bus.is_user { "the user's" } else { "the system's" };
-                write!(f, "cgroup  {name} in {slice} of {whose} systemd, because {}", self.reason)?;
+                write!(f, "cgroup  {name}/{subgroup} in {slice} of {whose} systemd, because {}", self.reason)?;
             }
+        }
+        if let Some(owner) = self.owner {
+            write!(f, "\ncgroup  its files belong to uid {owner}, who may divide it")?;
+        }
+        if let Some(leaf) = &self.leaf {
+            write!(f, "\ncgroup  the container's processes are below it, in {leaf}")?;
         }
         if let Some(devices) = &self.devices {
             write!(f, "\ncgroup  {:28} a program of {} instructions", "linux.resources.devices", devices.len())?;

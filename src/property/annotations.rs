@@ -21,6 +21,10 @@ pub const SECCOMP_PROGRAM: &str = "run.oci.seccomp_bpf_data";
 pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
 /// crun's: the name of the option for linux.mountLabel.
 pub const MOUNT_CONTEXT: &str = "run.oci.mount_context_type";
+/// crun's: the name of the cgroup with the container's limits, below its scope.
+pub const SUBGROUP: &str = "run.oci.systemd.subgroup";
+/// crun's: a cgroup below that one, without limits, where the container's processes are.
+pub const DELEGATED: &str = "run.oci.delegate-cgroup";
 /// crun's: a file for what hooks write to their standard output.
 pub const HOOKS_OUTPUT: &str = "run.oci.hooks.stdout";
 /// crun's: a file for what they write to their standard error.
@@ -30,8 +34,10 @@ pub const HOOKS_ERROR: &str = "run.oci.hooks.stderr";
 pub const UNIT_PROPERTY: &str = "org.systemd.property.";
 
 /// All that are followed.
-pub const KNOWN: [&str; 9] = [
+pub const KNOWN: [&str; 11] = [
     CRIU_CONFIG,
+    DELEGATED,
+    SUBGROUP,
     UNIT_PROPERTY,
     HOOKS_ERROR,
     HOOKS_OUTPUT,

@@ -1,7 +1,7 @@
 //! `linux.resources` and `linux.cgroupsPath`: a limit is enforced, or it is an error that says why not.
 
 use super::annotations::UNIT_PROPERTY;
-use super::{Planner, Property, Scope, number_list};
+use super::{Planner, Property, Scope, delegation, number_list};
 use crate::capability::CAP_SYS_ADMIN;
 use crate::cgroup::placement::{self, Choice, Wish};
 use crate::cgroup::{devices, settings};
@@ -38,6 +38,8 @@ fn plan_resources(planner: &mut Planner) -> Result<()> {
         optional_controllers: Vec::new(),
         settings,
         devices: None,
+        owner: None,
+        leaf: None,
         is_set_late,
         may_lack_limits: planner.request.try_limits,
     });
@@ -67,11 +69,7 @@ fn plan_path(planner: &mut Planner) -> Result<()> {
     let path = planner.spec.linux().cgroups_path.as_deref().filter(|path| !path.is_empty());
     let unit_properties = unit_properties(planner)?;
     let request = planner.request;
-    let divides = planner.spec.has_new_namespace("cgroup")
-        && planner.spec.mounts.iter().any(|mount| {
-            matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"))
-                && mount.options.iter().all(|option| !matches!(option.as_str(), "ro" | "rro"))
-        });
+    let divides = delegation::is_wanted(planner);
     let wish = Wish { id: &request.id, path, manager: request.cgroup_manager, controllers: &controllers, divides };
     let mut choice = placement::choose(&wish, planner.host)?;
     match (&mut choice.place, unit_properties.first()) {

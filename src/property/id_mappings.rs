@@ -132,6 +132,36 @@ pub fn sets_up_as(planner: &Planner) -> (u32, u32) {
     (choose(&linux.uid_mappings, user.uid), choose(&linux.gid_mappings, user.gid))
 }
 
+/// The caller's uid that is this one in the container, if one is.
+pub fn find_callers(planner: &Planner, uid: u32) -> Result<Option<u32>> {
+    let mappings = &planner.spec.linux().uid_mappings;
+    if let Some(path) = planner.spec.namespace("user").and_then(|namespace| namespace.path.as_ref()) {
+        let [uids, _] = planner.host.id_maps(Path::new(path))?;
+        return Ok(find_mapped(&parse(&uids), uid));
+    }
+    Ok(match planner.has_new_user_namespace() {
+        false => Some(uid),
+        true if mappings.is_empty() => (uid == 0).then_some(planner.host.uid),
+        true => find_mapped(mappings, uid),
+    })
+}
+
+/// The id outside that is this one of the container.
+pub fn find_mapped(mappings: &[IdMapping], id: u32) -> Option<u32> {
+    let mapping = mappings.iter().find(|mapping| is_mapped(std::slice::from_ref(mapping), id))?;
+    mapping.host_id.checked_add(id - mapping.container_id)
+}
+
+/// What [`text`] writes; a line that is otherwise is left out.
+fn parse(map: &str) -> Vec<IdMapping> {
+    let line = |line: &str| {
+        let mut numbers = line.split_whitespace().map(|number| number.parse().ok());
+        let mut next = || numbers.next().flatten();
+        Some(IdMapping { container_id: next()?, host_id: next()?, size: next()? })
+    };
+    map.lines().filter_map(line).collect()
+}
+
 /// True if an id of the container is mapped.
 pub fn is_mapped(mappings: &[IdMapping], id: u32) -> bool {
     mappings.iter().any(|mapping| id >= mapping.container_id && id - mapping.container_id < mapping.size)

@@ -70,8 +70,7 @@ fn parse(planner: &Planner, ranges: &str, container: &[IdMapping]) -> Result<Vec
 }
 
 fn host_id(planner: &Planner, id: u32, container: &[IdMapping]) -> Result<u32> {
-    let found = container.iter().find(|mapping| id_mappings::is_mapped(std::slice::from_ref(mapping), id));
-    found.and_then(|mapping| mapping.host_id.checked_add(id - mapping.container_id)).ok_or_else(|| {
+    id_mappings::find_mapped(container, id).ok_or_else(|| {
         planner
             .error(format!("idmap: @ is meant for ids of the container, and {id} is none"))
             .remedy("choose one of linux.uidMappings and linux.gidMappings, or leave @ out")

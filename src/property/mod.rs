@@ -18,6 +18,7 @@ mod capabilities;
 mod cgroup;
 pub mod check;
 mod cwd;
+mod delegation;
 mod devices;
 mod domainname;
 mod exec_cpu_affinity;
@@ -89,6 +90,7 @@ pub const ORDER: &[Property] = &[
     intel_rdt::PROPERTY,
     cgroup::RESOURCES,
     cgroup::PATH,
+    delegation::PROPERTY,
     root::PROC,
     oom_score_adj::PROPERTY,
     exec_cpu_affinity::PROPERTY,

@@ -2,7 +2,7 @@
 
 use crate::cgroups::{Delegated, in_guest, read, root};
 use crate::sandbox::{Sandbox, eventually};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -244,5 +244,72 @@ fn who_may_only_read_a_cgroup_keeps_nobody_from_ending_it() {
     locker.wait().unwrap();
     done.ok();
     assert!(!cgroup.exists());
+    sandbox.is_clean();
+}
+
+/// Makes the mount of cgroups writable, whose own namespace the container has.
+fn divide(config: &mut Value) {
+    let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+    if namespaces.iter().all(|namespace| namespace["type"] != "cgroup") {
+        namespaces.push(json!({"type": "cgroup"}));
+    }
+    for mount in config["mounts"].as_array_mut().unwrap() {
+        if mount["destination"] == "/sys/fs/cgroup" {
+            mount["options"] = json!(["rw"]);
+        }
+    }
+}
+
+#[test]
+fn a_container_goes_on_in_a_cgroup_below_the_one_with_its_limits() {
+    if !in_guest() {
+        return;
+    }
+    let delegated = Delegated::new(false);
+    delegated.limit(json!({"pids": {"limit": 33}}));
+    delegated.sandbox.edit(|config| {
+        divide(config);
+        config["annotations"] = json!({"run.oci.delegate-cgroup": "inner"});
+    });
+    let divides = "echo +pids >cgroup.subtree_control; cat inner/pids.max; mkdir mine && echo made";
+    delegated.sandbox.sh(&format!("cat /proc/self/cgroup; cd /sys/fs/cgroup; cat pids.max; {divides}"));
+    assert_eq!(delegated.run().ok().out, "0::/inner\n33\nmax\nmade\n");
+    delegated.start();
+    assert_eq!(delegated.rootlet(&["exec", "box", "cat", "/proc/self/cgroup"]).ok().out, "0::/inner\n");
+    let pids = delegated.rootlet(&["ps", "--format", "json", "box"]).ok().out;
+    assert!(pids.contains(','), "the shell and its sleep: {pids}");
+    delegated.rootlet(&["pause", "box"]).ok();
+    delegated.rootlet(&["resume", "box"]).ok();
+    delegated.rootlet(&["delete", "-f", "box"]).ok();
+    for name in ["", "a/b", "..", "cgroup.procs"] {
+        delegated.sandbox.edit(|config| config["annotations"] = json!({"run.oci.delegate-cgroup": name}));
+        delegated.run().fails(&["annotations", "run.oci.delegate-cgroup", "because:", "try:"]);
+    }
+}
+
+#[test]
+fn who_divides_its_cgroup_owns_what_it_is_divided_by() {
+    let Some(sandbox) = Sandbox::remapped() else { return };
+    if !in_guest() {
+        return;
+    }
+    sandbox.edit(|config| {
+        divide(config);
+        config["linux"]["resources"] = json!({"pids": {"limit": 33}});
+        config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+    });
+    let script = "stat -c '%u %n' . cgroup.procs cgroup.subtree_control pids.max; mkdir mine && echo made; echo 5 >pids.max || echo limited";
+    sandbox.sh(&format!("cd /sys/fs/cgroup && {script}"));
+    let done = sandbox.run().ok();
+    assert_eq!(done.out, "1000 .\n1000 cgroup.procs\n1000 cgroup.subtree_control\n65534 pids.max\nmade\nlimited\n");
+    // Only what may be written to is given away.
+    sandbox.edit(|config| {
+        for mount in config["mounts"].as_array_mut().unwrap() {
+            if mount["destination"] == "/sys/fs/cgroup" {
+                mount["options"] = json!(["ro"]);
+            }
+        }
+    });
+    assert_eq!(sandbox.output("stat -c %u /sys/fs/cgroup"), "65534\n");
     sandbox.is_clean();
 }

@@ -88,7 +88,7 @@ impl Delegated {
     }
 
     /// Starts a container that waits, and returns its cgroup.
-    fn start(&self) -> PathBuf {
+    pub fn start(&self) -> PathBuf {
         self.sandbox.sh("trap 'exit 0' TERM; sleep 1000 & wait");
         let bundle = self.sandbox.bundle();
         self.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();

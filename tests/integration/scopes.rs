@@ -189,6 +189,7 @@ fn annotations_are_properties_of_the_scope() {
             config["annotations"] = json!({
                 "org.systemd.property.TimeoutStopSec": "uint64 123",
                 "org.systemd.property.Description": "'of the config'",
+                "run.oci.systemd.subgroup": "mine",
                 name: value,
             });
         });
@@ -198,6 +199,7 @@ fn annotations_are_properties_of_the_scope() {
     annotate("org.systemd.property.Documentation", "['https://example.org']");
     run().ok();
     let cgroup = user.0.cgroup();
+    assert!(cgroup.ends_with("mine"), "{cgroup:?}");
     let scope = cgroup.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
     let shown = user.systemctl(&["show", "-P", "TimeoutStopUSec,Documentation,Description", &scope]).ok().out;
     assert_eq!(

@@ -209,6 +209,7 @@ fn annotations_that_change_something_are_in_features() {
         json!([
             "org.criu.config",
             "org.systemd.property.",
+            "run.oci.delegate-cgroup",
             "run.oci.hooks.stderr",
             "run.oci.hooks.stdout",
             "run.oci.keep_original_groups",
@@ -216,6 +217,7 @@ fn annotations_that_change_something_are_in_features() {
             "run.oci.pidfd_receiver",
             "run.oci.seccomp.receiver",
             "run.oci.seccomp_bpf_data",
+            "run.oci.systemd.subgroup",
         ])
     );
     // They are all that the sources know of.

@@ -1,0 +1,64 @@
+//! Who divides the container's cgroup besides rootlet: its own user, as config-linux.md (Cgroup ownership) has it, and crun's
+//! annotations for what lies below it.
+
+use super::annotations::{DELEGATED, SUBGROUP};
+use super::{Planner, Property, Scope, id_mappings};
+use crate::error::{Error, Result};
+use crate::plan::{Phase, Place};
+
+pub const PROPERTY: Property =
+    Property { paths: &["linux.cgroupsPath"], phase: Phase::Host, scope: Scope::Create, plan };
+
+/// Whether the container's programs may write to their cgroup.
+pub fn is_wanted(planner: &Planner) -> bool {
+    let is_writable = |options: &[String]| options.iter().all(|option| !matches!(option.as_str(), "ro" | "rro"));
+    planner.spec.has_new_namespace("cgroup")
+        && planner
+            .spec
+            .mounts
+            .iter()
+            .any(|mount| matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2")) && is_writable(&mount.options))
+}
+
+fn plan(planner: &mut Planner) -> Result<()> {
+    let owner = match is_wanted(planner) {
+        true => id_mappings::find_callers(planner, planner.spec.process().user.uid)?,
+        false => None,
+    };
+    let (leaf, subgroup) = (find_name(planner, DELEGATED)?, find_name(planner, SUBGROUP)?);
+    let Some(cgroup) = &mut planner.plan.cgroup else { return Ok(()) };
+    cgroup.owner = owner.filter(|uid| *uid != planner.host.uid);
+    let is_somewhere = cgroup.place != Place::None;
+    cgroup.leaf = leaf.clone().filter(|_| is_somewhere);
+    if leaf.is_some() && !is_somewhere {
+        planner.decide(format!("annotation {DELEGATED}: not followed"), "the container has no cgroup of its own")?;
+    }
+    let Some(name) = subgroup else { return Ok(()) };
+    match planner.plan.cgroup.as_mut().map(|cgroup| &mut cgroup.place) {
+        Some(Place::Scope { subgroup, .. }) => *subgroup = name,
+        _ => planner.decide(
+            format!("annotation {SUBGROUP}: not followed"),
+            "no unit of systemd's is made for this container",
+        )?,
+    }
+    Ok(())
+}
+
+/// The name of a cgroup, from an annotation.
+fn find_name(planner: &mut Planner, annotation: &'static str) -> Result<Option<String>> {
+    let Some(name) = planner.spec.annotations.as_ref().and_then(|all| all.get(annotation)) else { return Ok(None) };
+    let wrong = |because: &str| {
+        Err(Error::in_config("annotations", format!("{annotation}: {name:?} is not the name of a cgroup"))
+            .because(because)
+            .remedy("write one name, such as \"container\", or take it out"))
+    };
+    let checked = match name.as_str() {
+        // What is set on the unit itself is systemd's.
+        "" => wrong("a scope's own limits are set by systemd alone, and so the container's are in a cgroup below it"),
+        "." | ".." => wrong("it leads elsewhere"),
+        _ if name.contains('/') || name.contains('\n') => wrong("it is more than one name"),
+        _ if name.starts_with("cgroup.") || name == "keeper" => wrong("that name is taken"),
+        _ => return Ok(Some(name.clone())),
+    };
+    planner.settle(checked).map(|()| None)
+}
