@@ -214,6 +214,15 @@ impl Host {
         Ok(self.uid == 0 && self.in_initial_user_namespace()?)
     }
 
+    /// Which of these options the version 2 hierarchy has; they are one for the whole host.
+    pub fn hierarchy_options(&self, known: &[&str]) -> Result<Vec<String>> {
+        let mounts = read("/proc/self/mountinfo")?;
+        // proc_pid_mountinfo(5): after the dash the type, the source, and the file system's own options.
+        let mut found = mounts.lines().filter_map(|line| line.split_once(" - cgroup2 ")?.1.split_once(' '));
+        let options = found.next().map_or("", |(_, options)| options);
+        Ok(options.split(',').filter(|option| known.contains(option)).map(str::to_owned).collect())
+    }
+
     /// The cgroup of the caller's systemd; `None` without a version 2 hierarchy.
     pub fn manager_cgroup(&self) -> Result<Option<PathBuf>> {
         let Some(Hierarchy { root, own }) = self.hierarchy()? else { return Ok(None) };

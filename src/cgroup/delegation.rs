@@ -13,15 +13,16 @@ fn failed(path: &Path, error: &io::Error) -> Error {
     Error::from_io(format!("cgroup {}", path.display()), error)
 }
 
-/// Gives the directory to a user, and of its files those by which it is divided: its limits stay its maker's.
-pub fn give(path: &Path, owner: u32) -> Result<()> {
+/// Gives the directory to a user, and of its files those by which it is divided: its limits stay its maker's. The group is
+/// given, too: a capability counts for a file only where both of its ids are mapped (capabilities(7)), and `exec` needs it.
+pub fn give(path: &Path, (uid, gid): (u32, u32)) -> Result<()> {
     let listed = found(fs::read_to_string(FILES)).map_err(|error| Error::from_io(FILES, &error))?;
     let files = listed.unwrap_or_else(|| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads".to_owned());
     for file in files.lines().map(|name| path.join(name)) {
         // Some are there only with a controller or in a kernel.
-        found(chown(&file, Some(owner), None)).map_err(|error| failed(&file, &error))?;
+        found(chown(&file, Some(uid), Some(gid))).map_err(|error| failed(&file, &error))?;
     }
-    chown(path, Some(owner), None).map_err(|error| failed(path, &error))
+    chown(path, Some(uid), Some(gid)).map_err(|error| failed(path, &error))
 }
 
 /// Makes the cgroup below another one in which a process goes on.

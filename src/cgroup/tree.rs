@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 /// How long the kernel may take to end or freeze processes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a removal may go unnoticed: it wakes nobody who waits for a change.
+const REMOVAL: Duration = Duration::from_millis(50);
+
 /// How long the last of a pid namespace may take to leave.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -457,7 +460,11 @@ fn wait_for(path: &Path, key: &str, wanted: u64, patience: Duration) -> Result<b
     let file = open()?;
     let start = Instant::now();
     loop {
-        let text = io::read_to_string(&file).map_err(|error| failed(path, "cgroup.events", &error))?;
+        let text = match found(io::read_to_string(&file)).map_err(|error| failed(path, "cgroup.events", &error))? {
+            Some(text) => text,
+            // It was removed, and so neither has processes nor keeps any.
+            None => return Ok(wanted == 0),
+        };
         if value(&text, key) == Some(wanted) {
             return Ok(true);
         }
@@ -466,7 +473,7 @@ fn wait_for(path: &Path, key: &str, wanted: u64, patience: Duration) -> Result<b
             return Ok(false);
         }
         let system = |error| Error::from_call(path.display(), error);
-        fd::wait_for_change(file.as_fd(), left.as_millis() as i32).map_err(system)?;
+        fd::wait_for_change(file.as_fd(), left.min(REMOVAL).as_millis() as i32).map_err(system)?;
         fd::rewind(file.as_fd()).map_err(system)?;
     }
 }

@@ -9,7 +9,7 @@ use crate::host::Host;
 use crate::log::Log;
 use crate::plan::{Bus, Cgroup, Decision, Place, Plan};
 use crate::sys::process::{self, Process};
-use crate::sys::{bpf, fd};
+use crate::sys::{Errno, bpf, fd};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -52,7 +52,14 @@ impl Record {
     /// Removes it, if it is still there, and ends the processes that are left in it; `is_over`: with their pid namespace, none of
     /// the container's are.
     pub fn remove(&self, is_over: bool) -> Result<()> {
-        let held = tree::hold(&self.path, self.inode)?;
+        let held = match tree::hold(&self.path, self.inode) {
+            // Whoever is left in it may have the lock, where the container's root is its maker.
+            Err(_) if !is_over => {
+                tree::kill_known(&self.path, self.inode)?;
+                tree::hold(&self.path, self.inode)?
+            }
+            held => held?,
+        };
         held.map_or(Ok(()), |_held| tree::remove(&self.path, !is_over))
     }
 
@@ -275,7 +282,14 @@ fn set(cgroup: &Cgroup, record: &Record, left_out: &mut Vec<Decision>) -> Result
             bpf::load_device_program(program).and_then(|program| bpf::attach_device_program(handle.as_fd(), &program))
         };
         attach().map_err(|error| {
-            Error { property: "linux.resources.devices".to_owned(), ..Error::from_call("device rules", error) }
+            let blame =
+                Error { property: "linux.resources.devices".to_owned(), ..Error::from_call("device rules", error) };
+            if matches!(error.errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) {
+                return blame
+                    .because("there are too few descriptors, or no memory")
+                    .remedy("raise RLIMIT_NOFILE (`ulimit -n`)");
+            }
+            blame
                 .because("this kernel, or an outer container, has no BPF_PROG_TYPE_CGROUP_DEVICE for you")
                 .remedy("run it in a user namespace of its own, which needs no device rules (`rootlet spec`)")
         })?;

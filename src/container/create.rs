@@ -260,8 +260,9 @@ impl Created {
     /// Ends the foreground run's hold on the container, and removes its state. What poststop hooks have failed at.
     pub fn forget(mut self) -> Result<Vec<Error>> {
         self.keeper = None;
-        let failures = hooks::run_poststop(&self.container);
+        let mut failures = hooks::run_poststop(&self.container);
         self.container.forget()?;
+        failures.extend(self.container.may_have_left());
         drop(self.reservation);
         Ok(failures)
     }

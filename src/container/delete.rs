@@ -90,7 +90,9 @@ fn take_down(container: &Container, log: &Log) -> Result<()> {
     for error in hooks::run_poststop(container) {
         log.warn(&error);
     }
-    container.forget()
+    container.forget()?;
+    container.may_have_left().iter().for_each(|warning| log.warn(warning));
+    Ok(())
 }
 
 /// True if the container's process is about to end, as after `kill box KILL`.

@@ -4,6 +4,7 @@ use super::cgroup::{ANNOUNCED, Record, remove_announced};
 use super::directory::{CONFIG, Directory, SIGNALLED, START, STATE};
 use super::entrance;
 use super::identity::{self, Identity};
+use super::processes::processes;
 use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
 use crate::log::Log;
@@ -264,7 +265,11 @@ impl Container {
         match &state.cgroup {
             Some(cgroup) => cgroup.path()?.map_or(Ok(false), |path| self.is_frozen(path)),
             None if !state.is_suspended => Ok(false),
-            None => Ok(identity::is_stopped(state.pid)? == Some(true)),
+            // A timer or another program of its own may have woken one of them.
+            None if identity::is_stopped(state.pid)? != Some(true) => Ok(false),
+            None => processes(self)?
+                .into_iter()
+                .try_fold(true, |all, pid| Ok(all && identity::is_stopped(pid)?.unwrap_or(true))),
         }
     }
 
@@ -288,6 +293,16 @@ impl Container {
             false => Error::new(format!("container {:?} was never completed", self.id))
                 .because("its maker was killed while it was created")
                 .remedy(format!("remove it with `rootlet delete {}`, or create it again", self.id)),
+        })
+    }
+
+    /// What is to be said of a container that has ended, if it may have left processes that nobody finds.
+    pub fn may_have_left(&self) -> Option<Error> {
+        let state = self.state.as_ref().filter(|state| state.cgroup.is_none() && !state.has_own_pids)?;
+        (!state.has_no_program).then(|| {
+            Error::new("processes that the container has left, if there are any, live on")
+                .because("it had neither a cgroup nor a pid namespace of its own, by which they could be found")
+                .remedy("see `ps`; and add {\"type\": \"pid\"} to linux.namespaces")
         })
     }
 

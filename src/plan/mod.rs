@@ -160,8 +160,8 @@ pub struct Cgroup {
     pub settings: Vec<Setting>,
     /// Which devices may be used: a program for BPF_CGROUP_DEVICE.
     pub devices: Option<Vec<u64>>,
-    /// Whose its own files are, if not the caller's: the container divides it (cgroups(7), delegation).
-    pub owner: Option<u32>,
+    /// Whose its own files are, by uid and gid, if not the caller's: the container divides it (cgroups(7), delegation).
+    pub owner: Option<(u32, u32)>,
     /// A cgroup below it, where the container's processes go once their cgroup namespace begins at it.
     pub leaf: Option<String>,
     /// Whether the settings would keep the process from being born.

@@ -262,9 +262,10 @@ pub fn make_node(slots: &mut Slots, path: &CStr, mode: u32, major: u32, minor: u
 
 /// inode(7).
 const S_IFMT: u32 = 0o170_000;
+const S_IFCHR: u32 = 0o020_000;
 
 /// Binds the host's node of a device, if it is the one that is meant: whatever else lies there is not shown.
-pub fn bind_node(slots: &mut Slots, source: &CStr, path: &CStr, device: (u32, u32, u32)) -> Result<()> {
+pub fn bind_node(slots: &mut Slots, source: &CStr, path: &CStr, device: (u32, u32, u32), readonly: bool) -> Result<()> {
     let node = match slots.source.take() {
         Some(node) => node,
         None => fd::open(source, fd::O_PATH, 0)?,
@@ -280,7 +281,12 @@ pub fn bind_node(slots: &mut Slots, source: &CStr, path: &CStr, device: (u32, u3
     }
     // Never through a symlink of the image's (CVE-2026-41579: /dev/null -> elsewhere).
     let place = resolve::open_in_root_no_symlinks(directory, name, fd::O_PATH)?;
-    mount::bind_fd(&node, &place, false)
+    if !readonly {
+        return mount::bind_fd(&node, &place, false);
+    }
+    let tree = mount::clone_tree(node.as_fd(), false)?;
+    mount::set_attributes(tree.as_fd(), mount::MOUNT_ATTR_RDONLY, 0, 0, false)?;
+    mount::attach(tree.as_fd(), place.as_fd())
 }
 
 pub fn open_terminal(slots: &mut Slots, size: Option<Size>, owner: u32, is_console: bool) -> Result<()> {
@@ -341,22 +347,27 @@ fn open_null(root: BorrowedFd) -> Result<OwnedFd> {
 }
 
 /// Replaces the caller's null device by the container's own, so that nothing of the host stays open. (CRIU cannot
-/// dump what it does not find in the container.) Where the container has none, the caller's stays.
-pub fn reopen_null(root: BorrowedFd) -> Result<()> {
+/// dump what it does not find in the container.) Where the container has none, it gets a node that is nowhere to be seen:
+/// who has the host's could change its mode. Where nobody could, the caller's stays.
+pub fn reopen_null(root: BorrowedFd, may_stay: bool) -> Result<()> {
     for number in 0..3 {
         if !fd::is_open(number) || !fd::status(fd::borrow(number))?.is_char_device(1, 3) {
             continue;
         }
         // Looked at before it is opened, as opening some devices does something, and afterwards, as it may be another by then.
-        match open_null(root) {
+        let null = match open_null(root) {
             Err(Error {
                 errno: Errno::ELOOP | Errno::ENODEV | Errno::ENOENT | Errno::ENOTDIR | Errno::EXDEV, ..
-            }) => {
-                return Ok(());
+            }) if may_stay => return Ok(()),
+            Err(Error {
+                errno: Errno::ELOOP | Errno::ENODEV | Errno::ENOENT | Errno::ENOTDIR | Errno::EXDEV, ..
+            }) => make_null()?,
+            other => {
+                drop(other?);
+                let flags = fd::O_RDWR | fd::O_NONBLOCK | fd::O_NOCTTY;
+                resolve::open_in_root_no_symlinks(root, c"/dev/null", flags)?
             }
-            other => drop(other?),
-        }
-        let null = resolve::open_in_root_no_symlinks(root, c"/dev/null", fd::O_RDWR | fd::O_NONBLOCK | fd::O_NOCTTY)?;
+        };
         if !fd::status(null.as_fd())?.is_char_device(1, 3) {
             return Err(Error::new(Call::Fstat, Errno::ENODEV));
         }
@@ -364,6 +375,13 @@ pub fn reopen_null(root: BorrowedFd) -> Result<()> {
         fd::dup_to(null.as_fd(), number)?;
     }
     Ok(())
+}
+
+/// A null device of one's own, in a file system that is mounted nowhere.
+fn make_null() -> Result<OwnedFd> {
+    let tree = mount::make_tree(c"tmpfs", c"tmpfs", [(c"size", Some(c"4k"))].into_iter(), 0)?;
+    fd::make_node_at(tree.as_fd(), c"null", S_IFCHR | 0o666, 1, 3)?;
+    fd::open_at(tree.as_fd(), c"null", fd::O_RDWR | fd::O_NONBLOCK | fd::O_NOCTTY, 0)
 }
 
 /// Makes a path and all that is mounted below it read-only: a copy of it, which then covers it.

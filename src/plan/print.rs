@@ -121,9 +121,10 @@ impl fmt::Display for Step {
             Step::MakeNode { path, mode, major, minor, uid, gid } => {
                 write!(f, "make node {} mode {mode:o} device {major}:{minor} owner {uid}:{gid}", path.to_string_lossy())
             }
-            Step::BindNode { source, path, major, minor, .. } => {
+            Step::BindNode { source, path, major, minor, readonly, .. } => {
                 let (source, path) = (source.to_string_lossy(), path.to_string_lossy());
-                write!(f, "bind device {major}:{minor} {source} on {path}")
+                write!(f, "bind device {major}:{minor} {source} on {path}")?;
+                f.write_str(if *readonly { ", read-only" } else { "" })
             }
             Step::Symlink { path, to, .. } => {
                 write!(f, "symlink {} to {}", path.to_string_lossy(), to.to_string_lossy())
@@ -157,7 +158,7 @@ impl fmt::Display for Step {
             Step::SetLabel { path, value } => {
                 write!(f, "write {value:?} to {}", path.to_string_lossy().replace("..", "/proc/self"))
             }
-            Step::ReopenNull => f.write_str("open /dev/null again where it is a standard stream"),
+            Step::ReopenNull { .. } => f.write_str("open /dev/null again where it is a standard stream"),
             Step::GiveStreams { uid } => write!(f, "give pipes of standard streams to {uid}"),
             Step::StartSession => f.write_str("start a session"),
             Step::SetNoNewPrivileges => f.write_str("set no_new_privs"),
@@ -197,8 +198,8 @@ impl fmt::Display for Cgroup {
                 write!(f, "cgroup  {name}/{subgroup} in {slice} of {whose} systemd, because {}", self.reason)?;
             }
         }
-        if let Some(owner) = self.owner {
-            write!(f, "\ncgroup  its files belong to uid {owner}, who may divide it")?;
+        if let Some((uid, _)) = self.owner {
+            write!(f, "\ncgroup  its files belong to uid {uid}, who may divide it")?;
         }
         if let Some(leaf) = &self.leaf {
             write!(f, "\ncgroup  the container's processes are below it, in {leaf}")?;

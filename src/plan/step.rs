@@ -267,7 +267,7 @@ pub enum Step {
     /// Makes a device node or fifo.
     MakeNode { path: CString, mode: u32, major: u32, minor: u32, uid: u32, gid: u32 },
     /// Binds the host's node of a device, if it is that one; `mode` is its type.
-    BindNode { source: CString, path: CString, mode: u32, major: u32, minor: u32 },
+    BindNode { source: CString, path: CString, mode: u32, major: u32, minor: u32, readonly: bool },
     /// Makes a symlink; `optional`: unless there is something already.
     Symlink { path: CString, to: CString, optional: bool },
     /// Moves a network device of the caller into the container's network namespace.
@@ -304,8 +304,8 @@ pub enum Step {
     SetMemoryPolicy { mode: u32, nodes: Box<[u64]> },
     /// Writes the label that a security module gives at execve; `path` is relative to /proc/self/fd.
     SetLabel { path: CString, value: CString },
-    /// Opens /dev/null again, in the container, for standard streams that are the host's.
-    ReopenNull,
+    /// Opens /dev/null again, in the container, for standard streams that are the host's; `may_stay`: where it has none.
+    ReopenNull { may_stay: bool },
     /// Gives standard streams that are pipes, or files to write to, to a user.
     GiveStreams { uid: u32 },
     /// A session of its own, with the pty as its terminal if there is one.
@@ -475,8 +475,8 @@ impl Step {
             Step::MakeNode { path, mode, major, minor, uid, gid } => {
                 mounting::make_node(slots, path, *mode, *major, *minor, (*uid, *gid))
             }
-            Step::BindNode { source, path, mode, major, minor } => {
-                mounting::bind_node(slots, source, path, (*mode, *major, *minor))
+            Step::BindNode { source, path, mode, major, minor, readonly } => {
+                mounting::bind_node(slots, source, path, (*mode, *major, *minor), *readonly)
             }
             Step::Symlink { path, to, optional } => mounting::make_symlink(slots, path, to, *optional),
             Step::MoveDevice { name, new_name } => {
@@ -514,7 +514,7 @@ impl Step {
                 let file = mount::open_own_proc(slots.descriptors()?, path, fd::O_WRONLY)?;
                 fd::write(file.as_fd(), value.to_bytes()).map(drop)
             }
-            Step::ReopenNull => mounting::reopen_null(slots.root()?),
+            Step::ReopenNull { may_stay } => mounting::reopen_null(slots.root()?, *may_stay),
             Step::GiveStreams { uid } => (0..3).try_for_each(|number| fd::give(fd::borrow(number), *uid)),
             Step::StartSession => {
                 process::start_session()?;

@@ -21,17 +21,30 @@ pub fn is_wanted(planner: &Planner) -> bool {
 }
 
 fn plan(planner: &mut Planner) -> Result<()> {
+    let user = &planner.spec.process().user;
     let owner = match is_wanted(planner) {
-        true => id_mappings::find_callers(planner, planner.spec.process().user.uid)?,
+        true => id_mappings::find_callers(planner, user.uid, user.gid)?,
         false => None,
     };
     let (leaf, subgroup) = (find_name(planner, DELEGATED)?, find_name(planner, SUBGROUP)?);
     let Some(cgroup) = &mut planner.plan.cgroup else { return Ok(()) };
-    cgroup.owner = owner.filter(|uid| *uid != planner.host.uid);
+    cgroup.owner = owner.filter(|(uid, _)| *uid != planner.host.uid);
     let is_somewhere = cgroup.place != Place::None;
+    let lifts_limits =
+        is_somewhere && !cgroup.settings.is_empty() && owner == Some((planner.host.uid, planner.host.gid));
     cgroup.leaf = leaf.clone().filter(|_| is_somewhere);
     if leaf.is_some() && !is_somewhere {
         planner.decide(format!("annotation {DELEGATED}: not followed"), "the container has no cgroup of its own")?;
+    }
+    if lifts_limits && planner.host.hierarchy_options(&["nsdelegate"])?.is_empty() {
+        let warning = Error::in_config("linux.resources", "the container's root can lift these limits")
+            .because(
+                "its cgroup is yours, it is mounted writable, and this host's cgroup2 is mounted without nsdelegate",
+            )
+            .remedy(
+                "as root: mount -o remount,nsdelegate /sys/fs/cgroup; or add \"ro\" to the options of the cgroup mount",
+            );
+        planner.plan.warnings.push(warning);
     }
     let Some(name) = subgroup else { return Ok(()) };
     match planner.plan.cgroup.as_mut().map(|cgroup| &mut cgroup.place) {
@@ -53,8 +66,8 @@ fn find_name(planner: &mut Planner, annotation: &'static str) -> Result<Option<S
             .remedy("write one name, such as \"container\", or take it out"))
     };
     let checked = match name.as_str() {
-        // What is set on the unit itself is systemd's.
-        "" => wrong("a scope's own limits are set by systemd alone, and so the container's are in a cgroup below it"),
+        // To crun, none is to be made. But what is set on a scope itself is systemd's, and so rootlet's is always below.
+        "" => return Ok(None),
         "." | ".." => wrong("it leads elsewhere"),
         _ if name.contains('/') || name.contains('\n') => wrong("it is more than one name"),
         _ if name.starts_with("cgroup.") || name == "keeper" => wrong("that name is taken"),

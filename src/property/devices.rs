@@ -102,7 +102,9 @@ fn plan_device(planner: &mut Planner, device: &Device) -> Result<()> {
     if kind != S_IFIFO && is_dead {
         // mknod(2): a device node made in a user namespace could be used nowhere, so the kernel refuses; and where no program
         // decides about devices, only what is bound can be.
-        planner.step(Step::BindNode { source: path.clone(), path, mode: kind, major, minor });
+        // It is the host's own node: nobody who could may change its mode or owner. To a device one can write all the same.
+        let readonly = !planner.host.is_ordinary_user();
+        planner.step(Step::BindNode { source: path.clone(), path, mode: kind, major, minor, readonly });
     } else {
         let mode = kind | device.file_mode.unwrap_or(0o666) & 0o7777;
         let (uid, gid) = (device.uid.unwrap_or(0), device.gid.unwrap_or(0));

@@ -132,18 +132,21 @@ pub fn sets_up_as(planner: &Planner) -> (u32, u32) {
     (choose(&linux.uid_mappings, user.uid), choose(&linux.gid_mappings, user.gid))
 }
 
-/// The caller's uid that is this one in the container, if one is.
-pub fn find_callers(planner: &Planner, uid: u32) -> Result<Option<u32>> {
-    let mappings = &planner.spec.linux().uid_mappings;
+/// The caller's ids that are these in the container, if there are any.
+pub fn find_callers(planner: &Planner, uid: u32, gid: u32) -> Result<Option<(u32, u32)>> {
+    let linux = planner.spec.linux();
     if let Some(path) = planner.spec.namespace("user").and_then(|namespace| namespace.path.as_ref()) {
-        let [uids, _] = planner.host.id_maps(Path::new(path))?;
-        return Ok(find_mapped(&parse(&uids), uid));
+        let [uids, gids] = planner.host.id_maps(Path::new(path))?;
+        return Ok(find_mapped(&parse(&uids), uid).zip(find_mapped(&parse(&gids), gid)));
     }
-    Ok(match planner.has_new_user_namespace() {
-        false => Some(uid),
-        true if mappings.is_empty() => (uid == 0).then_some(planner.host.uid),
-        true => find_mapped(mappings, uid),
-    })
+    if !planner.has_new_user_namespace() {
+        return Ok(Some((uid, gid)));
+    }
+    let find = |mappings: &[IdMapping], id: u32, own| match mappings.is_empty() {
+        true => (id == 0).then_some(own),
+        false => find_mapped(mappings, id),
+    };
+    Ok(find(&linux.uid_mappings, uid, planner.host.uid).zip(find(&linux.gid_mappings, gid, planner.host.gid)))
 }
 
 /// The id outside that is this one of the container.
@@ -165,6 +168,11 @@ fn parse(map: &str) -> Vec<IdMapping> {
 /// True if an id of the container is mapped.
 pub fn is_mapped(mappings: &[IdMapping], id: u32) -> bool {
     mappings.iter().any(|mapping| id >= mapping.container_id && id - mapping.container_id < mapping.size)
+}
+
+/// True if an id outside is one of the container.
+pub fn is_mapped_to(mappings: &[IdMapping], id: u32) -> bool {
+    mappings.iter().any(|mapping| id >= mapping.host_id && id - mapping.host_id < mapping.size)
 }
 
 fn is_own(mappings: &[IdMapping], id: u32) -> bool {

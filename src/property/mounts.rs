@@ -265,10 +265,14 @@ fn new(
                 .error(format!("{option:?} is not an option of cgroup v2"))
                 .remedy("correct or remove it; see `man 7 cgroups`"));
         }
-        // They are the host's to choose, and ignored elsewhere than there.
-        options.data.clear();
-        if is_below_bind(planner, destination) {
-            // The bound /sys shows cgroup2 there, and the same file system twice on one place is EBUSY.
+        // They are the host's to choose: a mount in the first cgroup namespace changes them for all, and what it does not say
+        // is switched off, nsdelegate with it. In another namespace they are ignored.
+        options.data = match planner.spec.has_new_namespace("cgroup") {
+            true => Vec::new(),
+            false => planner.host.hierarchy_options(&OF_CGROUPS)?,
+        };
+        if shows_cgroups(planner, destination) {
+            // The same file system twice on one place is EBUSY, and a bound /sys shows it there.
             let step = Step::Mount {
                 source: c"tmpfs".into(),
                 target: target.clone(),
@@ -359,8 +363,12 @@ fn keys(planner: &Planner, options: &Options) -> Result<Box<[Key]>> {
 }
 
 /// True if an earlier mount is a bind of a directory above.
-fn is_below_bind(planner: &Planner, destination: &str) -> bool {
+/// Whether an earlier mount has cgroup2 at the place: the same, or a bind of what it is in.
+fn shows_cgroups(planner: &Planner, destination: &str) -> bool {
     planner.plan.entries.iter().any(|entry| match &entry.step {
+        Step::Mount { target, kind, .. } => {
+            kind.as_c_str() == c"cgroup2" && target.as_bytes() == destination.as_bytes()
+        }
         Step::Bind { target, .. } => {
             destination.strip_prefix(&*target.to_string_lossy()).is_some_and(|rest| rest.starts_with('/'))
         }

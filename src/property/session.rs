@@ -1,7 +1,7 @@
 //! Standard streams and a session for the container, as runc makes them: its program is the leader, and a caller's terminal is out of reach
 //! (TIOCSTI, CVE-2017-5226).
 
-use super::{Planner, Property, Scope};
+use super::{Planner, Property, Scope, id_mappings};
 use crate::error::Result;
 use crate::plan::{Phase, Step};
 
@@ -10,7 +10,10 @@ pub const PROPERTY: Property =
 
 fn plan(planner: &mut Planner) -> Result<()> {
     if !planner.spec.process().terminal {
-        planner.step(Step::ReopenNull);
+        // The host's root is nobody there, and so nobody can change what is the host's.
+        let is_root_mapped = id_mappings::is_mapped_to(&planner.spec.linux().uid_mappings, 0);
+        let may_stay = planner.host.is_ordinary_user() || (planner.has_other_user_namespace() && !is_root_mapped);
+        planner.step(Step::ReopenNull { may_stay });
         // As the peers do for root's containers. An ordinary user's own files would be a subordinate id's.
         let uid = planner.spec.process().user.uid;
         if uid != 0 && !planner.host.is_ordinary_user() {

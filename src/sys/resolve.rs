@@ -25,21 +25,24 @@ pub fn open_program(path: &CStr) -> Result<OwnedFd> {
 
 /// Opens a regular file for reading that somebody else has put there: a fifo is not waited for, and no device is opened.
 pub fn open_file_in_root(root: BorrowedFd, path: &CStr) -> Result<OwnedFd> {
-    let is_file = |fd: &OwnedFd| match status(fd.as_fd())?.is_regular() {
+    check_is_file(&open_in_root(root, path, O_PATH)?)?;
+    let file = open_in_root(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY)?;
+    check_is_file(&file).map(|()| file)
+}
+
+/// Files of the kernel's are none: to read one may do something, such as to take the kernel's log away from others.
+fn check_is_file(file: &OwnedFd) -> Result<()> {
+    let is_kernels = || Ok(matches!(file_system(file.as_fd())?, PROC_MAGIC | libc::SYSFS_MAGIC));
+    match status(file.as_fd())?.is_regular() && !is_kernels()? {
         true => Ok(()),
         false => Err(Error::new(Call::Open, Errno::EINVAL)),
-    };
-    is_file(&open_in_root(root, path, O_PATH)?)?;
-    let file = open_in_root(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY)?;
-    is_file(&file).map(|()| file)
+    }
 }
 
 /// The same for who trusts its /proc: what was looked at is what is opened, and no device in between.
 pub fn open_same_file_in_root(root: BorrowedFd, path: &CStr) -> Result<OwnedFd> {
     let place = open_in_root(root, path, O_PATH)?;
-    if !status(place.as_fd())?.is_regular() {
-        return Err(Error::new(Call::Open, Errno::EINVAL));
-    }
+    check_is_file(&place)?;
     let descriptors = super::fd::open(c"/proc/self/fd", O_PATH, 0)?;
     super::fd::open_at(descriptors.as_fd(), super::fd::Name::of(&place).as_cstr(), O_RDONLY | O_NONBLOCK | O_NOCTTY, 0)
 }

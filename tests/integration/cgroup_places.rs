@@ -1,6 +1,7 @@
 //! Where a container's cgroup is, whose it is, and what happens when it is not there any more.
 
 use crate::cgroups::{Delegated, in_guest, read, root};
+use crate::exec::compile;
 use crate::sandbox::{Sandbox, eventually};
 use serde_json::{Value, json};
 use std::fs;
@@ -281,7 +282,7 @@ fn a_container_goes_on_in_a_cgroup_below_the_one_with_its_limits() {
     delegated.rootlet(&["pause", "box"]).ok();
     delegated.rootlet(&["resume", "box"]).ok();
     delegated.rootlet(&["delete", "-f", "box"]).ok();
-    for name in ["", "a/b", "..", "cgroup.procs"] {
+    for name in ["a/b", "..", "cgroup.procs"] {
         delegated.sandbox.edit(|config| config["annotations"] = json!({"run.oci.delegate-cgroup": name}));
         delegated.run().fails(&["annotations", "run.oci.delegate-cgroup", "because:", "try:"]);
     }
@@ -302,6 +303,10 @@ fn who_divides_its_cgroup_owns_what_it_is_divided_by() {
     sandbox.sh(&format!("cd /sys/fs/cgroup && {script}"));
     let done = sandbox.run().ok();
     assert_eq!(done.out, "1000 .\n1000 cgroup.procs\n1000 cgroup.subtree_control\n65534 pids.max\nmade\nlimited\n");
+    sandbox.sh("sleep 1000");
+    sandbox.start();
+    assert_eq!(sandbox.rootlet(&["exec", "box", "sh", "-c", "cat /proc/self/cgroup"]).ok().out, "0::/\n");
+    sandbox.rootlet(&["delete", "-f", "box"]).ok();
     // Only what may be written to is given away.
     sandbox.edit(|config| {
         for mount in config["mounts"].as_array_mut().unwrap() {
@@ -312,4 +317,47 @@ fn who_divides_its_cgroup_owns_what_it_is_divided_by() {
     });
     assert_eq!(sandbox.output("stat -c %u /sys/fs/cgroup"), "65534\n");
     sandbox.is_clean();
+}
+
+#[test]
+fn a_process_that_is_left_keeps_no_cgroup_by_a_lock() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    sandbox.edit(|config| {
+        divide(config);
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "pid");
+    });
+    let lock = "#include <fcntl.h>\n#include <unistd.h>\n#include <sys/file.h>\n\
+        int main(void) { if (flock(open(\"/sys/fs/cgroup/cgroup.kill\", O_WRONLY), LOCK_EX)) return 1;\n\
+        open(\"/tmp/locked\", O_CREAT, 0600); for (;;) pause(); }\n";
+    if !compile(&sandbox, "lock", lock) {
+        return;
+    }
+    sandbox.sh("lock & while [ ! -e /tmp/locked ]; do sleep 0.1; done");
+    sandbox.edit(|config| config["root"]["readonly"] = json!(false));
+    sandbox.start();
+    eventually("the first process has ended", || sandbox.status("box") == "stopped");
+    sandbox.rootlet(&["delete", "--force", "box"]).ok();
+    assert_eq!(sandbox.processes(), Vec::<String>::new());
+    sandbox.is_clean();
+}
+
+#[test]
+fn cgroups_are_mounted_twice_and_the_hosts_options_stay() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    let options = || {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let line = mounts.lines().find(|line| line.contains(" cgroup2 ")).map(str::to_owned);
+        line.unwrap_or_default()
+    };
+    let before = options();
+    sandbox.edit(|config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "cgroup");
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        let second = mounts.iter().find(|mount| mount["type"] == "cgroup").cloned().unwrap();
+        mounts.push(second);
+    });
+    assert_eq!(sandbox.output("grep -c ' /sys/fs/cgroup cgroup2 ' /proc/mounts"), "2\n");
+    assert_eq!(options(), before);
 }

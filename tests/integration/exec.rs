@@ -559,7 +559,7 @@ fn a_process_file_may_be_standard_input_also_where_rootlet_starts_again() {
 }
 
 /// A static program in the sandbox's root, from C; `false` (and a reason) where there is no compiler.
-fn compile(sandbox: &Sandbox, name: &str, text: &str) -> bool {
+pub fn compile(sandbox: &Sandbox, name: &str, text: &str) -> bool {
     let source = sandbox.write(&format!("{name}.c"), text);
     let program = sandbox.rootfs().join("bin").join(name);
     let built = std::process::Command::new("cc").args(["-static", "-pthread", "-o"]).args([&program, &source]).output();
@@ -622,4 +622,24 @@ fn a_missing_directory_is_made_by_run_and_not_by_exec() {
         sandbox.rootlet(&["delete", "-f", "box"]).ok();
         sandbox.is_clean();
     }
+}
+
+#[test]
+fn a_pause_that_one_process_has_left_is_none() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1234 & exec sleep 1000");
+    sandbox.start();
+    sandbox.rootlet(&["pause", "box"]).ok();
+    assert_eq!(sandbox.status("box"), "paused");
+    // As a timer of its own does (timer_create(2), SIGEV_SIGNAL).
+    let listed = sandbox.rootlet(&["ps", "--format", "json", "box"]).ok().out;
+    let pids: Vec<i32> = serde_json::from_str(&listed).unwrap();
+    let wake = |pid: i32| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGCONT).unwrap();
+    wake(*pids.last().unwrap());
+    eventually("the container is not paused", || sandbox.status("box") == "running");
+    sandbox.rootlet(&["pause", "box"]).ok();
+    assert_eq!(sandbox.status("box"), "paused");
+    sandbox.rootlet(&["resume", "box"]).ok();
+    sandbox.rootlet(&["delete", "--force", "box"]).ok();
+    sandbox.is_clean();
 }

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 #[test]
 fn programs_that_their_user_may_not_read_belong_to_the_container_all_the_same() {
@@ -744,4 +745,39 @@ fn ps_takes_any_columns_or_says_why_not() {
     }
     ps(&["-e", "-o", "args,pid"]).fails(&["PID is behind a column", "write pid first"]);
     ps(&["-o", "args"]).fails(&["couldn't find PID field"]);
+}
+
+#[test]
+fn what_may_be_left_of_a_container_is_said() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.edit(|config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "pid");
+    });
+    sandbox.sh("sleep 1000 & exit 4");
+    let done = sandbox.run();
+    assert_eq!(done.code, 4);
+    assert!(done.err.contains("processes that the container has left"), "{done:?}");
+    sandbox.sh("sleep 1000 & exec sleep 1000");
+    sandbox.start();
+    let deleted = sandbox.rootlet(&["delete", "--force", "box"]).ok();
+    assert!(deleted.err.contains("processes that the container has left"), "{deleted:?}");
+    assert_eq!(sandbox.processes().len(), 2);
+    sandbox.end_processes();
+    sandbox.is_clean();
+}
+
+#[test]
+fn a_container_that_is_deleted_while_it_is_paused_keeps_nobody_waiting() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    sandbox.sh("sleep 1000");
+    for _ in 0..6 {
+        sandbox.start();
+        let begin = Instant::now();
+        let mut pause = sandbox.command(&["pause", "box"]).stderr(std::process::Stdio::null()).spawn().unwrap();
+        sandbox.rootlet(&["delete", "--force", "box"]).ok();
+        wait(&mut pause);
+        assert!(begin.elapsed() < Duration::from_secs(9), "it was waited for to the end of all patience");
+    }
+    sandbox.is_clean();
 }

@@ -4,7 +4,7 @@ use super::{allow, everybody, has_strace, program, secret};
 use crate::sandbox::{Sandbox, binary, finish};
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 /// A copy of busybox on the host, which a container must not be able to execute, as a path from a descriptor.
 fn bait(sandbox: &Sandbox) -> String {
@@ -138,4 +138,20 @@ fn who_may_trace_sees_no_descriptor_of_a_new_process() {
         finish(sandbox.program("/bin/sh".as_ref(), &["-c", &exec])).ok();
     }
     assert_eq!(fs::read_to_string(sandbox.rootfs().join("found")).unwrap(), "");
+}
+
+#[test]
+fn no_null_device_of_the_hosts_stays_open_where_the_container_has_spoilt_its_own() {
+    let Some(sandbox) = Sandbox::root() else { return };
+    let hosts = fs::metadata("/dev/null").unwrap();
+    for spoil in ["rm -f /dev/null; ln -s zero /dev/null", "rm -f /dev/null", "rm -f /dev/null; : >/dev/null"] {
+        sandbox.sh(&format!("{spoil}; echo ready; sleep 1000"));
+        let mut run = sandbox.run_until_ready();
+        let done =
+            sandbox.rootlet(&["exec", "box", "sh", "-c", "stat -L -c '%d %i %t:%T' /proc/self/fd/0; cat <&0"]).ok();
+        assert!(done.out.ends_with(" 1:3\n"), "{done:?}");
+        assert!(!done.out.starts_with(&format!("{} {} ", hosts.dev(), hosts.ino())), "{done:?}");
+        sandbox.rootlet(&["delete", "--force", "box"]).ok();
+        crate::sandbox::wait(&mut run);
+    }
 }

@@ -357,3 +357,23 @@ fn a_binary_that_a_group_may_write_is_out_of_reach() {
         sandbox.rootlet(&["delete", "-f", "box"]).ok();
     }
 }
+
+#[test]
+fn files_of_the_kernels_name_no_users() {
+    // To read one may do something, such as to take the kernel's log away; and this one is the program's to choose.
+    for sandbox in everybody() {
+        let passwd = sandbox.rootfs().join("etc/passwd");
+        let _ = fs::remove_file(&passwd);
+        symlink("/proc/1/environ", &passwd).unwrap();
+        sandbox.edit(|config| {
+            let env = config["process"]["env"].as_array_mut().unwrap();
+            env.retain(|variable| !variable.as_str().unwrap().starts_with("HOME="));
+            env.push(json!("A=\nuser:x:0:0::/chosen:/bin/sh\n"));
+        });
+        sandbox.sh("sleep 1000");
+        sandbox.start();
+        let named = sandbox.rootlet(&["exec", "-u", "user", "box", "true"]);
+        assert!(named.err.contains("is not in the container's /etc/passwd"), "{named:?}");
+        assert_eq!(sandbox.rootlet(&["exec", "box", "sh", "-c", "echo $HOME"]).ok().out, "/\n");
+    }
+}
