@@ -9,7 +9,7 @@ pub const PROPERTY: Property =
     Property { paths: &["linux.rootfsPropagation"], phase: Phase::Inside, scope: Scope::Create, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
-    if let Some(propagation) = planner.spec.linux().rootfs_propagation.as_deref() {
+    if let Some(propagation) = planner.spec.linux().rootfs_propagation.as_deref().filter(|name| !name.is_empty()) {
         flags(propagation).ok_or_else(|| {
             planner
                 .error(format!("{propagation:?} is not a propagation"))
