@@ -130,13 +130,23 @@ struct Builder {
     length: usize,
 }
 
+/// A name of the crate's: one is an identifier of Rust's, and arm64's 79 is called otherwise by the kernel, libseccomp and
+/// every profile.
+const fn as_the_kernel_has_it(name: &'static str) -> &'static str {
+    match name.as_bytes() {
+        b"r#break" => "break",
+        b"fstatat" => "newfstatat",
+        _ => name,
+    }
+}
+
 /// Adds a table of the crate's to a column. (Its own iterator leaves out the last one.)
 macro_rules! add {
     ($builder:ident, $module:ident, $column:expr) => {
         let (mut number, end) = (0, syscalls::$module::Sysno::last().id() as u32);
         while number <= end {
             if let Some(call) = syscalls::$module::Sysno::new(number as usize) {
-                $builder = $builder.with(call.name(), $column, number);
+                $builder = $builder.with(as_the_kernel_has_it(call.name()), $column, number);
             }
             number += 1;
         }
@@ -235,5 +245,20 @@ impl Builder {
             at -= 1;
         }
         at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_profiles() {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let strange: Vec<_> =
+            all().iter().filter(|call| !call.name.bytes().all(is_plain)).map(|call| call.name).collect();
+        assert_eq!(strange, Vec::<&str>::new());
+        assert!(find("newfstatat").is_some_and(|call| call.number(0).is_some()));
+        assert!(find("fstatat").is_none());
     }
 }
