@@ -100,6 +100,11 @@ impl Leaves {
         &mut self.dense[number]
     }
 
+    /// The number after the newest that is named, but for private ones; 0 if there is none.
+    pub fn behind_newest(&self) -> u32 {
+        self.dense.iter().rposition(Option::is_some).map_or(0, |newest| newest as u32 + 1)
+    }
+
     /// In ascending order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u32, Option<Leaf>)> {
         // After the last of the near ones, and after each far one, nothing is named.

@@ -197,15 +197,13 @@ impl Profile<'_> {
     fn add_ranges(&self, ranges: &mut Ranges, architecture: Architecture, leaves: &Leaves) {
         let first = architecture.first_number();
         ranges.begin(first, Leaf::Return(self.default));
-        let mut newest = None;
+        // What comes after the newest system call that a rule names, but for 32-bit ARM's private ones, which are far above.
+        let behind_newest = leaves.behind_newest();
+        let is_known = |number| number < behind_newest || behind_newest == 0;
+        let beyond = if self.default.is_permissive() { self.default } else { Action::errno(ENOSYS) };
         for (number, leaf) in leaves.iter() {
-            ranges.begin(first + number, leaf.unwrap_or(Leaf::Return(self.default)));
-            newest = if leaf.is_some() { Some(first + number) } else { newest };
-        }
-        if let Some(newest) = newest {
-            // What comes after the newest system call that a rule names.
-            let beyond = if self.default.is_permissive() { self.default } else { Action::errno(ENOSYS) };
-            ranges.begin(newest + 1, Leaf::Return(beyond));
+            let unnamed = if is_known(number) { self.default } else { beyond };
+            ranges.begin(first + number, leaf.unwrap_or(Leaf::Return(unnamed)));
         }
         if architecture == Architecture::X86_64 && !self.architectures.contains(&Architecture::X32) {
             // x32 calls come as x86_64 with a bit in the number, and are no part of the profile.
@@ -217,6 +215,34 @@ impl Profile<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_newer_than_a_profile_is_missing_also_below_private_calls() {
+        let profile =
+            Profile { default: Action::errno(1), architectures: vec![Architecture::native()], rules: Vec::new() };
+        let (mut leaves, mut ranges) = (Leaves::new(false), Ranges::default());
+        for number in [2, 5, 0xf_0005] {
+            leaves.add(number, &[], Action::ALLOW, &mut Vec::new());
+        }
+        profile.add_ranges(&mut ranges, Architecture::native(), &leaves);
+        let [refused, allowed, missing] = [Action::errno(1), Action::ALLOW, Action::errno(ENOSYS)].map(Leaf::Return);
+        let mut expected = Ranges::default();
+        for (start, leaf) in [
+            (0, refused),
+            (2, allowed),
+            (3, refused),
+            (5, allowed),
+            (6, missing),
+            (0xf_0005, allowed),
+            (0xf_0006, missing),
+        ] {
+            expected.begin(start, leaf);
+        }
+        if Architecture::native() == Architecture::X86_64 {
+            expected.begin(Architecture::X32.first_number(), Leaf::Return(Action::KILL_THREAD));
+        }
+        assert_eq!(ranges, expected);
+    }
 
     #[test]
     fn a_rule_without_arguments_supersedes() {

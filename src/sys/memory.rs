@@ -112,12 +112,13 @@ impl Arena {
 
     /// Moves the end of what is used, if nobody else has moved it.
     fn move_end(&self, from: usize, to: usize) -> bool {
-        to <= SIZE && self.used.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        // Who gets what another thread has given back must see that it no longer writes there.
+        to <= SIZE && self.used.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     fn take(&self, layout: Layout) -> *mut u8 {
         loop {
-            let used = self.used.load(Ordering::Relaxed);
+            let used = self.used.load(Ordering::Acquire);
             let start = used.next_multiple_of(layout.align());
             let Some(end) = start.checked_add(layout.size()).filter(|end| *end <= SIZE && layout.align() <= 4096)
             else {
