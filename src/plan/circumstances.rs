@@ -62,7 +62,7 @@ pub fn explain_clone(namespaces: &str, errno: Errno) -> Error {
     let error =
         Error { errno: Some(errno), ..Error::in_config(origin.to_string(), format!("clone3 with {namespaces}")) };
     let setting = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
-    match errno {
+    let explained = match errno {
         Errno::ENOSPC | Errno::EUSERS => {
             let most = setting("/proc/sys/user/max_user_namespaces");
             error
@@ -82,7 +82,8 @@ pub fn explain_clone(namespaces: &str, errno: Errno) -> Error {
             .remedy("start the outer container with a seccomp profile that allows clone and unshare (Docker: --security-opt seccomp=unconfined)"),
         Errno::EINVAL => error.because("this kernel was built without one of these namespaces").remedy("leave it out of linux.namespaces"),
         _ => error,
-    }
+    };
+    with_surroundings(explained, sys::Error::new(Call::Clone, errno))
 }
 
 /// What an outer container forbids, where nothing else is known to be the cause.
