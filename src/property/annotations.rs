@@ -36,9 +36,8 @@ pub const UNIT_PROPERTY: &str = "org.systemd.property.";
 /// All that are followed.
 pub const KNOWN: [&str; 11] = [
     CRIU_CONFIG,
-    DELEGATED,
-    SUBGROUP,
     UNIT_PROPERTY,
+    DELEGATED,
     HOOKS_ERROR,
     HOOKS_OUTPUT,
     KEEP_GROUPS,
@@ -46,6 +45,7 @@ pub const KNOWN: [&str; 11] = [
     PIDFD_RECEIVER,
     SECCOMP_RECEIVER,
     SECCOMP_PROGRAM,
+    SUBGROUP,
 ];
 
 /// In front of crun's own, and of what its plug-ins look for.
