@@ -22,9 +22,12 @@ fn oracle() -> Option<&'static PathBuf> {
 fn build_oracle() -> Option<PathBuf> {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/oracle.c");
     let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("oracle");
-    let compiled = Command::new("cc").args(["-o"]).arg(&program).args([source, "-lseccomp"]).output();
-    if compiled.is_ok_and(|output| output.status.success()) {
-        return Some(program);
+    if let Ok(compiled) = Command::new("cc").args(["-o"]).arg(&program).args([source, "-lseccomp"]).output() {
+        if compiled.status.success() {
+            return Some(program);
+        }
+        let words = String::from_utf8_lossy(&compiled.stderr);
+        assert!(words.contains("seccomp.h: No such file") || words.contains("-lseccomp"), "{words}");
     }
     eprintln!("skipped: libseccomp-dev is not installed");
     if let Some(file) = std::env::var_os("ROOTLET_SKIPPED") {
