@@ -153,6 +153,13 @@
 //!     whose processes a late `delete` would end (seen once in 286 tries).
 //! 35. **A container that has ended with its pid namespace has no processes**: what is in its cgroup then is somebody else's, and is
 //!     named and not ended.
+//! 36. **What is the host's node stays as it is**: a bound one is read-only where the container's root could change it, and a null
+//!     device in its streams is a node of the container's, or one that is nowhere to be seen. A container without device rules
+//!     did `chmod 604 /dev/null`, and one that had spoilt its own by the descriptor that `exec` had brought.
+//! 37. **A mount of cgroup2 repeats the options of the host's**, where it is in the same cgroup namespace: the kernel takes what is not
+//!     said for switched off, on the whole host, and with nsdelegate goes what keeps a container from lifting its own limits.
+//! 38. **Who divides a cgroup gets its directory and what the kernel lists in /sys/kernel/cgroup/delegate, by uid and gid.** With the
+//!     uid alone, `exec` could put no process there: in a user namespace, a capability counts where both ids are mapped.
 
 pub mod capability;
 pub mod cgroup;
