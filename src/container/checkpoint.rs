@@ -3,8 +3,8 @@
 use super::delete::delete;
 use super::external;
 use super::images::{self, Images};
-use super::kill::not_running;
 use super::notify;
+use super::state::not_running;
 use super::state::{Container, Status};
 use crate::cgroup::tree;
 use crate::criu::{Request, Streams, Task, Worker};

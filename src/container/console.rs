@@ -1,6 +1,6 @@
 //! The terminal, from the caller's side: who gets the master, and the relay of a foreground `run`.
 
-use super::run;
+use super::foreground;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::sys::process::{Ended, Process, wait_readable};
@@ -113,7 +113,7 @@ impl Relay {
                     Some(ended) if signal::endings().contains(&number) => return Ok(ended),
                     Some(_) => {}
                     None if number == signal::SIGWINCH => self.resize(),
-                    None => ended = run::handle(number, process)?,
+                    None => ended = foreground::handle(number, process)?,
                 }
             }
             if let Some(ended) = ended

@@ -1,8 +1,8 @@
 //! `events`: statistics from time to time, and each end of a process for want of memory.
 
 use super::identity::stat_of;
-use super::kill::not_running;
 use super::processes::processes;
+use super::state::not_running;
 use super::state::{Container, Status};
 use crate::cgroup::{stats, tree};
 use crate::error::{Error, Result, found};

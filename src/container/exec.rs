@@ -121,7 +121,7 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     let cgroup = find_cgroup(container, options.cgroup.as_deref())?;
     let mut take = |pid| match &cgroup {
         Some((record, place)) => record.take(place, &host, pid),
-        None => Err(super::kill::not_running()),
+        None => Err(super::state::not_running()),
     };
     let equipment = Equipment {
         start: if options.detach { Beginning::Alone } else { Beginning::Now },
@@ -182,7 +182,7 @@ fn find_cgroup<'a>(container: &'a Container, below: Option<&str>) -> Result<Opti
             if record.path()?.is_none() {
                 // Its first process was moved, and has taken the container along.
                 let inits = tree::find_of_process(container.state()?.pid)?;
-                return inits.map(|path| Some((record, path))).ok_or_else(super::kill::not_running);
+                return inits.map(|path| Some((record, path))).ok_or_else(super::state::not_running);
             }
             // Where the container divides its cgroup itself, as systemd does, processes can be only in a part of it.
             let has_leaf =

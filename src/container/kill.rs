@@ -2,7 +2,7 @@
 
 use super::directory::{SIGNALLED, START};
 use super::processes::Members;
-use super::state::{Container, Status};
+use super::state::{Container, Status, not_running};
 use super::{entrance, pause};
 use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
@@ -58,11 +58,6 @@ fn end_the_rest(container: &Container, signal: i32) -> Result<()> {
         Some(path) if !tree::processes(path)?.is_empty() => cgroup.kill(),
         _ => Err(not_running()),
     }
-}
-
-/// What is said of a container whose first process has ended.
-pub fn not_running() -> Error {
-    Error::new("container not running").remedy("see `rootlet list`")
 }
 
 /// Sends a signal to every process of the container.

@@ -11,6 +11,7 @@ pub mod events;
 pub mod exec;
 pub mod external;
 pub mod follow;
+pub mod foreground;
 pub mod fuse;
 pub mod hooks;
 pub mod identity;

@@ -1,8 +1,8 @@
 //! `pause` and `resume`: by the cgroup's freezer, or without one by stopping each process.
 
 use super::identity::is_stopped;
-use super::kill::not_running;
 use super::processes::{Members, processes};
+use super::state::not_running;
 use super::state::{Container, Status};
 use crate::cgroup::tree;
 use crate::error::{Error, Result, found};

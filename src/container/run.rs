@@ -4,12 +4,12 @@ use super::console::Relay;
 use super::create::{Created, Options, create};
 use super::interrupt::Interrupt;
 use super::restore::Wanted;
-use super::{hooks, interrupt, start};
-use crate::error::{Error, Result, found};
+use super::{foreground, hooks, interrupt, start};
+use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::sys::process::{self, Ended, Process};
+use crate::sys::process::{Ended, Process};
 use crate::sys::{creds, signal};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 /// Runs a container in the foreground; the exit code of its program, or 128 + the signal that ended it.
 pub fn run(options: &Options, keep: bool, subreaper: bool, log: &Log) -> Result<i32> {
@@ -87,29 +87,9 @@ pub fn attend(process: &Process, terminal: Option<OwnedFd>) -> Result<Ended> {
     match terminal {
         Some(master) => Relay::new(master)?.attend(process),
         None => loop {
-            if let Some(ended) = handle(signal::next(), process)? {
+            if let Some(ended) = foreground::handle(signal::next(), process)? {
                 return Ok(ended);
             }
         },
-    }
-}
-
-/// Does what a signal to `run` means: the end of a child is looked at, everything else is passed on.
-pub fn handle(signal: i32, process: &Process) -> Result<Option<Ended>> {
-    let failed = |error| Error::from_call("container", error);
-    match signal {
-        // As a subreaper, `run` reaps what the container's hooks have left, too.
-        signal::SIGCHLD => {
-            while let Some((reaped, ended)) = process::reap_any().map_err(failed)? {
-                if reaped == process.pid {
-                    return Ok(Some(ended));
-                }
-            }
-            Ok(None)
-        }
-        // Whoever stops and continues this command, as a shell's `fg` does, means this one.
-        signal::SIGURG | signal::SIGCONT => Ok(None),
-        // The process may have ended since.
-        signal => found(process::send_signal(process.pidfd.as_fd(), signal)).map(|_| None).map_err(failed),
     }
 }

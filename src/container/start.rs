@@ -69,7 +69,7 @@ fn begin(container: &Container, interrupt: &Interrupt, log: &Log) -> Result<Opti
     }
     let notify = Relay::open(&container.directory, log)?;
     let system = |error| Error::from_call("start.sock", error);
-    let pidfd = container.pidfd()?.ok_or_else(super::kill::not_running)?;
+    let pidfd = container.pidfd()?.ok_or_else(super::state::not_running)?;
     let connection = take(container)?;
     // As long as it is there, the container looks as if it waited.
     let removed = container.directory.remove(START);
@@ -115,10 +115,10 @@ fn take(container: &Container) -> Result<OwnedFd> {
     for _ in 0..TRIES {
         let Some(connection) = entrance::connect(container)? else {
             // Somebody else has started it, or it has ended.
-            let Some(pidfd) = container.pidfd()? else { return Err(super::kill::not_running()) };
+            let Some(pidfd) = container.pidfd()? else { return Err(super::state::not_running()) };
             let has_ended = process::wait_readable(pidfd.as_fd(), GRACE_MILLISECONDS).map_err(system)?;
             if has_ended {
-                return Err(super::kill::not_running());
+                return Err(super::state::not_running());
             }
             // Whoever has started it may have been killed before this.
             let _ = container.directory.remove(START);

@@ -415,6 +415,11 @@ fn remedy_of_damage(id: &str) -> String {
     format!("remove it with `rootlet delete --force {id}`, which ends no process: see `ps` for what may be left")
 }
 
+/// What is said of a container whose first process has ended.
+pub fn not_running() -> Error {
+    Error::new("container not running").remedy("see `rootlet list`")
+}
+
 /// runc's `state`, with its keys in its order.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

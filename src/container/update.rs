@@ -1,6 +1,6 @@
 //! `update`: other limits for a container that runs.
 
-use super::kill::not_running;
+use super::state::not_running;
 use super::state::{Container, Status};
 use crate::cgroup::{placement, settings, tree};
 use crate::error::{Error, Result};

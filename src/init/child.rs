@@ -69,7 +69,7 @@ impl Child<'_> {
     /// The last word.
     fn fail(&self, Failure { step, error }: Failure) -> ! {
         let _ = Message::Fail { step, error, status: self.slots.hook_status }.send(self.socket.as_fd(), None);
-        process::exit_now(1)
+        sys::exit_now(1)
     }
 
     fn follow_plan(&mut self) -> Result<Infallible, Failure> {
@@ -155,7 +155,7 @@ impl Child<'_> {
     fn die_with_parent(&self) -> Result<(), Failure> {
         creds::die_with_parent(true).map_err(|error| self.lost(error))?;
         match process::is_hung_up(self.socket.as_fd()) {
-            Ok(true) => process::exit_now(1),
+            Ok(true) => sys::exit_now(1),
             other => other.map(drop).map_err(|error| self.lost(error)),
         }
     }
@@ -289,7 +289,7 @@ impl Child<'_> {
             match Message::receive(self.socket.as_fd()) {
                 Ok(Some((Message::Go, attached))) => return Ok(attached),
                 Ok(Some((Message::Fail { step, error, .. }, _))) => return Err(Failure { step, error }),
-                Ok(_) => process::exit_now(1),
+                Ok(_) => sys::exit_now(1),
                 Err(error) => {
                     last = error;
                     process::sleep(RETRY_MILLISECONDS);

@@ -392,7 +392,7 @@ pub fn prove_seclusion(first: RawFd) {
         let is_memory = status.is_regular() && status.links == 0 && file_system == TMPFS_MAGIC;
         if !is_socket && !is_memory && file_system != NSFS_MAGIC {
             let _ = write(borrow(2), b"rootlet: a descriptor is open that leads out of the container\n");
-            super::process::exit_now(134);
+            super::exit_now(134);
         }
     }
 }

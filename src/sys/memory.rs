@@ -100,7 +100,7 @@ impl Arena {
             let text = b"rootlet: the child allocated\n";
             // SAFETY: the pointer and length are those of `text`.
             unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
-            super::process::exit_now(134);
+            super::exit_now(134);
         }
     }
 

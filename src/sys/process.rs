@@ -154,12 +154,6 @@ impl Drop for Stack {
     }
 }
 
-/// Ends this process at once: no destructor, no buffer, no exit handler (they belong to the parent).
-pub fn exit_now(status: i32) -> ! {
-    // SAFETY: _exit takes a number and does not return.
-    unsafe { libc::_exit(status) }
-}
-
 /// Strings with the table of pointers that execve(2) wants, made ready before the clone. One place is left free for a
 /// string that is known only in the child.
 pub struct Strings {
@@ -417,7 +411,7 @@ pub fn start_beside(
         Cloned::Parent(process) => Ok(process),
         Cloned::Child => {
             let _ = become_beside(output, handed, identity).map(|()| execute(path, arguments, environment, None));
-            exit_now(126)
+            super::exit_now(126)
         }
     }
 }
@@ -487,7 +481,7 @@ pub fn start_program(invocation: &Invocation) -> Result<Process> {
         Cloned::Child => {
             let error = become_program(invocation);
             // As the shell says it.
-            exit_now(if error.errno == Errno::ENOENT { 127 } else { 126 })
+            super::exit_now(if error.errno == Errno::ENOENT { 127 } else { 126 })
         }
     }
 }
