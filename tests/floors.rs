@@ -18,10 +18,11 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// What the child runs.
-const CHILD: [&str; 17] = [
+const CHILD: [&str; 18] = [
     "init/child.rs",
     "init/handshake.rs",
     "init/helper.rs",
+    "init/join.rs",
     "plan/mounting.rs",
     "plan/programs.rs",
     "plan/step.rs",

@@ -4,13 +4,24 @@
 //! it follows the plan, says which step failed, and leaves by `_exit`. Debug builds prove it with a tripwire.
 
 use super::handshake::Message;
-use super::helper;
-use super::spawn::{Beginning, Entrance};
+use super::join::{self, Entrance};
 use crate::plan::{Phase, Plan, Slots};
 use crate::sys::{self, Call, Errno, creds, fd, memory, namespace, process, socket};
 use std::convert::Infallible;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+/// When a program begins.
+#[derive(Default)]
+pub enum Beginning {
+    /// When somebody connects to this socket.
+    Later(OwnedFd),
+    /// At once; it dies with its parent.
+    #[default]
+    Now,
+    /// At once; it outlives its parent.
+    Alone,
+}
 
 /// What the child is born with.
 pub struct Child<'a> {
@@ -82,7 +93,7 @@ impl Child<'_> {
             // it still has to write its maps: there it is a step.
             creds::set_dumpable(false).map_err(|error| self.lost(error))?;
         }
-        helper::join_own(self).map_err(|error| self.lost(error))?;
+        join::enter_own(&self.plan.joins, &self.container).map_err(|error| self.lost(error))?;
         if !self.was_helped {
             self.run(Phase::Outside)?;
         }

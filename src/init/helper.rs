@@ -7,13 +7,35 @@
 //! again.
 
 use super::child::{Child, Failure};
-use super::spawn::{Birthplace, Entrance};
-use crate::error::Error;
-use crate::plan::{Join, Phase};
-use crate::sys::namespace::{self, CLONE_NEWCGROUP, CLONE_NEWNS, CLONE_NEWTIME, CLONE_NEWUSER};
+use super::join::{OWN, enter};
+use crate::error::{Error, Result};
+use crate::plan::Phase;
+use crate::sys::namespace::{self, CLONE_NEWNS, CLONE_NEWUSER};
 use crate::sys::process::{self, Cloned, Process, clone, run_apart};
-use crate::sys::{self, Call, Errno, creds, fd};
-use std::os::fd::{AsFd, AsRawFd};
+use crate::sys::{self, creds};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// The cgroup that a process is born in.
+#[derive(Default)]
+pub enum Birthplace<'a> {
+    /// Its maker's.
+    #[default]
+    Same,
+    /// One by its directory.
+    Directory(OwnedFd),
+    /// Where a process is taken: called with its pid, from within it, this returns the directory.
+    Taken(&'a mut dyn FnMut(i32) -> Result<OwnedFd>),
+}
+
+impl Birthplace<'_> {
+    /// The directory, if it is known.
+    pub(super) fn directory(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Birthplace::Directory(directory) => Some(directory.as_fd()),
+            _ => None,
+        }
+    }
+}
 
 /// How far a process came.
 pub enum Made {
@@ -32,10 +54,6 @@ pub enum Made {
     /// The process is made.
     Born(Process),
 }
-
-/// What only the process itself can join: a time namespace wants memory of its own, and who is in another cgroup
-/// namespace reaches no cgroup outside of it (cgroups(7)).
-const OWN: i32 = CLONE_NEWTIME | CLONE_NEWCGROUP;
 
 /// Goes there and clones the process, which lives as `child`.
 pub fn go_and_clone(child: &mut Child, place: &mut Birthplace) -> Made {
@@ -113,31 +131,5 @@ fn help(child: &mut Child, place: &mut Birthplace) -> Made {
             Made::Cloned(pid)
         }
         Err(error) => Made::Childless(error),
-    }
-}
-
-/// Joins those that only the process itself can join.
-pub fn join_own(child: &Child) -> sys::Result<()> {
-    child.plan.joins.iter().try_for_each(|join| enter(join, OWN, &child.container))
-}
-
-fn enter(join: &Join, mask: i32, container: &Entrance) -> sys::Result<()> {
-    let kinds = join.kinds() & mask;
-    if kinds == 0 {
-        return Ok(());
-    }
-    // CVE-2016-9962: those who are there already, or who see this process otherwise, must not trace it.
-    creds::set_dumpable(false)?;
-    match (join, container) {
-        (Join::File { path, .. }, _) => {
-            // A fifo would wait for somebody to write.
-            namespace::join(fd::open(path, fd::O_RDONLY | fd::O_NONBLOCK, 0)?.as_fd(), kinds)
-        }
-        (Join::Container { .. }, Entrance::Process(process)) => namespace::join(process.as_fd(), kinds),
-        (Join::Container { .. }, Entrance::Namespaces(all)) => all
-            .iter()
-            .filter(|(kind, _)| kind & kinds != 0)
-            .try_for_each(|(kind, namespace)| namespace::join(namespace.as_fd(), *kind)),
-        (Join::Container { .. }, Entrance::None) => Err(sys::Error::new(Call::Setns, Errno::EBADF)),
     }
 }

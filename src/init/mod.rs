@@ -3,12 +3,16 @@
 mod child;
 mod handshake;
 mod helper;
+mod join;
 
 pub mod seal;
 mod spawn;
 
+pub use child::Beginning;
 pub use handshake::Message;
-pub use spawn::{Beginning, Birthplace, Entrance, Equipment, Init, prepare, spawn};
+pub use helper::Birthplace;
+pub use join::Entrance;
+pub use spawn::{Equipment, Init, prepare, spawn};
 
 use crate::sys::process::Strings;
 use std::ffi::CString;

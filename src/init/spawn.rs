@@ -1,8 +1,9 @@
 //! Making the container's process.
 
-use super::child::{Child, Failure};
+use super::child::{Beginning, Child, Failure};
 use super::handshake::Message;
-use super::helper::{self, Made};
+use super::helper::{self, Birthplace, Made};
+use super::join::Entrance;
 use crate::error::{Error, Result};
 use crate::plan::{Join, Phase, Place, Plan, Slots, Step, circumstances, hint, open_mapped, print};
 use crate::sys::process::{Cloned, Ended, Process};
@@ -12,63 +13,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// How long the end of a child that has closed its socket may take.
 const PATIENCE_MILLISECONDS: i32 = 10_000;
-
-/// When a program begins.
-#[derive(Default)]
-pub enum Beginning {
-    /// When somebody connects to this socket.
-    Later(OwnedFd),
-    /// At once; it dies with its parent.
-    #[default]
-    Now,
-    /// At once; it outlives its parent.
-    Alone,
-}
-
-/// The cgroup that a process is born in.
-#[derive(Default)]
-pub enum Birthplace<'a> {
-    /// Its maker's.
-    #[default]
-    Same,
-    /// One by its directory.
-    Directory(OwnedFd),
-    /// Where a process is taken: called with its pid, from within it, this returns the directory.
-    Taken(&'a mut dyn FnMut(i32) -> Result<OwnedFd>),
-}
-
-impl Birthplace<'_> {
-    /// The directory, if it is known.
-    pub(super) fn directory(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Birthplace::Directory(directory) => Some(directory.as_fd()),
-            _ => None,
-        }
-    }
-}
-
-/// How a container is entered.
-#[derive(Debug, Default)]
-pub enum Entrance {
-    /// Not at all.
-    #[default]
-    None,
-    /// By the pidfd of its first process.
-    Process(OwnedFd),
-    /// By its namespaces (CLONE_NEW*), the user namespace first: its first process cannot be looked into.
-    Namespaces(Vec<(i32, OwnedFd)>),
-}
-
-impl Entrance {
-    /// A process, and namespaces.
-    pub(super) fn descriptors(&self) -> (Option<&OwnedFd>, &[(i32, OwnedFd)]) {
-        match self {
-            Entrance::None => (None, &[]),
-            Entrance::Process(process) => (Some(process), &[]),
-            Entrance::Namespaces(namespaces) => (None, namespaces),
-        }
-    }
-}
 
 /// What the child takes along.
 #[derive(Default)]
