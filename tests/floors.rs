@@ -18,13 +18,14 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// What the child runs.
-const CHILD: [&str; 18] = [
+const CHILD: [&str; 19] = [
     "init/child.rs",
     "init/handshake.rs",
     "init/helper.rs",
     "init/join.rs",
     "plan/mounting.rs",
     "plan/programs.rs",
+    "plan/slots.rs",
     "plan/step.rs",
     "sys/copy.rs",
     "sys/creds.rs",

@@ -3,7 +3,7 @@
 use crate::criu::{self, CgroupMode, Request};
 use crate::error::{Error, Result};
 use crate::host::{Cgroups, Host};
-use crate::plan::step::Mapped;
+use crate::plan::mounting::Mapped;
 use crate::plan::{Plan, open_mapped};
 use crate::property::annotations::CRIU_CONFIG;
 use crate::spec::Spec;

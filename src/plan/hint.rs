@@ -408,7 +408,7 @@ pub fn explain_entry(error: sys::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::step::Attributes;
+    use crate::plan::mounting::Attributes;
     use crate::plan::{Origin, Phase};
 
     fn entry(step: Step) -> Entry {

@@ -4,10 +4,11 @@
 
 pub mod circumstances;
 pub mod hint;
-mod mounting;
+pub mod mounting;
 pub mod print;
 pub mod probe;
-mod programs;
+pub mod programs;
+mod slots;
 pub mod step;
 pub mod unit_property;
 
@@ -21,7 +22,8 @@ use std::path::PathBuf;
 use unit_property::UnitProperty;
 
 pub use mounting::open_mapped;
-pub use step::{Slots, Step};
+pub use slots::Slots;
+pub use step::Step;
 
 /// When, and by whom, a step is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,12 +1,94 @@
 //! Steps about mounts, nodes and paths in the container's root.
 
-use super::step::{Attributes, FuseMount, Mapped, NewTree, Slots};
+use super::slots::Slots;
 use crate::sys::fd::{self, Kind};
-use crate::sys::process::Process;
+use crate::sys::process::{Process, Strings};
 use crate::sys::tty::{self, Size};
 use crate::sys::{Call, Errno, Error, Result, copy, mount, namespace, process, resolve};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Who serves a fuse file system: a program of the host, beside the container.
+#[derive(Debug, PartialEq)]
+pub struct Server {
+    /// Absolute path on the host.
+    pub path: CString,
+    /// Including argument 0.
+    pub arguments: Strings,
+    /// Its ids in the container's user namespace.
+    pub ids: (u32, u32),
+    /// Whether it must let go of the caller's supplementary groups.
+    pub drops_groups: bool,
+}
+
+/// A fuse file system, and who serves it.
+#[derive(Debug, PartialEq)]
+#[allow(missing_docs)] // the fields are the arguments of mount(2)
+pub struct FuseMount {
+    pub source: CString,
+    pub target: CString,
+    pub kind: CString,
+    pub flags: u64,
+    pub data: CString,
+    pub server: Server,
+}
+
+/// A change of mount_setattr(2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// MOUNT_ATTR_* that are set.
+    pub set: u64,
+    /// MOUNT_ATTR_* that are cleared.
+    pub clear: u64,
+    /// A propagation type, or 0.
+    pub propagation: u64,
+    /// Whether it is for all below, too.
+    pub recursive: bool,
+}
+
+/// Maps of uids and of gids, as user_namespaces(7) has them.
+pub type Maps = (Box<[u8]>, Box<[u8]>);
+
+/// A mount of the host's whose ids are mapped.
+#[derive(Debug, PartialEq)]
+pub struct Mapped {
+    /// Where it is.
+    pub source: CString,
+    /// Whether all below it comes along.
+    pub recursive: bool,
+    /// Whether the ids of that are mapped, too.
+    pub map_recursively: bool,
+    /// `None`: those of the container.
+    pub maps: Option<Maps>,
+    /// Whether flags of the host's mount stay as they are.
+    pub locked: bool,
+}
+
+/// An option of a file system: a key, perhaps with a value.
+pub type Key = (CString, Option<CString>);
+
+/// A new file system that mount(2) could not make in one call: it is complete before it is anywhere to be seen.
+#[derive(Debug, PartialEq)]
+pub struct NewTree {
+    /// Where it goes.
+    pub target: CString,
+    /// Its type.
+    pub kind: CString,
+    /// What mountinfo calls its source.
+    pub source: CString,
+    /// For fsconfig(2).
+    pub options: Box<[Key]>,
+    /// MOUNT_ATTR_*.
+    pub set: u64,
+    /// Propagation.
+    pub attributes: Box<[Attributes]>,
+    /// Whether it starts with a copy of what it covers.
+    pub copies: bool,
+    /// Whether it has the mode of what it covers.
+    pub takes_mode: bool,
+    /// The number under which it is kept for `SetTreeAttributes`.
+    pub number: Option<usize>,
+}
 
 /// CVE-2019-19921: an image must not choose by a symlink where its /proc or /sys is.
 pub fn make_real_directory(root: BorrowedFd, path: &CStr) -> Result<OwnedFd> {
@@ -289,6 +371,7 @@ pub fn bind_node(slots: &mut Slots, source: &CStr, path: &CStr, device: (u32, u3
     mount::attach(tree.as_fd(), place.as_fd())
 }
 
+/// Opens a pty of the container's devpts; `is_console`: it is bound on /dev/console.
 pub fn open_terminal(slots: &mut Slots, size: Option<Size>, owner: u32, is_console: bool) -> Result<()> {
     let devpts = resolve::open_in_root(slots.root()?, c"/dev/pts", fd::O_PATH | fd::O_DIRECTORY)?;
     let pty = tty::open_pty(devpts.as_fd())?;
@@ -315,6 +398,7 @@ fn bind_console(slots: &mut Slots, terminal: &OwnedFd) -> Result<()> {
     mount::bind_fd(terminal, &place, false)
 }
 
+/// Hides a file or a directory that is there.
 pub fn mask(slots: &mut Slots, path: &CStr) -> Result<()> {
     let target = match resolve::open_in_root(slots.root()?, path, fd::O_PATH) {
         // runtime-spec, masked paths: one that does not exist hides nothing.

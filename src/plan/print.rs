@@ -1,6 +1,6 @@
 //! How steps read: one line each, as `rootlet plan` prints them.
 
-use super::{Cgroup, Place, Step, step};
+use super::{Cgroup, Place, Step, mounting};
 use crate::sys::tty::Size;
 use crate::sys::{mount, namespace as ns};
 use std::ffi::CString;
@@ -215,11 +215,11 @@ impl fmt::Display for Cgroup {
 }
 
 /// Changes of mount_setattr(2), one after the other.
-struct Changes<'a>(&'a [step::Attributes]);
+struct Changes<'a>(&'a [mounting::Attributes]);
 
 impl fmt::Display for Changes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|step::Attributes { set, clear, propagation, recursive }| {
+        self.0.iter().try_for_each(|mounting::Attributes { set, clear, propagation, recursive }| {
             f.write_str(if *recursive { "; all below, too:" } else { ":" })?;
             if *set != 0 {
                 write!(f, " set {}", Attributes(*set))?;

@@ -1,11 +1,28 @@
 //! Steps about programs: hooks, the home directory, and finding the container's own.
 
-use super::step::{Home, Program, Slots};
+use super::slots::{Home, Slots};
 use crate::sys::fd::{self, Kind, Status};
-use crate::sys::process::{self, Invocation};
+use crate::sys::process::{self, Invocation, Strings};
 use crate::sys::{Call, Errno, Error, Result, resolve};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
+
+/// A program to run beside the container's.
+#[derive(Debug, PartialEq)]
+pub struct Program {
+    /// Absolute path.
+    pub path: CString,
+    /// Including argument 0.
+    pub arguments: Strings,
+    /// The whole environment; `None`: the runtime's own.
+    pub environment: Option<Strings>,
+    /// Whether HOME is added to it, if it was found.
+    pub takes_home: bool,
+    /// Milliseconds, or -1.
+    pub timeout: i32,
+    /// The state on its standard input, up to its pid and from there on.
+    pub input: (CString, CString),
+}
 
 /// Runs a hook in the container's namespaces, with the state on its standard input.
 pub fn run_hook(program: &Program, slots: &mut Slots) -> Result<()> {

@@ -8,7 +8,7 @@ use super::mount_options::Options;
 use super::{Planner, id_mappings};
 use crate::error::Result;
 use crate::plan::Step;
-use crate::plan::step::{FuseMount, Server};
+use crate::plan::mounting::{FuseMount, Server};
 use crate::spec::Mount;
 use crate::sys::mount::{MS_PRIVATE, MS_SLAVE};
 use crate::sys::process::Strings;

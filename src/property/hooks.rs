@@ -2,7 +2,7 @@
 
 use super::{Planner, Property, Scope};
 use crate::error::{Error, Result};
-use crate::plan::step::Program;
+use crate::plan::programs::Program;
 use crate::plan::{Phase, Step};
 use crate::spec::Hook;
 use crate::sys::process::Strings;

@@ -4,7 +4,7 @@ use super::mount_options::{self, Options};
 use super::{Planner, Property, Scope, fuse, id_mappings, mapped, overlay, selinux};
 use crate::error::Result;
 use crate::host::Cgroups;
-use crate::plan::step::{Attributes, Key, NewTree};
+use crate::plan::mounting::{Attributes, Key, NewTree};
 use crate::plan::{Phase, Step};
 use crate::spec::Mount;
 use crate::sys::mount;

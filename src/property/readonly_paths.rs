@@ -2,7 +2,7 @@
 
 use super::{Planner, Property, Scope, mounts};
 use crate::error::Result;
-use crate::plan::step::Attributes;
+use crate::plan::mounting::Attributes;
 use crate::plan::{Phase, Step};
 use crate::sys::mount;
 

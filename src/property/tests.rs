@@ -135,7 +135,7 @@ fn a_bind_keeps_the_flags_that_it_does_not_name() {
         Step::Bind { target, attributes, .. } if target.as_c_str() == c"/data" => Some(attributes.to_vec()),
         _ => None,
     });
-    use crate::plan::step::Attributes;
+    use crate::plan::mounting::Attributes;
     use crate::sys::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_PRIVATE};
     let change = |set, recursive| Attributes { set, recursive, ..Attributes::default() };
     // No program decides about an ordinary user's devices, so those of the bundle are dead.
