@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -88,6 +89,60 @@ fn imports_go_downwards() {
                 assert!(other <= own, "{name}:{number}: {module} (floor {own}) imports {target} (floor {other})");
             }
         }
+    }
+}
+
+/// The names that follow `prefix` in a text: one, or those of a list in braces.
+fn names_after(text: &str, prefix: &str) -> Vec<String> {
+    let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let mut names = Vec::new();
+    for rest in text.split(prefix).skip(1) {
+        let Some(list) = rest.strip_prefix('{') else {
+            names.push(rest.chars().take_while(|letter| is_name(*letter)).collect());
+            continue;
+        };
+        let (mut depth, mut begins) = (1, true);
+        for (at, letter) in list.char_indices() {
+            match letter {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+            if depth == 1 && begins && is_name(letter) {
+                names.push(list[at..].chars().take_while(|letter| is_name(*letter)).collect());
+            }
+            begins = depth == 1 && (letter == ',' || (begins && letter.is_whitespace()));
+        }
+    }
+    names
+}
+
+#[test]
+fn no_files_of_a_folder_are_in_a_circle() {
+    let sources = sources();
+    let folders: BTreeSet<_> = sources.iter().filter_map(|(name, _)| Some(name.rsplit_once('/')?.0)).collect();
+    for folder in folders {
+        let own = |name: &str| {
+            let file = name.strip_prefix(folder)?.strip_prefix('/')?.strip_suffix(".rs")?;
+            (!file.contains('/') && file != "mod").then(|| file.to_owned())
+        };
+        let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (name, text) in &sources {
+            let Some(file) = own(name) else { continue };
+            let code: String = code(text).map(|(_, line)| line + "\n").collect();
+            let path = format!("crate::{}::", folder.replace('/', "::"));
+            let names = [names_after(&code, "super::"), names_after(&code, &path)].concat();
+            uses.insert(file.clone(), names.into_iter().filter(|name| *name != file).collect());
+        }
+        // Who uses nobody that is left stands on the ground, and is taken away; what stays is a circle, or stands on one.
+        while let Some(ground) = uses.iter().find(|(_, used)| !used.iter().any(|name| uses.contains_key(name))) {
+            let ground = ground.0.clone();
+            uses.remove(&ground);
+        }
+        assert!(uses.is_empty(), "src/{folder}: a circle is among {:?}", uses.keys());
     }
 }
 

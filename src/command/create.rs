@@ -54,7 +54,7 @@ impl Common {
     /// The arguments as the lifecycle takes them.
     pub fn options<'a>(self, globals: &Globals, root: &'a Root, start: Start, log: &Log) -> Result<Options<'a>> {
         let listening = listening_descriptors();
-        let notify = notify::manager(log).map(|_| root.place(&self.id).join(notify::PLACE));
+        let notify = notify::manager(log).map(|_| notify::place(&root.place(&self.id)));
         let mut environment = match listening {
             0 => Vec::new(),
             count => {

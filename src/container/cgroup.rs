@@ -1,6 +1,6 @@
 //! The container's cgroup, from its making to its removal.
 
-use super::state::Container;
+use super::directory::ANNOUNCED;
 use crate::cgroup::delegation;
 use crate::cgroup::systemd::{self, Scope};
 use crate::cgroup::tree::{self, Hold};
@@ -227,9 +227,6 @@ impl<'a> Making<'a> {
     }
 }
 
-/// Where the state's directory names a cgroup that is being made: a symlink, which is there as a whole or not at all.
-pub const ANNOUNCED: &str = "cgroup";
-
 fn announce(directory: &Path, path: &Path) -> Result<()> {
     let link = directory.join(ANNOUNCED);
     let failed = |error: std::io::Error| Error::from_io(format!("cannot write {}", link.display()), &error);
@@ -243,8 +240,8 @@ fn give(cgroup: &Cgroup, path: &Path) -> Result<()> {
 }
 
 /// Takes the container's process from its cgroup to the one below, if the plan has one.
-pub fn enter_leaf(plan: &Plan, container: &Container, pid: i32) -> Result<()> {
-    let (Some(cgroup), Some(record)) = (&plan.cgroup, &container.state()?.cgroup) else { return Ok(()) };
+pub fn enter_leaf(plan: &Plan, record: Option<&Record>, pid: i32) -> Result<()> {
+    let Some((cgroup, record)) = plan.cgroup.as_ref().zip(record) else { return Ok(()) };
     let Some(leaf) = &cgroup.leaf else { return Ok(()) };
     let leaf = delegation::make_leaf(record.require()?, leaf)?;
     give(cgroup, &leaf)?;

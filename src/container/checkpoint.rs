@@ -1,11 +1,12 @@
 //! `checkpoint`: a container is written to files, by CRIU.
 
 use super::delete::delete;
+use super::directory::NOTIFY;
 use super::external;
 use super::images::{self, Images};
-use super::notify;
+use super::state::Container;
 use super::state::not_running;
-use super::state::{Container, Status};
+use super::status::Status;
 use crate::cgroup::tree;
 use crate::criu::{Request, Streams, Task, Worker};
 use crate::error::{Error, Result};
@@ -56,13 +57,13 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
     let host = Host::new()?;
     let unprivileged = images::check_privileges(&host)?;
     let spec = container.config()?;
-    let place = container.directory.path().join(notify::PLACE);
+    let place = container.directory.path().join(NOTIFY);
     let asked = property::Request {
         id: container.id.clone(),
         bundle: state.bundle.clone(),
         cgroup_manager: CgroupManager::Disabled,
         try_limits: true,
-        notify: container.directory.has(notify::PLACE)?.then_some(place),
+        notify: container.directory.has(NOTIFY)?.then_some(place),
         ..property::Request::default()
     };
     let plan = compile(&spec, &asked, &host)?;

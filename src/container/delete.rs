@@ -1,6 +1,7 @@
 //! The end of a container: its process, its hooks, its state.
 
-use super::state::{Container, Status};
+use super::state::Container;
+use super::status::Status;
 use super::{hooks, kill};
 use crate::error::{Error, Result};
 use crate::log::Log;

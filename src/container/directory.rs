@@ -3,8 +3,6 @@
 //! It is opened once, when the container is looked for, and all else goes by that: the name may be another container's at
 //! any moment.
 
-use super::cgroup::ANNOUNCED;
-use super::notify;
 use crate::error::{Error, Result, found};
 use crate::sys::{self, Errno, creds, fd};
 use std::ffi::{CString, OsStr};
@@ -34,8 +32,14 @@ pub const TURN: &str = "update.lock";
 /// Who freezes a container for a signal has a lock on this.
 pub const SIGNALLED: &str = "signal.lock";
 
+/// Names a cgroup that is being made: a symlink, which is there as a whole or not at all.
+pub const ANNOUNCED: &str = "cgroup";
+
+/// Where the program's notifications come.
+pub const NOTIFY: &str = "notify";
+
 /// The directories in it, which only some containers have, or for a while.
-pub const PLACES: [&str; 2] = [notify::PLACE, STAGE];
+pub const PLACES: [&str; 2] = [NOTIFY, STAGE];
 
 /// Where `restore` shows CRIU what it is to mount.
 pub const STAGE: &str = "stage";
@@ -130,7 +134,7 @@ impl Directory {
     pub fn empty(&self) -> Result<()> {
         let removed = FILES.iter().try_for_each(|name| self.remove(name));
         // Privileged containers can write there.
-        let _ = std::fs::remove_dir_all(self.path.join(notify::PLACE));
+        let _ = std::fs::remove_dir_all(self.path.join(NOTIFY));
         let _ = std::fs::remove_dir(self.path.join(STAGE));
         removed
     }

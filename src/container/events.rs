@@ -2,8 +2,9 @@
 
 use super::identity::stat_of;
 use super::processes::processes;
+use super::state::Container;
 use super::state::not_running;
-use super::state::{Container, Status};
+use super::status::Status;
 use crate::cgroup::{stats, tree};
 use crate::error::{Error, Result, found};
 use crate::sys::fd;

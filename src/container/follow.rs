@@ -63,7 +63,7 @@ impl Follow<'_> {
                     init.go()?;
                 }
                 Some((Message::Hooks, _)) => {
-                    cgroup::enter_leaf(plan, container, init.process.pid)?;
+                    cgroup::enter_leaf(plan, container.state()?.cgroup.as_ref(), init.process.pid)?;
                     hooks::run_before_start(container, &self.interrupt)?;
                     init.run_steps(plan, Phase::Hooked)?;
                     init.go()?;

@@ -2,7 +2,8 @@
 
 use super::directory::{SIGNALLED, START};
 use super::processes::Members;
-use super::state::{Container, Status, not_running};
+use super::state::{Container, not_running};
+use super::status::Status;
 use super::{entrance, pause};
 use crate::cgroup::tree;
 use crate::error::{Error, Result, found};

@@ -29,6 +29,7 @@ pub mod root;
 pub mod run;
 pub mod start;
 pub mod state;
+pub mod status;
 pub mod update;
 
 pub use checkpoint::checkpoint;
@@ -43,5 +44,6 @@ pub use restore::restore;
 pub use root::Root;
 pub use run::run;
 pub use start::start;
-pub use state::{Container, State, Status};
+pub use state::{Container, State};
+pub use status::Status;
 pub use update::update;

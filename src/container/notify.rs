@@ -1,7 +1,7 @@
 //! systemd's notifications (sd_notify(3)). Who manages a unit believes only the unit's own processes, so the program gets
 //! a socket of rootlet's, and what it says there is passed on in rootlet's name.
 
-use super::directory::Directory;
+use super::directory::{Directory, NOTIFY};
 use super::interrupt::{self, Interrupt};
 use super::state::Container;
 use crate::error::{Error, Result};
@@ -14,11 +14,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// Where the program's notifications come, in the state's directory.
-pub const PLACE: &str = "notify";
 
 /// How long the manager may take to make room for a message.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,7 +38,12 @@ pub struct Relay {
     to: SocketAddr,
 }
 
-/// Makes the directory that the container gets to see.
+/// The directory that the container gets to see, in that of its state.
+pub fn place(directory: &Path) -> PathBuf {
+    directory.join(NOTIFY)
+}
+
+/// Makes it.
 pub fn make_place(place: &Path) -> Result<()> {
     // Whoever the program is must get there; only the state's own directory is nobody else's.
     std::fs::create_dir(place)
@@ -72,7 +74,7 @@ pub fn manager(log: &Log) -> Option<(UnixDatagram, SocketAddr)> {
 impl Relay {
     /// Listens where the program will speak; `None` if nobody wants to hear it.
     pub fn open(container: &Directory, log: &Log) -> Result<Option<Relay>> {
-        if !container.has(PLACE)? {
+        if !container.has(NOTIFY)? {
             return Ok(None);
         }
         let Some((manager, to)) = manager(log) else { return Ok(None) };
@@ -81,7 +83,7 @@ impl Relay {
             move |error: std::io::Error| Error::from_io(what, &error)
         };
         // An address has room for 107 bytes, and a directory's path may be longer.
-        let handle = container.open_file(PLACE, fd::O_PATH).map_err(|error| Error::from_call(PLACE, error))?;
+        let handle = container.open_file(NOTIFY, fd::O_PATH).map_err(|error| Error::from_call(NOTIFY, error))?;
         let name = format!("/proc/self/fd/{}/notify.sock", handle.as_raw_fd());
         let _ = std::fs::remove_file(&name);
         // Whoever the program is in the container may write to it, from its making on: changed later, by its name, the mode could

@@ -2,8 +2,9 @@
 
 use super::identity::is_stopped;
 use super::processes::{Members, processes};
+use super::state::Container;
 use super::state::not_running;
-use super::state::{Container, Status};
+use super::status::Status;
 use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
 use crate::sys::{process, signal};

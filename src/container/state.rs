@@ -1,18 +1,14 @@
 //! The state of a container on disk, and what it says.
 
-use super::cgroup::{ANNOUNCED, Record, remove_announced};
-use super::directory::{CONFIG, Directory, SIGNALLED, START, STATE};
-use super::entrance;
+use super::cgroup::{Record, remove_announced};
+use super::directory::{ANNOUNCED, CONFIG, Directory, START, STATE};
 use super::identity::{self, Identity};
-use super::processes::processes;
-use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
 use crate::log::Log;
 use crate::plan::{Decision, Listener};
 use crate::spec::{self, Hooks, Map, Spec};
 use crate::sys::{self, Call, Errno, creds, fd};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -95,7 +91,7 @@ pub struct State {
 
 impl State {
     /// The pidfd of the first process, if that still runs.
-    fn process(&self) -> Result<Option<OwnedFd>> {
+    pub fn process(&self) -> Result<Option<OwnedFd>> {
         let process = self.identity.open(self.pid)?;
         if process.is_some() || self.pids.is_none() || !self.identity.is_of_this_boot()? {
             return Ok(process);
@@ -109,33 +105,6 @@ impl State {
                     self.id
                 ))),
         }
-    }
-}
-
-/// Status of a container (runtime.md).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// Its maker is still at it.
-    Creating,
-    /// Waits for `start`.
-    Created,
-    /// Its program runs.
-    Running,
-    /// Its processes are stopped, until `resume`.
-    Paused,
-    /// Its first process has ended.
-    Stopped,
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(match self {
-            Status::Creating => "creating",
-            Status::Created => "created",
-            Status::Running => "running",
-            Status::Paused => "paused",
-            Status::Stopped => "stopped",
-        })
     }
 }
 
@@ -232,58 +201,10 @@ impl Container {
         Container::load(&self.id, directory, state, is_waiting)
     }
 
-    /// What it does.
-    pub fn status(&self) -> Result<Status> {
-        if let Some(damage) = &self.damage {
-            return Err(damage.clone());
-        }
-        let Some(state) = &self.state else {
-            return Ok(if self.is_being_made { Status::Creating } else { Status::Stopped });
-        };
-        Ok(if state.process()?.is_none() {
-            Status::Stopped
-        } else if state.is_creating {
-            Status::Creating
-        } else if self.is_paused()? {
-            Status::Paused
-        } else if self.is_waiting && entrance::is_waiting(self)? {
-            Status::Created
-        } else {
-            Status::Running
-        })
-    }
-
     /// Whether it was created in another pid namespace.
     pub fn is_elsewhere(&self) -> Result<bool> {
         let (theirs, own) = (self.state()?.pids, identity::pid_namespace()?);
         Ok(theirs.zip(own).is_some_and(|(theirs, own)| theirs != own))
-    }
-
-    /// Whether `pause` has stopped its processes.
-    pub fn is_paused(&self) -> Result<bool> {
-        let Some(state) = &self.state else { return Ok(false) };
-        match &state.cgroup {
-            Some(cgroup) => cgroup.path()?.map_or(Ok(false), |path| self.is_frozen(path)),
-            None if !state.is_suspended => Ok(false),
-            // A timer or another program of its own may have woken one of them.
-            None if identity::is_stopped(state.pid)? != Some(true) => Ok(false),
-            None => processes(self)?
-                .into_iter()
-                .try_fold(true, |all, pid| Ok(all && identity::is_stopped(pid)?.unwrap_or(true))),
-        }
-    }
-
-    /// Whether its cgroup is frozen, and not only until a signal has reached all of it.
-    fn is_frozen(&self, cgroup: &Path) -> Result<bool> {
-        if !tree::is_frozen(cgroup)? {
-            return Ok(false);
-        }
-        let failed = |error| Error::from_call(SIGNALLED, error);
-        let file = found(self.directory.open_file(SIGNALLED, fd::O_RDONLY)).map_err(failed)?;
-        let Some(file) = file else { return Ok(true) };
-        let is_free = fd::try_share_lock(file.as_fd()).map_err(failed)?;
-        // The signal may have arrived since; who has the lock keeps the next one from freezing it.
-        Ok(is_free && tree::is_frozen(cgroup)?)
     }
 
     /// The state of a container that has one.
@@ -306,18 +227,14 @@ impl Container {
         })
     }
 
-    /// Whether nobody is left to delete it, unless somebody has its lock: its maker was killed before it ran, or while it ran
-    /// in the foreground.
-    pub fn is_abandoned(&self) -> Result<bool> {
-        match &self.state {
-            None => Ok(self.damage.is_none()),
-            Some(state) => Ok((state.is_attached || self.is_waiting) && self.status()? == Status::Stopped),
-        }
-    }
-
     /// The user who created it. What is another's is not read at all.
     pub fn owner(&self) -> u32 {
         self.state.as_ref().map_or_else(creds::effective_uid, |state| state.owner)
+    }
+
+    /// Whether its maker had it when it was looked for, and had not written its state yet.
+    pub fn is_being_made(&self) -> bool {
+        self.is_being_made
     }
 
     /// Whether its program waited for `start` when this was read.

@@ -1,7 +1,8 @@
 //! `update`: other limits for a container that runs.
 
+use super::state::Container;
 use super::state::not_running;
-use super::state::{Container, Status};
+use super::status::Status;
 use crate::cgroup::{placement, settings, tree};
 use crate::error::{Error, Result};
 use crate::host::{Cgroups, Host};
