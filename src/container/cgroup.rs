@@ -2,8 +2,9 @@
 
 use super::directory::ANNOUNCED;
 use crate::cgroup::delegation;
+use crate::cgroup::hold::{self, Hold};
 use crate::cgroup::systemd::{self, Scope};
-use crate::cgroup::tree::{self, Hold};
+use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
 use crate::host::Host;
 use crate::log::Log;
@@ -27,13 +28,13 @@ pub struct Record {
 
 impl Record {
     fn new(base: PathBuf, path: PathBuf) -> Result<Record> {
-        let inode = tree::inode(&path)?.ok_or_else(|| Error::new(format!("cgroup {} is gone", path.display())))?;
+        let inode = hold::inode(&path)?.ok_or_else(|| Error::new(format!("cgroup {} is gone", path.display())))?;
         Ok(Record { path, base, inode })
     }
 
     /// Its directory, if it is still there and not another's by now.
     pub fn path(&self) -> Result<Option<&Path>> {
-        Ok((tree::inode(&self.path)? == Some(self.inode)).then_some(&self.path))
+        Ok((hold::inode(&self.path)? == Some(self.inode)).then_some(&self.path))
     }
 
     /// Its directory, or an error that says that it is gone.
@@ -52,11 +53,11 @@ impl Record {
     /// Removes it, if it is still there, and ends the processes that are left in it; `is_over`: with their pid namespace, none of
     /// the container's are.
     pub fn remove(&self, is_over: bool) -> Result<()> {
-        let held = match tree::hold(&self.path, self.inode) {
+        let held = match hold::hold(&self.path, self.inode) {
             // Whoever is left in it may have the lock, where the container's root is its maker.
             Err(_) if !is_over => {
                 tree::kill_known(&self.path, self.inode)?;
-                tree::hold(&self.path, self.inode)?
+                hold::hold(&self.path, self.inode)?
             }
             held => held?,
         };
