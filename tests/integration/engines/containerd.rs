@@ -1,7 +1,7 @@
 //! containerd: ctr, and its CRI plugin, which Kubernetes talks to.
 
 use super::{Caller, INSTALLED, Row, archive, have_engines};
-use crate::sandbox::{Done, eventually};
+use crate::sandbox::{Done, eventually, skip};
 use std::fs;
 use std::sync::OnceLock;
 
@@ -210,6 +210,52 @@ fn a_pod_of_kubernetes_runs() {
     assert_eq!(status.iter().find(|(field, ..)| *field == 7).map(|(_, code, _)| *code), Some(3), "the exit code");
     let log = fs::read_to_string("/tmp/pod-logs/main.log").unwrap();
     assert!(log.contains("stdout F in a pod"), "{log}");
+    call("RemoveContainer", &named);
+    let sandbox = Message::default().text(1, &sandbox);
+    call("StopPodSandbox", &sandbox);
+    call("RemovePodSandbox", &sandbox);
+}
+
+#[test]
+fn a_pod_of_kubernetes_has_users_of_its_own() {
+    if !have_engines() {
+        return;
+    }
+    let version = Caller::Root.shell("containerd --version").ok().out;
+    if version.contains(" 1.") {
+        return skip("containerd 1 gives no pod a user namespace by CRI");
+    }
+    daemon();
+    let _row = Row::new("containerd", "rootful, CRI", "pod with a user namespace of its own (hostUsers: false)");
+    eventually("the plugin is ready", || try_call("Status", &Message::default()).is_ok());
+    // NamespaceOption.userns_options: uids and gids; mode 0 is POD.
+    let mapping = || Message::default().number(1, 700_000).number(3, 65536);
+    let users = Message::default().message(2, mapping()).message(3, mapping());
+    let namespaces = || Message::default().message(5, users.clone());
+    let metadata = Message::default().text(1, "users").text(2, "uid-of-users").text(3, "default");
+    let linux = Message::default().text(1, "/kubepods.slice").message(2, Message::default().message(1, namespaces()));
+    let pod = Message::default().message(1, metadata).text(2, "podname").text(3, "/tmp/pod-logs").message(8, linux);
+    let sandbox = first(&call("RunPodSandbox", &Message::default().message(1, pod.clone()).text(2, "rootlet")));
+    let mut container = Message::default()
+        .message(1, Message::default().text(1, "main"))
+        .message(2, Message::default().text(1, "localhost/box:latest"));
+    for word in ["sleep", "1000"] {
+        container = container.text(3, word);
+    }
+    let security = Message::default().message(3, namespaces());
+    let container = container.text(11, "users.log").message(15, Message::default().message(2, security));
+    let create = Message::default().text(1, &sandbox).message(2, container).message(3, pod);
+    let named = Message::default().text(1, &first(&call("CreateContainer", &create)));
+    call("StartContainer", &named);
+    let request = ["sh", "-c", "tr -s ' ' </proc/self/uid_map; stat -c %u /bin/sh; touch /made && stat -c %u /made"]
+        .iter()
+        .fold(named.clone(), |request, word| request.text(2, word))
+        .number(3, 20);
+    let answer = fields(&call("ExecSync", &request));
+    let out =
+        answer.iter().find(|(field, ..)| *field == 1).map(|(_, _, out)| String::from_utf8_lossy(out).into_owned());
+    assert_eq!(out.as_deref(), Some(" 0 700000 65536\n0\n0\n"), "{answer:?}");
+    call("StopContainer", &named.clone().number(2, 1));
     call("RemoveContainer", &named);
     let sandbox = Message::default().text(1, &sandbox);
     call("StopPodSandbox", &sandbox);
