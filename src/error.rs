@@ -3,6 +3,7 @@
 use crate::sys::{self, Errno};
 use std::borrow::Cow;
 use std::fmt;
+use std::path::Path;
 
 /// An error for people. [`fmt::Display`] gives the first line; the log adds `because:` and `try:`.
 ///
@@ -86,6 +87,20 @@ impl Error {
         if !self.property.is_empty() {
             self.message = format!("{}: {}", self.property, self.message);
             self.property.clear();
+        }
+        self
+    }
+
+    /// An error in a config that has another name than config.json.
+    pub fn of_file(mut self, file: &Path) -> Error {
+        if file == Path::new("config.json") {
+            return self;
+        }
+        if !self.property.is_empty() {
+            self.message = format!("{}: {}: {}", file.display(), self.property, self.message);
+            self.property.clear();
+        } else if let Some(rest) = self.message.strip_prefix("config.json: ") {
+            self.message = format!("{}: {rest}", file.display());
         }
         self
     }

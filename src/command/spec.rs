@@ -60,7 +60,7 @@ pub struct Spec {
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     cpus: Option<String>,
     /// Limit of the number of processes
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, value_parser = clap::value_parser!(i64).range(-1..))]
     pids: Option<i64>,
     /// Give a capability, such as NET_RAW, or ALL
     #[arg(long, value_name = "NAME", action = ArgAction::Append, value_delimiter = ',')]

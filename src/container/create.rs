@@ -72,6 +72,10 @@ pub fn create_waiting(options: &Options, log: &Log) -> Result<Created> {
 /// Creates a container: its first process is in its namespaces and its root, and waits for `start`, or has started. The
 /// caller has blocked the signals that would end it meanwhile.
 pub fn create(options: &Options, log: &Log) -> Result<Created> {
+    make(options, log).map_err(|error| error.of_file(&options.config))
+}
+
+fn make(options: &Options, log: &Log) -> Result<Created> {
     let text = spec::load::read(&options.request.bundle.join(&options.config))?;
     let loaded = spec::load::parse(&text)?;
     let host = Host::new()?;
@@ -81,6 +85,7 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
     seal::ensure(&loaded.spec, &host)?;
     let mut plan = compile(&loaded.spec, &options.request, &host)?;
     heed(&mut plan, loaded.warnings(), &options.request)?;
+    plan.warnings = plan.warnings.into_iter().map(|warning| warning.of_file(&options.config)).collect();
     let spec = loaded.spec;
     console::check(&plan, options.console_socket.as_deref(), options.start == Start::Now)?;
     tell(log, &plan);

@@ -184,13 +184,21 @@ fn advise(step: &Step, error: sys::Error) -> Option<Advice> {
         (Step::Mount { real_directory: true, .. }, Call::Openat2, Errno::ELOOP) => {
             ("the destination is a symlink in the image", "make it a directory in the root file system")
         }
+        (Step::Mount { .. } | Step::MakeTree(_) | Step::Bind { .. }, Call::Mkdir | Call::Mknod, Errno::EROFS) => (
+            "the destination is missing, and what it lies in is read-only: the root file system, or an earlier mount such as /usr of the host's",
+            "make it there beforehand, or choose a destination that is not below a read-only mount",
+        ),
         (
-            Step::Mount { .. } | Step::Bind { .. },
+            Step::Mount { .. } | Step::MakeTree(_) | Step::Bind { .. },
             Call::Mkdir | Call::Mknod,
-            Errno::EACCES | Errno::EPERM | Errno::EROFS,
+            Errno::EACCES | Errno::EPERM,
         ) => (
             "the destination is missing in the root file system and cannot be made there",
             "make it beforehand, with the same owner as the root file system",
+        ),
+        (Step::Mount { .. } | Step::MakeTree(_), Call::Openat2, Errno::EACCES) => (
+            "you may not search the root file system (root.path), or a directory of it on the way",
+            "give it to whom it is to belong: `chown -R` as root, or unpack it as the user who runs it",
         ),
         (Step::Bind { .. }, Call::Open | Call::Mount | Call::OpenTree, Errno::EACCES) => {
             ("you may not search a directory on the way to the source", "choose a source that you may read")

@@ -367,3 +367,32 @@ fn a_state_that_cannot_be_read_is_not_said_to_have_stopped() {
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
     sandbox.is_clean();
 }
+
+#[test]
+fn a_config_of_another_name_is_called_by_that() {
+    let sandbox = Sandbox::ordinary();
+    let bundle = sandbox.bundle();
+    let run = |name: &str| sandbox.rootlet(&["run", "-f", name, "-b", bundle.to_str().unwrap(), "box"]);
+    fs::write(bundle.join("other.json"), "{").unwrap();
+    run("other.json").fails(&["other.json: line 1"]);
+    sandbox.edit(|config| config["process"]["args"] = json!(["missing-program"]));
+    fs::rename(bundle.join("config.json"), bundle.join("other.json")).unwrap();
+    let done = run("other.json").fails(&["other.json: process.args: "]);
+    assert!(!done.err.contains("config.json"), "{done:?}");
+}
+
+#[test]
+fn a_destination_below_what_is_read_only_is_told_from_one_in_the_root() {
+    let sandbox = Sandbox::ordinary();
+    let shown = sandbox.mkdir("shown", 0o755);
+    sandbox.add_mount(json!({"destination": "/shown", "type": "bind", "source": shown, "options": ["rbind", "ro"]}));
+    for kind in [
+        json!({"destination": "/shown/below", "type": "tmpfs"}),
+        json!({"destination": "/shown/below", "type": "bind", "source": "/", "options": ["rbind"]}),
+    ] {
+        let before = sandbox.config();
+        sandbox.add_mount(kind);
+        sandbox.run().fails(&["(/shown/below)", "EROFS", "an earlier mount", "not below a read-only mount"]);
+        sandbox.edit(|config| *config = before);
+    }
+}
