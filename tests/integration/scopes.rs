@@ -54,7 +54,10 @@ fn systemd_makes_a_scope_where_no_directory_is_the_users() {
     assert!(plan.starts_with("cgroup  none, because your cgroup"), "{plan}");
     sandbox.edit(|config| config["linux"]["resources"] = json!({"memory": {"limit": 32 << 20}, "pids": {"limit": 31}}));
     let plan = user.rootlet(&["plan", "-b", bundle]).ok().out;
-    assert!(plan.contains("cgroup  rootlet-plan.scope in user.slice of the user's systemd, because"), "{plan}");
+    assert!(
+        plan.contains("cgroup  rootlet-plan.scope/container in user.slice of the user's systemd, because"),
+        "{plan}"
+    );
     user.rootlet(&["run", "-d", "-b", bundle, "box"]).ok();
     let cgroup = sandbox.cgroup();
     // Another container's scope may have the name already.
