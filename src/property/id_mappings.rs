@@ -135,12 +135,12 @@ pub fn sets_up_as(planner: &Planner) -> (u32, u32) {
 /// The caller's ids that are these in the container, if there are any.
 pub fn find_callers(planner: &Planner, uid: u32, gid: u32) -> Result<Option<(u32, u32)>> {
     let linux = planner.spec.linux();
-    if let Some(path) = planner.spec.namespace("user").and_then(|namespace| namespace.path.as_ref()) {
+    if !planner.has_new_user_namespace() {
+        let Some(path) = planner.spec.namespace("user").and_then(|namespace| namespace.path.as_ref()) else {
+            return Ok(Some((uid, gid)));
+        };
         let [uids, gids] = planner.host.id_maps(Path::new(path))?;
         return Ok(find_mapped(&parse(&uids), uid).zip(find_mapped(&parse(&gids), gid)));
-    }
-    if !planner.has_new_user_namespace() {
-        return Ok(Some((uid, gid)));
     }
     let find = |mappings: &[IdMapping], id: u32, own| match mappings.is_empty() {
         true => (id == 0).then_some(own),
