@@ -19,6 +19,13 @@ fn programs_that_their_user_may_not_read_belong_to_the_container_all_the_same() 
     fs::copy(sandbox.rootfs().join("bin/busybox"), &program).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o711)).unwrap();
     chown(&program, Some(0), Some(0)).unwrap();
+    // Before Linux 6.11, who came from outside could be any container's that has the same ids: other tests' are not.
+    sandbox.edit(|config| {
+        for key in ["uidMappings", "gidMappings"] {
+            config["linux"][key][0]["containerID"] = json!(7);
+        }
+        config["process"]["user"] = json!({"uid": 7, "gid": 7});
+    });
     sandbox.sh("/hidden/sleep 1000 & sh -c '/hidden/sleep 1000 & wait' & wait; exec sleep 1000");
     sandbox.start();
     let pids =
