@@ -37,7 +37,7 @@
 //! - Which cgroup does a container get? [`cgroup::placement`]. What is written to it? [`cgroup::settings`].
 //! - What may stand in config.json? [`spec::schema::KEYS`]: each key is claimed by a row of ORDER (a test), and what a row
 //!   only refuses is in [`property::REFUSED`], with its reason. `rootlet features` is made from the same tables.
-//! - Why does an error say what it says? `plan/hint.rs`, a table, and `plan/circumstances.rs`, facts of the host.
+//! - Why does an error say what it says? `plan/words`, tables, and `plan/circumstances.rs`, facts of the host.
 //! - What does a client of runc rely on? `command/mod.rs` and `log.rs`.
 //!
 //! # Invariants

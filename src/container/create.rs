@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::init::{Beginning, Birthplace, Equipment, prepare, seal, spawn};
 use crate::log::Log;
+use crate::plan::step::ProgramStep;
 use crate::plan::{Entry, Phase, Plan, Step, print};
 use crate::property::annotations;
 use crate::property::{ADD_PROCESS, Request, compile, heed, without_process};
@@ -184,7 +185,7 @@ pub(super) fn rootfs_of(spec: &Spec, bundle: &Path) -> PathBuf {
 /// What `start` calls a step: its property, and the program for the last one.
 fn name_of(entry: &Entry) -> String {
     match &entry.step {
-        Step::Execute { arguments, .. } => {
+        Step::Program(ProgramStep::Execute { arguments, .. }) => {
             let program = arguments.as_slice().first().map(|name| name.to_string_lossy().into_owned());
             format!("{}: {}", entry.origin, program.unwrap_or_default())
         }

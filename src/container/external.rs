@@ -6,7 +6,8 @@
 
 use crate::error::{Error, Result};
 use crate::host::unescape;
-use crate::plan::{Plan, Step};
+use crate::plan::step::MountStep;
+use crate::plan::{Entry, Plan};
 use crate::spec::Spec;
 use crate::sys::{fd, resolve};
 use std::collections::BTreeMap;
@@ -54,23 +55,23 @@ impl Source<'_> {
 
 /// The steps of a plan that mount something, with their destinations.
 fn sources(plan: &Plan) -> impl Iterator<Item = (&CStr, Source<'_>)> {
-    plan.entries.iter().filter_map(|entry| match &entry.step {
-        Step::Mount { target, .. } => Some((target.as_c_str(), Source::Own)),
-        Step::MakeTree(tree) => Some((tree.target.as_c_str(), Source::Own)),
-        Step::Bind { source, target, .. } => Some((target.as_c_str(), Source::Host(source))),
-        Step::BindNode { source, path, .. } => Some((path.as_c_str(), Source::Host(source))),
-        Step::Mask { path } => Some((path.as_c_str(), Source::Null)),
+    plan.entries.iter().filter_map(Entry::mount_step).filter_map(|step| match step {
+        MountStep::Mount(mount) => Some((mount.target.as_c_str(), Source::Own)),
+        MountStep::MakeTree(tree) => Some((tree.target.as_c_str(), Source::Own)),
+        MountStep::Bind(bind) => Some((bind.target.as_c_str(), Source::Host(&bind.source))),
+        MountStep::BindNode(bound) => Some((bound.node.path.as_c_str(), Source::Host(&bound.source))),
+        MountStep::Mask { path } => Some((path.as_c_str(), Source::Null)),
         _ => None,
     })
 }
 
 /// Refuses what cannot be made again.
 pub fn check(plan: &Plan) -> Result<()> {
-    let refused = plan.entries.iter().find_map(|entry| match &entry.step {
-        Step::MountFuse(_) => Some((entry, "a fuse file system")),
-        Step::Attach { .. } => Some((entry, "an idmapped mount")),
-        Step::MakeTree(tree) if tree.target.as_c_str() == c"/" => Some((entry, "a layer over the root")),
-        Step::Bind { target, .. } if target.as_c_str() == c"/" => Some((entry, "a directory over the root")),
+    let refused = plan.entries.iter().find_map(|entry| match entry.mount_step()? {
+        MountStep::MountFuse(_) => Some((entry, "a fuse file system")),
+        MountStep::Attach(_) => Some((entry, "an idmapped mount")),
+        MountStep::MakeTree(tree) if tree.target.as_c_str() == c"/" => Some((entry, "a layer over the root")),
+        MountStep::Bind(bind) if bind.target.as_c_str() == c"/" => Some((entry, "a directory over the root")),
         _ => None,
     });
     match refused {

@@ -4,6 +4,7 @@ use super::hooks::last_words;
 use super::interrupt::Interrupt;
 use crate::error::{Error, Result};
 use crate::init::{Init, environment};
+use crate::plan::step::MountStep;
 use crate::plan::{Join, Plan, Step};
 use crate::sys::namespace::CLONE_NEWUSER;
 use crate::sys::process::{Ended, Identity, Process, kill_group, start_beside, wait, wait_readable};
@@ -28,8 +29,8 @@ pub struct Serving {
 pub fn serve(init: &Init, plan: &Plan, step: u32, device: Option<OwnedFd>) -> Result<Serving> {
     let blame = |error: sys::Error| plan.blame(step as usize, error);
     let entry = plan.entries.get(step as usize);
-    let (Some((Step::MountFuse(mount), origin)), Some(device)) =
-        (entry.map(|entry| (&entry.step, &entry.origin)), device)
+    let (Some((MountStep::MountFuse(mount), origin)), Some(device)) =
+        (entry.and_then(|entry| Some((entry.mount_step()?, &entry.origin))), device)
     else {
         return Err(Error::new("a server was asked for that is not in the plan"));
     };
@@ -75,7 +76,7 @@ pub fn end(servers: &[Serving]) {
 
 /// Adds what the servers said that have ended, if the error is about a file system that is not served.
 pub fn with_output(error: Error, failed: Option<&Step>, servers: &[Serving]) -> Error {
-    if !matches!(failed, Some(Step::AwaitFuse { .. })) {
+    if !matches!(failed, Some(Step::Mount(MountStep::AwaitFuse { .. }))) {
         return error;
     }
     let said = servers.iter().filter(|server| error.property == server.property).filter_map(|server| {

@@ -3,8 +3,8 @@
 use crate::criu::{self, CgroupMode, Request};
 use crate::error::{Error, Result};
 use crate::host::{Cgroups, Host};
-use crate::plan::mounting::Mapped;
-use crate::plan::{Plan, open_mapped};
+use crate::plan::Plan;
+use crate::plan::step::trees::{Mapped, open_mapped};
 use crate::property::annotations::CRIU_CONFIG;
 use crate::spec::Spec;
 use crate::sys::{fd, namespace};

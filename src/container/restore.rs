@@ -14,7 +14,9 @@ use crate::criu::{Notice, Request, Streams, Task, Worker};
 use crate::error::{Error, Result};
 use crate::host::{Cgroups, Host, hierarchy_root};
 use crate::log::Log;
-use crate::plan::{Plan, Step};
+use crate::plan::Plan;
+use crate::plan::step::MountStep;
+use crate::plan::step::trees::Bind;
 use crate::property::compile;
 use crate::spec;
 use crate::sys::fd::Kind;
@@ -264,10 +266,10 @@ fn open(directory: &CStr) -> sys::Result<OwnedFd> {
 fn make_places(plan: &Plan, root: &OwnedFd) -> Result<()> {
     let mut covered: Vec<&CStr> = Vec::new();
     for entry in &plan.entries {
-        let (target, kind) = match &entry.step {
-            Step::Mount { target, .. } => (target, Kind::Directory),
-            Step::MakeTree(tree) => (&tree.target, Kind::Directory),
-            Step::Bind { source, target, .. } => {
+        let (target, kind) = match entry.mount_step() {
+            Some(MountStep::Mount(mount)) => (&mount.target, Kind::Directory),
+            Some(MountStep::MakeTree(tree)) => (&tree.target, Kind::Directory),
+            Some(MountStep::Bind(Bind { source, target, .. })) => {
                 let status = fd::open(source, fd::O_PATH, 0).and_then(|file| fd::status(file.as_fd()));
                 let kind = status.map_or(Kind::Directory, |status| status.kind());
                 (target, if kind == Kind::Directory { kind } else { Kind::File })

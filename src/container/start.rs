@@ -10,6 +10,7 @@ use super::{delete, entrance, hooks, listener};
 use crate::error::{Error, Result};
 use crate::init::Message;
 use crate::log::Log;
+use crate::plan::step::{PrivilegeStep, ProgramStep};
 use crate::plan::{Entry, Origin, Phase, Step, hint};
 use crate::property::without_process;
 use crate::sys::process::Strings;
@@ -148,14 +149,14 @@ fn explain(state: &super::State, step: u32, error: sys::Error) -> Error {
     let Some((_, name)) = state.last_steps.iter().find(|(index, _)| *index == step) else {
         return Error::from_call("start", error);
     };
-    let (property, step) = match error.call {
+    let (property, step): (_, Step) = match error.call {
         sys::Call::Execve => {
             let words = name.split_once(": ").map_or(name.as_str(), |(_, program)| program);
             let arguments = Strings::new(vec![CString::new(words).unwrap_or_default()]);
             let nothing = Strings::new(Vec::new());
-            ("process.args", Step::Execute { candidates: Box::new([]), arguments, environment: nothing })
+            ("process.args", ProgramStep::Execute { candidates: Box::new([]), arguments, environment: nothing }.into())
         }
-        sys::Call::Seccomp => ("linux.seccomp", Step::InstallFilter { filter: Box::new([]), flags: 0 }),
+        sys::Call::Seccomp => ("linux.seccomp", PrivilegeStep::InstallFilter { filter: Box::new([]), flags: 0 }.into()),
         sys::Call::HookExit | sys::Call::HookTimeout => {
             return Error::in_config(name.clone(), format!("the {} failed", error.call.name()));
         }

@@ -5,7 +5,9 @@ use super::handshake::Message;
 use super::helper::{self, Birthplace, Made};
 use super::join::Entrance;
 use crate::error::{Error, Result};
-use crate::plan::{Join, Phase, Place, Plan, Slots, Step, circumstances, hint, open_mapped, print};
+use crate::plan::step::trees::open_mapped;
+use crate::plan::step::{MountStep, Step};
+use crate::plan::{Join, Phase, Place, Plan, Slots, circumstances, hint, print};
 use crate::sys::process::{Cloned, Ended, Process};
 use crate::sys::{self, Call, Errno, fd, process, signal, socket};
 use std::cell::OnceCell;
@@ -47,8 +49,10 @@ pub struct Init {
 pub fn prepare(plan: &Plan, outputs: [Option<OwnedFd>; 2]) -> Result<Slots> {
     let [hook_output, image_output] = outputs;
     // What the child keeps there finds its room made.
-    let trees =
-        plan.entries.iter().filter(|entry| matches!(&entry.step, Step::MakeTree(tree) if tree.number.is_some()));
+    let trees = plan
+        .entries
+        .iter()
+        .filter(|entry| matches!(entry.mount_step(), Some(MountStep::MakeTree(tree)) if tree.number.is_some()));
     let mut slots = Slots { hook_output, image_output, trees: Vec::with_capacity(trees.count()), ..Slots::default() };
     run_steps(plan, Phase::Host, &mut slots).map(|()| slots)
 }
@@ -166,13 +170,13 @@ impl Init {
     /// Opens what a step of the child's names, with the caller's privileges.
     pub fn open_source(&self, plan: &Plan, step: u32) -> Result<()> {
         let opened = match plan.entries.get(step as usize).map(|entry| &entry.step) {
-            Some(Step::Attach { source, .. }) => open_mapped(source, Some(&self.process)).map(Some),
-            Some(step) => match self.root() {
+            Some(Step::Mount(MountStep::Attach(attach))) => open_mapped(&attach.mapped, Some(&self.process)).map(Some),
+            Some(Step::Mount(step)) => match self.root() {
                 // Out of reach: the child does what it can.
                 Err(sys::Error { errno: Errno::EACCES | Errno::EPERM, .. }) => Ok(None),
                 root => root.and_then(|root| step.open_source(root)).map(Some),
             },
-            None => Err(sys::Error::new(Call::Receive, Errno::EPROTO)),
+            _ => Err(sys::Error::new(Call::Receive, Errno::EPROTO)),
         };
         match opened {
             Ok(source) => self.send(Message::Go, source.as_ref().map(AsFd::as_fd)),

@@ -1,5 +1,7 @@
-//! What of this host explains a failure: facts that cannot stand in the table of `hint.rs`, asked when it has happened.
+//! What of this host explains a failure: facts that cannot stand in the tables of `words`, asked when it has happened.
 
+use super::step::trees::Mount;
+use super::step::{MountStep, NamespaceStep, PrivilegeStep};
 use super::{Entry, Origin, Step};
 use crate::capability::CAP_SETFCAP;
 use crate::error::Error;
@@ -13,13 +15,13 @@ pub(super) fn add(message: Error, entry: &Entry, error: sys::Error) -> Error {
 
 fn with_facts(message: Error, entry: &Entry, error: sys::Error) -> Error {
     match (&entry.step, error.call, error.errno) {
-        (step @ (Step::Bind { .. } | Step::Attach { .. }), Call::Open | Call::Openat2 | Call::Mount | Call::OpenTree, Errno::ENOENT) => message
+        (Step::Mount(step @ (MountStep::Bind(_) | MountStep::Attach(_))), Call::Open | Call::Openat2 | Call::Mount | Call::OpenTree, Errno::ENOENT) => message
             .because(format!("its source {} is missing on the host", step.source().unwrap_or_default().to_string_lossy()))
             .remedy("correct the source of the mount, or make it"),
-        (Step::Mount { kind, .. }, Call::Mount, Errno::ENODEV) => message
+        (Step::Mount(MountStep::Mount(Mount { kind, .. })), Call::Mount, Errno::ENODEV) => message
             .because(format!("this kernel has no file system {:?}", kind.to_string_lossy()))
             .remedy("correct the type of the mount; for a directory of the host, add \"rbind\" to the options"),
-        (Step::Mount { kind, .. }, Call::Mount, Errno::EPERM) if kind.to_bytes() == b"proc" => match host::masks_of_proc() {
+        (Step::Mount(MountStep::Mount(Mount { kind, .. })), Call::Mount, Errno::EPERM) if kind.to_bytes() == b"proc" => match host::masks_of_proc() {
             masks if masks.is_empty() => message
                 .because("a fresh /proc needs a pid namespace of the container's own and an unmasked /proc around it")
                 .remedy("add {\"type\": \"pid\"} to linux.namespaces"),
@@ -31,13 +33,18 @@ fn with_facts(message: Error, entry: &Entry, error: sys::Error) -> Error {
                 ),
         },
         // The clone succeeds there, but whoever is in the new namespace has no capabilities.
-        (Step::MapIds { .. } | Step::BecomeId { .. } | Step::Propagate { .. }, _, Errno::EPERM | Errno::EACCES)
-            if restricted_by_apparmor() =>
+        (
+            Step::Namespace(NamespaceStep::MapIds { .. })
+            | Step::Privilege(PrivilegeStep::BecomeId { .. })
+            | Step::Mount(MountStep::Propagate { .. }),
+            _,
+            Errno::EPERM | Errno::EACCES,
+        ) if restricted_by_apparmor() =>
         {
             message.because(APPARMOR.0).remedy(APPARMOR.1)
         }
         // Since Linux 5.12, as CAP_SETFCAP could be used against files of the outer root.
-        (Step::MapIds { .. }, _, Errno::EPERM) if creds::effective_uid() == 0 && creds::effective_capabilities().is_ok_and(|own| own & 1 << CAP_SETFCAP == 0) => message
+        (Step::Namespace(NamespaceStep::MapIds { .. }), _, Errno::EPERM) if creds::effective_uid() == 0 && creds::effective_capabilities().is_ok_and(|own| own & 1 << CAP_SETFCAP == 0) => message
             .because("you are root of an outer container, and whoever maps uid 0 again needs CAP_SETFCAP there")
             .remedy("start the outer container with the capability CAP_SETFCAP, or map another hostID"),
         _ => message,

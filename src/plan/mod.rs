@@ -4,13 +4,12 @@
 
 pub mod circumstances;
 pub mod hint;
-pub mod mounting;
 pub mod print;
 pub mod probe;
-pub mod programs;
 mod slots;
 pub mod step;
 pub mod unit_property;
+mod words;
 
 use crate::error::{Error, Result, printable};
 use crate::sys::{self, Errno};
@@ -21,9 +20,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use unit_property::UnitProperty;
 
-pub use mounting::open_mapped;
 pub use slots::Slots;
 pub use step::Step;
+use step::{MountStep, NamespaceStep, PrivilegeStep};
 
 /// When, and by whom, a step is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +89,20 @@ pub struct Entry {
     pub step: Step,
     /// Errors that are noted and survived.
     pub tolerate: &'static [Errno],
+}
+
+impl Entry {
+    /// The step, if it is about the container's files.
+    pub fn mount_step(&self) -> Option<&MountStep> {
+        match &self.step {
+            Step::Mount(step) => Some(step),
+            _ => None,
+        }
+    }
+
+    fn installs_filter(&self) -> bool {
+        matches!(self.step, Step::Privilege(PrivilegeStep::InstallFilter { .. }))
+    }
 }
 
 /// A namespace to join before the process is made.
@@ -279,7 +292,7 @@ impl Plan {
     /// The maps of the container's own user namespace, of uids and of gids.
     pub fn id_maps(&self) -> Option<(&[u8], &[u8])> {
         self.entries.iter().find_map(|entry| match &entry.step {
-            Step::MapIds { uid_map, gid_map, .. } => Some((&uid_map[..], &gid_map[..])),
+            Step::Namespace(NamespaceStep::MapIds { uid_map, gid_map, .. }) => Some((&uid_map[..], &gid_map[..])),
             _ => None,
         })
     }
@@ -287,8 +300,8 @@ impl Plan {
     /// All namespaces that are not the caller's: CLONE_NEW*.
     pub fn all_namespaces(&self) -> i32 {
         let unshared = self.entries.iter().map(|entry| match entry.step {
-            Step::SetTimeOffsets { .. } => sys::namespace::CLONE_NEWTIME,
-            Step::Unshare { kinds } => kinds,
+            Step::Namespace(NamespaceStep::SetTimeOffsets { .. }) => sys::namespace::CLONE_NEWTIME,
+            Step::Namespace(NamespaceStep::Unshare { kinds }) => kinds,
             _ => 0,
         });
         unshared.chain(self.joins.iter().map(Join::kinds)).fold(self.namespaces, |all, kinds| all | kinds)
@@ -296,19 +309,20 @@ impl Plan {
 
     /// True if there is a system call filter.
     pub fn is_filtered(&self) -> bool {
-        self.entries.iter().any(|entry| matches!(entry.step, Step::InstallFilter { .. }))
+        self.entries.iter().any(Entry::installs_filter)
     }
 
     /// True if a system call filter is in force while the child still has to become its program.
     pub fn is_filtered_early(&self) -> bool {
-        self.entries.iter().any(|entry| entry.phase == Phase::Bare && matches!(entry.step, Step::InstallFilter { .. }))
+        self.entries.iter().any(|entry| entry.phase == Phase::Bare && entry.installs_filter())
     }
 
     /// True if the parent opens what this step shows of the host's.
     pub fn opens_source_of(&self, step: &Step) -> bool {
         match step {
-            Step::Attach { .. } => true,
-            step => self.opens_sources && step.source().is_some(),
+            Step::Mount(MountStep::Attach(_)) => true,
+            Step::Mount(step) => self.opens_sources && step.source().is_some(),
+            _ => false,
         }
     }
 
@@ -323,8 +337,7 @@ impl Plan {
     pub fn blame(&self, step: usize, error: sys::Error) -> Error {
         match self.entries.get(step) {
             Some(entry) => {
-                let filters = |entry: &Entry| matches!(entry.step, Step::InstallFilter { .. });
-                let is_filtered = self.entries.iter().take(step).any(filters);
+                let is_filtered = self.entries.iter().take(step).any(Entry::installs_filter);
                 hint::explain(entry, error, is_filtered)
             }
             None => Error::from_call("container", error),

@@ -1,5 +1,7 @@
 //! What steps would find missing on the host, found without doing them: for `check`.
 
+use super::step::MountStep;
+use super::step::nodes::{HostNode, Node};
 use super::{Join, Plan, Step};
 use crate::error::Error;
 use crate::sys::{self, Call, Errno};
@@ -28,15 +30,16 @@ pub fn probe(plan: &Plan) -> Vec<Error> {
 
 /// Looks for what a step takes from the host, if it takes something.
 fn look(step: &Step) -> Option<io::Result<()>> {
+    let Step::Mount(step) = step else { return None };
     Some(match step {
-        Step::BindRoot { source, .. } => match fs::metadata(path(source)) {
+        MountStep::BindRoot { source, .. } => match fs::metadata(path(source)) {
             Ok(metadata) if !metadata.is_dir() => Err(io::Error::from(io::ErrorKind::NotADirectory)),
             found => found.map(drop),
         },
-        Step::Bind { source, itself: (true, _), .. } => fs::symlink_metadata(path(source)).map(drop),
-        Step::Attach { source, .. } => fs::metadata(path(&source.source)).map(drop),
-        Step::Bind { source, .. } => fs::metadata(path(source)).map(drop),
-        Step::BindNode { source, mode, major, minor, .. } => {
+        MountStep::Bind(bind) if bind.source_itself => fs::symlink_metadata(path(&bind.source)).map(drop),
+        MountStep::Bind(bind) => fs::metadata(path(&bind.source)).map(drop),
+        MountStep::Attach(attach) => fs::metadata(path(&attach.mapped.source)).map(drop),
+        MountStep::BindNode(HostNode { source, node: Node { mode, major, minor, .. }, .. }) => {
             use std::os::unix::fs::MetadataExt;
             let is_it = |metadata: &fs::Metadata| {
                 const S_IFMT: u32 = 0o170_000;
@@ -47,7 +50,7 @@ fn look(step: &Step) -> Option<io::Result<()>> {
                 found => found.map(drop),
             }
         }
-        Step::MountFuse(_) => fs::OpenOptions::new().read(true).write(true).open("/dev/fuse").map(drop),
+        MountStep::MountFuse(_) => fs::OpenOptions::new().read(true).write(true).open("/dev/fuse").map(drop),
         _ => return None,
     })
 }

@@ -2,7 +2,8 @@
 
 use super::{Planner, Property, Scope};
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::PrivilegeStep;
 
 pub const PROPERTY: Property =
     Property { paths: &["process.apparmorProfile"], phase: Phase::Jailed, scope: Scope::Both, plan };
@@ -17,7 +18,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     }
     // The file of AppArmor alone (Linux 5.8): attr/exec may belong to another security module.
     let value = planner.c_string(format!("exec {profile}"))?;
-    planner.step(Step::SetLabel { path: c"../attr/apparmor/exec".into(), value });
+    planner.step(PrivilegeStep::SetLabel { path: c"../attr/apparmor/exec".into(), value });
     Ok(())
 }
 

@@ -2,7 +2,8 @@
 
 use super::{Planner, Property, Scope};
 use crate::error::{Error, Result};
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::ProgramStep;
 use crate::sys::process::Strings;
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, OsString};
@@ -31,7 +32,7 @@ fn plan_find(planner: &mut Planner) -> Result<()> {
             .because("the program has no name")
             .remedy("write a name or a path first in process.args"));
     }
-    let step = Step::FindExecutable { name: planner.c_string(name)?, candidates: candidates(planner, name)? };
+    let step = ProgramStep::FindExecutable { name: planner.c_string(name)?, candidates: candidates(planner, name)? };
     planner.step(step);
     Ok(())
 }
@@ -39,7 +40,7 @@ fn plan_find(planner: &mut Planner) -> Result<()> {
 fn plan_home(planner: &mut Planner) -> Result<()> {
     planner.plan.preserved_descriptors = planner.request.preserved_descriptors;
     if value(planner, b"HOME=").is_none_or(<[u8]>::is_empty) {
-        planner.step(Step::FindHome { uid: planner.spec.process().user.uid });
+        planner.step(ProgramStep::FindHome { uid: planner.spec.process().user.uid });
     }
     Ok(())
 }
@@ -83,7 +84,7 @@ fn candidates(planner: &Planner, name: &OsStr) -> Result<Box<[CString]>> {
 }
 
 fn plan_reset(planner: &mut Planner) -> Result<()> {
-    planner.step(Step::ResetSignals);
+    planner.step(ProgramStep::ResetSignals);
     Ok(())
 }
 
@@ -107,6 +108,10 @@ fn plan(planner: &mut Planner) -> Result<()> {
     environment.reverse();
     planner.current.property = PROPERTY.path();
     let candidates = candidates(planner, arguments(planner).next().unwrap_or_default())?;
-    planner.step(Step::Execute { candidates, arguments: Strings::new(words), environment: Strings::new(environment) });
+    planner.step(ProgramStep::Execute {
+        candidates,
+        arguments: Strings::new(words),
+        environment: Strings::new(environment),
+    });
     Ok(())
 }

@@ -3,7 +3,8 @@
 use super::{Planner, Property, Scope};
 use crate::capability::{CAP_SYS_ADMIN, NAMES};
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::PrivilegeStep;
 use crate::spec::{Capabilities, List};
 
 pub const PROPERTY: Property =
@@ -51,7 +52,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
             .because("the host's tree lies below the container's root, and who may unmount the root sees it")
             .remedy("take CAP_SYS_ADMIN out of all sets, or leave --no-pivot out"));
     }
-    planner.step(Step::SetCapabilities { bounding, effective, permitted, inheritable, ambient });
+    planner.step(PrivilegeStep::SetCapabilities { bounding, effective, permitted, inheritable, ambient });
     Ok(())
 }
 

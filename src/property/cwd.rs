@@ -2,7 +2,8 @@
 
 use super::{Planner, Property, Scope};
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::ProgramStep;
 
 /// As long as the root can be written to: a directory that is missing is made, as by runc and crun.
 pub const MAKE: Property =
@@ -14,7 +15,7 @@ fn plan_make(planner: &mut Planner) -> Result<()> {
     // What is wrong with it is said when it is entered.
     if cwd.len() > 1 && cwd.starts_with('/') {
         let path = planner.c_string(cwd)?;
-        planner.step(Step::MakeDirectory { path });
+        planner.step(ProgramStep::MakeDirectory { path });
     }
     Ok(())
 }
@@ -29,6 +30,6 @@ fn plan(planner: &mut Planner) -> Result<()> {
         return Err(planner.error(message).remedy("write a path in the container, such as \"/\""));
     }
     let path = planner.c_string(cwd)?;
-    planner.step(Step::Chdir { path });
+    planner.step(ProgramStep::Chdir { path });
     Ok(())
 }

@@ -2,7 +2,9 @@
 
 use super::{Planner, Property, Scope};
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::MountStep;
+use crate::plan::step::nodes::{HostNode, Node};
 use crate::spec::Device;
 
 pub const PROPERTY: Property = Property { paths: &["linux.devices"], phase: Phase::Inside, scope: Scope::Create, plan };
@@ -53,7 +55,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     }
     for (path, to) in LINKS {
         let (path, to) = (planner.c_string(path)?, planner.c_string(to)?);
-        planner.step(Step::Symlink { path, to, optional: true });
+        planner.step(MountStep::Symlink { path, to, optional: true });
     }
     plan_listed(planner)
 }
@@ -104,11 +106,12 @@ fn plan_device(planner: &mut Planner, device: &Device) -> Result<()> {
         // decides about devices, only what is bound can be.
         // It is the host's own node: nobody who could may change its mode or owner. To a device one can write all the same.
         let readonly = !planner.host.is_ordinary_user();
-        planner.step(Step::BindNode { source: path.clone(), path, mode: kind, major, minor, readonly });
+        let node = Node { path: path.clone(), mode: kind, major, minor, ..Node::default() };
+        planner.step(MountStep::BindNode(HostNode { source: path, node, readonly }));
     } else {
         let mode = kind | device.file_mode.unwrap_or(0o666) & 0o7777;
         let (uid, gid) = (device.uid.unwrap_or(0), device.gid.unwrap_or(0));
-        planner.step(Step::MakeNode { path, mode, major, minor, uid, gid });
+        planner.step(MountStep::MakeNode(Node { path, mode, major, minor, uid, gid }));
     }
     Ok(())
 }

@@ -3,7 +3,8 @@
 
 use super::{Planner, Property, Scope, number_list};
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::ResourceStep;
 use crate::sys::Errno;
 
 pub const PROPERTY: Property =
@@ -22,7 +23,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     let initial = affinity.initial.as_deref().filter(|list| !list.is_empty() && planner.entered.is_some());
     if let Some(list) = initial {
         let cpus = number_list::parse(planner, list, MOST_CPUS)?;
-        planner.step(Step::SetAffinity { cpus });
+        planner.step(ResourceStep::SetAffinity { cpus });
     }
     Ok(())
 }
@@ -33,11 +34,11 @@ fn plan_last(planner: &mut Planner) -> Result<()> {
     match last {
         Some(list) => {
             let cpus = number_list::parse(planner, list, MOST_CPUS)?;
-            planner.step(Step::SetAffinity { cpus });
+            planner.step(ResourceStep::SetAffinity { cpus });
         }
         // sched_setaffinity(2): of all CPUs, those that the cgroup allows.
         None => planner.step_tolerating(
-            Step::SetAffinity { cpus: Box::new([u64::MAX; MOST_CPUS as usize / 64]) },
+            ResourceStep::SetAffinity { cpus: Box::new([u64::MAX; MOST_CPUS as usize / 64]) },
             &[Errno::EPERM, Errno::ENOSYS],
         ),
     }

@@ -7,8 +7,8 @@
 use super::mount_options::Options;
 use super::{Planner, id_mappings};
 use crate::error::Result;
-use crate::plan::Step;
-use crate::plan::mounting::{FuseMount, Server};
+use crate::plan::step::MountStep;
+use crate::plan::step::trees::{FuseMount, Server};
 use crate::spec::Mount;
 use crate::sys::mount::{MS_PRIVATE, MS_SLAVE};
 use crate::sys::process::Strings;
@@ -88,8 +88,8 @@ pub fn plan(planner: &mut Planner, mount: &Mount, program: &str, target: CString
     let kind = planner.c_string(format!("fuse.{program}"))?;
     let source = planner.c_string(mount.source.as_deref().unwrap_or(program))?;
     let mounted = FuseMount { source, target: target.clone(), kind, flags, data, server };
-    planner.step(Step::MountFuse(Box::new(mounted)));
-    planner.step(Step::AwaitFuse { target });
+    planner.step(MountStep::MountFuse(Box::new(mounted)));
+    planner.step(MountStep::AwaitFuse { target });
     Ok(())
 }
 

@@ -2,8 +2,9 @@
 
 use super::{Planner, Property, Scope};
 use crate::error::{Error, Result};
-use crate::plan::programs::Program;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::ProgramStep;
+use crate::plan::step::programs::Program;
 use crate::spec::Hook;
 use crate::sys::process::Strings;
 use std::ffi::CString;
@@ -76,7 +77,14 @@ fn plan_hooks<'a>(
         let timeout =
             hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
         let input = state(planner, status)?;
-        planner.step(Step::RunHook(Box::new(Program { path, arguments, environment, takes_home, timeout, input })));
+        planner.step(ProgramStep::RunHook(Box::new(Program {
+            path,
+            arguments,
+            environment,
+            takes_home,
+            timeout,
+            input,
+        })));
         Ok(())
     })
 }

@@ -2,7 +2,8 @@
 
 use super::{Planner, Property, Scope};
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::NamespaceStep;
 use std::ffi::CString;
 
 pub const PROPERTY: Property = Property { paths: &["hostname"], phase: Phase::Jailed, scope: Scope::Create, plan };
@@ -10,7 +11,7 @@ pub const PROPERTY: Property = Property { paths: &["hostname"], phase: Phase::Ja
 fn plan(planner: &mut Planner) -> Result<()> {
     let spec = planner.spec;
     if let Some(name) = name(planner, spec.hostname.as_deref())? {
-        planner.step(Step::SetHostname { name });
+        planner.step(NamespaceStep::SetHostname { name });
     }
     Ok(())
 }

@@ -3,7 +3,8 @@
 use super::{Planner, Property, Scope};
 use crate::capability::{CAP_SETGID, CAP_SETUID};
 use crate::error::{Error, Result};
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::{NamespaceStep, PrivilegeStep};
 use crate::spec::IdMapping;
 use std::path::Path;
 
@@ -30,7 +31,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
             if planner.entered.is_none() {
                 compare(planner, Path::new(&path))?;
             }
-            planner.step(Step::BecomeId { uid: 0, gid: 0, may_set_groups: false });
+            planner.step(PrivilegeStep::BecomeId { uid: 0, gid: 0, may_set_groups: false });
         }
         return Ok(());
     }
@@ -58,10 +59,10 @@ fn plan(planner: &mut Planner) -> Result<()> {
     }
     if planner.entered.is_some() {
         let (uid, gid) = sets_up_as(planner);
-        planner.step(Step::BecomeId { uid, gid, may_set_groups: !single });
+        planner.step(PrivilegeStep::BecomeId { uid, gid, may_set_groups: !single });
         return Ok(());
     }
-    let maps = Step::MapIds { uid_map: text(uids), gid_map: text(gids), deny_setgroups: single };
+    let maps = NamespaceStep::MapIds { uid_map: text(uids), gid_map: text(gids), deny_setgroups: single };
     // The kernel lets a process map its own id itself; other maps are written by the privileged parent.
     if single {
         planner.step(maps);
@@ -69,7 +70,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
         planner.step_in(Phase::Born, maps);
     }
     let (uid, gid) = sets_up_as(planner);
-    planner.step(Step::BecomeId { uid, gid, may_set_groups: !single });
+    planner.step(PrivilegeStep::BecomeId { uid, gid, may_set_groups: !single });
     Ok(())
 }
 
@@ -110,7 +111,7 @@ fn ranges(map: &str) -> Vec<Vec<&str>> {
 
 fn plan_tracing(planner: &mut Planner) -> Result<()> {
     if planner.has_new_user_namespace() {
-        planner.step(Step::ForbidTracing);
+        planner.step(PrivilegeStep::ForbidTracing);
     }
     Ok(())
 }

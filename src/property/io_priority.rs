@@ -2,7 +2,8 @@
 
 use super::{Planner, Property, Scope};
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::ResourceStep;
 
 pub const PROPERTY: Property =
     Property { paths: &["process.ioPriority"], phase: Phase::Jailed, scope: Scope::Both, plan };
@@ -22,6 +23,6 @@ fn plan(planner: &mut Planner) -> Result<()> {
     let Some(level) = u16::try_from(priority.priority).ok().filter(|level| *level <= 7) else {
         return Err(planner.error(format!("priority {} is not from 0 to 7", priority.priority)));
     };
-    planner.step(Step::SetIoPriority { class, level });
+    planner.step(ResourceStep::SetIoPriority { class, level });
     Ok(())
 }

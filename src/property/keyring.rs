@@ -2,7 +2,8 @@
 
 use super::{Planner, Property, Scope};
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::PrivilegeStep;
 use crate::sys::Errno;
 
 pub const PROPERTY: Property =
@@ -13,6 +14,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
         return Ok(());
     }
     // ENOSYS: a kernel without keys. EPERM, EACCES: seccomp of an outer container. EDQUOT: 200 keys of an ordinary user.
-    planner.step_tolerating(Step::JoinNewKeyring, &[Errno::ENOSYS, Errno::EPERM, Errno::EACCES, Errno::EDQUOT]);
+    planner
+        .step_tolerating(PrivilegeStep::JoinNewKeyring, &[Errno::ENOSYS, Errno::EPERM, Errno::EACCES, Errno::EDQUOT]);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::mount_options::Options;
 use super::{Planner, id_mappings};
 use crate::error::Result;
-use crate::plan::mounting::Mapped;
+use crate::plan::step::trees::Mapped;
 use crate::spec::{IdMapping, Mount};
 use std::ffi::CString;
 

@@ -2,7 +2,8 @@
 
 use super::{Planner, Property, Scope, readonly_paths};
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::MountStep;
 
 pub const PROPERTY: Property =
     Property { paths: &["linux.maskedPaths"], phase: Phase::Jailed, scope: Scope::Create, plan };
@@ -13,7 +14,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
         if readonly_paths::is_root(&path) {
             return Err(planner.error("the root cannot be masked").remedy("name what is to be hidden in it"));
         }
-        planner.step(Step::Mask { path });
+        planner.step(MountStep::Mask { path });
         Ok(())
     })
 }

@@ -2,7 +2,8 @@
 
 use super::{Planner, Property, Scope, number_list};
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::ResourceStep;
 
 pub const PROPERTY: Property =
     Property { paths: &["linux.memoryPolicy"], phase: Phase::Jailed, scope: Scope::Both, plan };
@@ -38,6 +39,6 @@ fn plan(planner: &mut Planner) -> Result<()> {
         mode |= find("flag", flag, &FLAGS)?;
     }
     let nodes = number_list::parse(planner, &policy.nodes, MOST_NODES)?;
-    planner.step(Step::SetMemoryPolicy { mode, nodes });
+    planner.step(ResourceStep::SetMemoryPolicy { mode, nodes });
     Ok(())
 }

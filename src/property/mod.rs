@@ -330,17 +330,19 @@ impl<'a> Planner<'a> {
 
 impl Planner<'_> {
     /// Adds a step at the property's phase.
-    fn step(&mut self, step: Step) {
+    fn step(&mut self, step: impl Into<Step>) {
         self.step_in(self.phase, step);
     }
 
     /// Adds a step at another phase.
-    fn step_in(&mut self, phase: Phase, step: Step) {
+    fn step_in(&mut self, phase: Phase, step: impl Into<Step>) {
+        let step = step.into();
         self.plan.entries.push(Entry { phase, origin: self.current.clone(), step, tolerate: &[] });
     }
 
     /// Adds a step whose failure with one of these errors is only noted, unless `--strict`.
-    fn step_tolerating(&mut self, step: Step, errors: &'static [Errno]) {
+    fn step_tolerating(&mut self, step: impl Into<Step>, errors: &'static [Errno]) {
+        let step = step.into();
         let tolerate = if self.request.strict { &[] } else { errors };
         self.plan.entries.push(Entry { phase: self.phase, origin: self.current.clone(), step, tolerate });
     }

@@ -4,8 +4,9 @@ use super::mount_options::{self, Options};
 use super::{Planner, Property, Scope, fuse, id_mappings, mapped, overlay, selinux};
 use crate::error::Result;
 use crate::host::Cgroups;
-use crate::plan::mounting::{Attributes, Key, NewTree};
-use crate::plan::{Phase, Step};
+use crate::plan::step::MountStep;
+use crate::plan::step::trees::{self, Attach, Attributes, Bind, Key, NewTree};
+use crate::plan::{Entry, Phase};
 use crate::spec::Mount;
 use crate::sys::mount;
 use std::ffi::CString;
@@ -129,7 +130,7 @@ fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString
     if let Some(to) = options.copy_symlink.then(|| planner.host.symlink(&path)).transpose()?.flatten() {
         // As crun: the link is the container's from then on, and no mount has the options.
         let to = planner.c_string(&to)?;
-        planner.step(Step::Symlink { path: target, to, optional: false });
+        planner.step(MountStep::Symlink { path: target, to, optional: false });
         return Ok(());
     }
     let source = planner.c_string(&path)?;
@@ -146,11 +147,19 @@ fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString
                 .error("idmap goes neither with src-nofollow nor with dest-nofollow")
                 .remedy("name the place that the symlink leads to"));
         }
-        let source = Box::new(mapped::plan(planner, mount, &options, source)?);
-        planner.step(Step::Attach { source, target, over_proc, attributes });
+        let mapped = mapped::plan(planner, mount, &options, source)?;
+        planner.step(MountStep::Attach(Box::new(Attach { mapped, target, over_proc, attributes })));
     } else {
-        let itself = (options.source_itself, options.target_itself);
-        planner.step(Step::Bind { source, target, recursive, over_proc, itself, attributes });
+        let (source_itself, target_itself) = (options.source_itself, options.target_itself);
+        planner.step(MountStep::Bind(Bind {
+            source,
+            target,
+            recursive,
+            over_proc,
+            source_itself,
+            target_itself,
+            attributes,
+        }));
     }
     Ok(())
 }
@@ -204,10 +213,14 @@ fn propagations(flags: &[u64]) -> impl Iterator<Item = Attributes> {
 fn remount(planner: &mut Planner, target: CString, options: &Options) -> Result<()> {
     if options.bind.is_none() && !options.data.is_empty() {
         let data = Some(planner.c_string(options.data.join(","))?);
-        planner.step(Step::Remount { target: target.clone(), flags: options.flags, data });
+        planner.step(MountStep::Remount { target: target.clone(), flags: options.flags, data });
     }
     for attributes in attributes(options) {
-        planner.step(Step::SetMountAttributes { target: target.clone(), attributes, itself: options.means_symlinks() });
+        planner.step(MountStep::SetMountAttributes {
+            target: target.clone(),
+            attributes,
+            itself: options.means_symlinks(),
+        });
     }
     Ok(())
 }
@@ -236,14 +249,15 @@ fn new(
             "the container shares the caller's processes, and /proc of those cannot be mounted afresh",
         )?;
         let attributes = attributes(&options);
-        planner.step(Step::Bind {
-            source: c"/proc".into(),
+        let source = c"/proc".into();
+        planner.step(MountStep::Bind(Bind {
+            source,
             target,
             recursive: true,
             over_proc: true,
-            itself: (false, false),
             attributes,
-        });
+            ..Bind::default()
+        }));
         return Ok(());
     }
     let kind = if kind == "cgroup" { "cgroup2" } else { kind };
@@ -273,15 +287,14 @@ fn new(
         };
         if shows_cgroups(planner, destination) {
             // The same file system twice on one place is EBUSY, and a bound /sys shows it there.
-            let step = Step::Mount {
+            planner.step(MountStep::Mount(trees::Mount {
                 source: c"tmpfs".into(),
                 target: target.clone(),
                 kind: c"tmpfs".into(),
                 flags: mount::MS_NOSUID | mount::MS_NODEV | mount::MS_NOEXEC,
                 data: Some(c"size=0k".into()),
                 real_directory: false,
-            };
-            planner.step(step);
+            }));
         }
     }
     drop_unmapped_ids(planner, &mut options)?;
@@ -323,7 +336,7 @@ fn new(
             takes_mode,
             number: becomes_readonly.then(|| tree(planner)),
         };
-        planner.step(Step::MakeTree(Box::new(tree)));
+        planner.step(MountStep::MakeTree(Box::new(tree)));
         return Ok(());
     }
     let data = match options.data.is_empty() {
@@ -332,7 +345,7 @@ fn new(
     };
     let real_directory = matches!(kind, "proc" | "sysfs") || matches!(destination, "/proc" | "/sys" | "/dev");
     let kind = planner.c_string(kind)?;
-    planner.step(Step::Mount { source, target, kind, flags: options.flags, data, real_directory });
+    planner.step(MountStep::Mount(trees::Mount { source, target, kind, flags: options.flags, data, real_directory }));
     Ok(())
 }
 
@@ -362,15 +375,14 @@ fn keys(planner: &Planner, options: &Options) -> Result<Box<[Key]>> {
     flags.into_iter().chain(options.data.iter().map(String::as_str)).map(pair).collect()
 }
 
-/// True if an earlier mount is a bind of a directory above.
 /// Whether an earlier mount has cgroup2 at the place: the same, or a bind of what it is in.
 fn shows_cgroups(planner: &Planner, destination: &str) -> bool {
-    planner.plan.entries.iter().any(|entry| match &entry.step {
-        Step::Mount { target, kind, .. } => {
-            kind.as_c_str() == c"cgroup2" && target.as_bytes() == destination.as_bytes()
+    planner.plan.entries.iter().filter_map(Entry::mount_step).any(|step| match step {
+        MountStep::Mount(mount) => {
+            mount.kind.as_c_str() == c"cgroup2" && mount.target.as_bytes() == destination.as_bytes()
         }
-        Step::Bind { target, .. } => {
-            destination.strip_prefix(&*target.to_string_lossy()).is_some_and(|rest| rest.starts_with('/'))
+        MountStep::Bind(bind) => {
+            destination.strip_prefix(&*bind.target.to_string_lossy()).is_some_and(|rest| rest.starts_with('/'))
         }
         _ => false,
     })
@@ -378,19 +390,14 @@ fn shows_cgroups(planner: &Planner, destination: &str) -> bool {
 
 fn bind_host(planner: &mut Planner, source: &std::ffi::CStr, target: CString) -> Result<()> {
     let set = mount::MOUNT_ATTR_RDONLY | mount::MOUNT_ATTR_NOSUID | mount::MOUNT_ATTR_NODEV | mount::MOUNT_ATTR_NOEXEC;
-    planner.step(Step::Bind {
+    let attributes = Attributes { set, propagation: mount::MS_PRIVATE, recursive: true, ..Attributes::default() };
+    planner.step(MountStep::Bind(Bind {
         source: source.into(),
         target,
         recursive: true,
-        over_proc: false,
-        itself: (false, false),
-        attributes: Box::new([Attributes {
-            set,
-            propagation: mount::MS_PRIVATE,
-            recursive: true,
-            ..Attributes::default()
-        }]),
-    });
+        attributes: Box::new([attributes]),
+        ..Bind::default()
+    }));
     Ok(())
 }
 
@@ -420,14 +427,14 @@ fn drop_unmapped_ids(planner: &mut Planner, options: &mut Options) -> Result<()>
 
 /// tmpfs mounts that the config wants read-only: after all mounts and devices.
 fn plan_readonly(planner: &mut Planner) -> Result<()> {
-    let kept = planner.plan.entries.iter().filter_map(|entry| match &entry.step {
-        Step::MakeTree(tree) => Some((tree.number?, tree.target.clone())),
+    let kept = planner.plan.entries.iter().filter_map(Entry::mount_step).filter_map(|step| match step {
+        MountStep::MakeTree(tree) => Some((tree.number?, tree.target.clone())),
         _ => None,
     });
     for (tree, target) in kept.collect::<Vec<_>>() {
         planner.current.index = Some(tree);
         let attributes = Attributes { set: mount::MOUNT_ATTR_RDONLY, ..Attributes::default() };
-        planner.step(Step::SetTreeAttributes { tree, target, attributes });
+        planner.step(MountStep::SetTreeAttributes { tree, target, attributes });
     }
     planner.current.index = None;
     Ok(())

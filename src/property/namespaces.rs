@@ -3,7 +3,8 @@
 use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::print::NAMESPACES;
-use crate::plan::{Join, Phase, Place, Step};
+use crate::plan::step::NamespaceStep;
+use crate::plan::{Join, Phase, Place};
 use crate::sys::namespace as ns;
 
 pub const PROPERTY: Property =
@@ -33,7 +34,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
             // The time namespace is made when its offsets are set.
             None if *kind == ns::CLONE_NEWTIME => {}
             // A new cgroup namespace begins at the maker's cgroup, until the process is in its own (cgroup_namespaces(7)).
-            None if *kind == ns::CLONE_NEWCGROUP && has_cgroup => planner.step(Step::Unshare { kinds: *kind }),
+            None if *kind == ns::CLONE_NEWCGROUP && has_cgroup => planner.step(NamespaceStep::Unshare { kinds: *kind }),
             None => planner.plan.namespaces |= kind,
             Some(path) if !path.starts_with('/') => {
                 return Err(planner
@@ -69,7 +70,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
 
 fn plan_loopback(planner: &mut Planner) -> Result<()> {
     if planner.spec.has_new_namespace("network") {
-        planner.step(Step::LoopbackUp);
+        planner.step(NamespaceStep::LoopbackUp);
     }
     Ok(())
 }

@@ -3,7 +3,8 @@
 use super::{Planner, Property, Scope};
 use crate::capability::CAP_NET_ADMIN;
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::NamespaceStep;
 
 pub const PROPERTY: Property =
     Property { paths: &["linux.netDevices"], phase: Phase::Hooked, scope: Scope::Create, plan };
@@ -40,7 +41,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
                 planner.settle(planned)?;
             }
         }
-        let step = Step::MoveDevice { name: planner.c_string(name)?, new_name: planner.c_string(new_name)? };
+        let step = NamespaceStep::MoveDevice { name: planner.c_string(name)?, new_name: planner.c_string(new_name)? };
         planner.step(step);
     }
     Ok(())

@@ -2,14 +2,15 @@
 
 use super::{Planner, Property, Scope};
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::PrivilegeStep;
 
 pub const PROPERTY: Property =
     Property { paths: &["process.noNewPrivileges"], phase: Phase::Jailed, scope: Scope::Both, plan };
 
 fn plan(planner: &mut Planner) -> Result<()> {
     if planner.spec.process().no_new_privileges {
-        planner.step(Step::SetNoNewPrivileges);
+        planner.step(PrivilegeStep::SetNoNewPrivileges);
     }
     Ok(())
 }

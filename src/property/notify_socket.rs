@@ -3,7 +3,9 @@
 use super::mounts::attributes;
 use super::{Planner, Property, Scope, mount_options};
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::MountStep;
+use crate::plan::step::trees::Bind;
 
 pub const PROPERTY: Property = Property { paths: &["mounts"], phase: Phase::Inside, scope: Scope::Create, plan };
 
@@ -15,13 +17,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     let source = planner.c_string(place)?;
     let target = planner.c_string("/run/notify")?;
     let options = ["ro", "nosuid", "nodev", "noexec"].map(str::to_owned).to_vec();
-    planner.step(Step::Bind {
-        source,
-        target,
-        recursive: false,
-        over_proc: false,
-        itself: (false, false),
-        attributes: attributes(&mount_options::parse(&options)),
-    });
+    let attributes = attributes(&mount_options::parse(&options));
+    planner.step(MountStep::Bind(Bind { source, target, attributes, ..Bind::default() }));
     Ok(())
 }

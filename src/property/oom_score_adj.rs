@@ -3,7 +3,8 @@
 use super::{Planner, Property, Scope};
 use crate::capability::CAP_SYS_RESOURCE;
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::ResourceStep;
 
 pub const PROPERTY: Property =
     Property { paths: &["process.oomScoreAdj"], phase: Phase::Outside, scope: Scope::Both, plan };
@@ -21,7 +22,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     if value == own {
         return Ok(());
     }
-    let step = Step::SetOomScoreAdj { value: planner.c_string(value.to_string())? };
+    let step = ResourceStep::SetOomScoreAdj { value: planner.c_string(value.to_string())? };
     if value < own && planner.has_other_user_namespace() {
         planner.step_in(Phase::Born, step);
     } else {

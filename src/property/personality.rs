@@ -2,7 +2,8 @@
 
 use super::{Planner, Property, Scope};
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::ResourceStep;
 
 pub const PROPERTY: Property =
     Property { paths: &["linux.personality"], phase: Phase::Jailed, scope: Scope::Both, plan };
@@ -21,6 +22,6 @@ fn plan(planner: &mut Planner) -> Result<()> {
             .because("the specification defines none")
             .remedy("leave flags out"));
     }
-    planner.step(Step::SetPersonality { domain });
+    planner.step(ResourceStep::SetPersonality { domain });
     Ok(())
 }

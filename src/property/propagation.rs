@@ -2,7 +2,8 @@
 
 use super::{Planner, Property, Scope};
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::MountStep;
 use crate::sys::mount;
 
 pub const PROPERTY: Property =
@@ -18,7 +19,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     }
     // What the container mounts must not reach the host; what the host mounts may reach the container. Also pivot_root(2)
     // refuses a shared root, so what the config asks for is set on the root afterwards.
-    planner.step(Step::Propagate { flags: mount::MS_SLAVE | mount::MS_REC });
+    planner.step(MountStep::Propagate { flags: mount::MS_SLAVE | mount::MS_REC });
     Ok(())
 }
 

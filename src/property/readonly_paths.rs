@@ -2,8 +2,9 @@
 
 use super::{Planner, Property, Scope, mounts};
 use crate::error::Result;
-use crate::plan::mounting::Attributes;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::MountStep;
+use crate::plan::step::trees::Attributes;
 use crate::sys::mount;
 
 pub const PROPERTY: Property =
@@ -15,10 +16,10 @@ fn plan(planner: &mut Planner) -> Result<()> {
         if is_root(&path) {
             // A copy over the root would be seen by nobody: the root itself is changed, with all that is below.
             let attributes = Attributes { set: mount::MOUNT_ATTR_RDONLY, recursive: true, ..Attributes::default() };
-            planner.step(Step::SetMountAttributes { target: c"/".into(), attributes, itself: false });
+            planner.step(MountStep::SetMountAttributes { target: c"/".into(), attributes, itself: false });
             return Ok(());
         }
-        planner.step(Step::MakeReadonly { path });
+        planner.step(MountStep::MakeReadonly { path });
         Ok(())
     })
 }

@@ -3,7 +3,8 @@
 use super::{Planner, Property, Scope};
 use crate::capability::CAP_SYS_RESOURCE;
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::ResourceStep;
 use crate::sys::sched::Limit;
 
 pub const PROPERTY: Property = Property { paths: &["process.rlimits"], phase: Phase::Jailed, scope: Scope::Both, plan };
@@ -58,9 +59,9 @@ fn plan(planner: &mut Planner) -> Result<()> {
         }
         if limit.hard > own.hard && planner.has_other_user_namespace() {
             // In a user namespace the process has no privilege to raise it; its parent has.
-            planner.step_in(Phase::Born, Step::SetLimit { resource, limit });
+            planner.step_in(Phase::Born, ResourceStep::SetLimit { resource, limit });
         } else {
-            planner.step(Step::SetLimit { resource, limit });
+            planner.step(ResourceStep::SetLimit { resource, limit });
         }
         Ok(())
     })

@@ -2,8 +2,9 @@
 
 use super::{Planner, Property, Scope, propagation};
 use crate::error::{Error, Result};
-use crate::plan::mounting::Attributes;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::MountStep;
+use crate::plan::step::trees::Attributes;
 use crate::sys::mount;
 
 /// A procfs that the container cannot have shaped, for the labels of security modules.
@@ -19,7 +20,7 @@ fn plan_proc(planner: &mut Planner) -> Result<()> {
     // In a user namespace, a container that masks parts of its /proc gets no other; but there, nobody can look into the
     // process, and so the host's is out of reach.
     if needs_proc(planner) && planner.has_other_user_namespace() {
-        planner.step(Step::OpenProc);
+        planner.step(MountStep::OpenProc);
     }
     Ok(())
 }
@@ -36,11 +37,11 @@ fn plan(planner: &mut Planner) -> Result<()> {
     if planner.entered.is_some() {
         if needs_proc(planner) {
             if !planner.has_other_user_namespace() {
-                planner.step(Step::MakeProc);
+                planner.step(MountStep::MakeProc);
             }
-            planner.step(Step::EnterDescriptors);
+            planner.step(MountStep::EnterDescriptors);
         }
-        planner.step(Step::OpenRoot);
+        planner.step(MountStep::OpenRoot);
         return Ok(());
     }
     let Some(root) = planner.spec.root.as_ref().filter(|root| !root.path.is_empty()) else {
@@ -55,16 +56,16 @@ fn plan(planner: &mut Planner) -> Result<()> {
     let source = planner.c_string(&path)?;
     // An ordinary user's child is still that user.
     planner.plan.opens_sources = planner.has_other_user_namespace() && !planner.host.is_ordinary_user();
-    planner.step(Step::EnterDescriptors);
+    planner.step(MountStep::EnterDescriptors);
     let set = if planner.shuts_devices { mount::MOUNT_ATTR_NODEV } else { 0 };
-    planner.step(Step::BindRoot { source, set });
+    planner.step(MountStep::BindRoot { source, set });
     Ok(())
 }
 
 fn plan_enter(planner: &mut Planner) -> Result<()> {
     match planner.request.no_pivot {
         true => plan_move(planner)?,
-        false => planner.step(Step::PivotRoot),
+        false => planner.step(MountStep::PivotRoot),
     }
     let wanted = planner.spec.linux().rootfs_propagation.as_deref().and_then(propagation::flags);
     if let Some(flags) = wanted {
@@ -82,7 +83,7 @@ fn plan_enter(planner: &mut Planner) -> Result<()> {
 fn plan_move(planner: &mut Planner) -> Result<()> {
     let revealing = planner.host.revealing_mounts()?;
     let revealing = revealing.iter().map(|path| planner.c_string(path)).collect::<Result<_>>()?;
-    planner.step(Step::MoveRoot { revealing });
+    planner.step(MountStep::MoveRoot { revealing });
     planner.plan.warnings.push(
         Error::in_config("root.path", "--no-pivot leaves the host's mounts below the container's root")
             .because("only without CAP_SYS_ADMIN can it not take its root away to see them")
@@ -93,7 +94,7 @@ fn plan_move(planner: &mut Planner) -> Result<()> {
 
 /// The root is known by its descriptor.
 fn set_attributes(planner: &mut Planner, attributes: Attributes) {
-    planner.step(Step::SetMountAttributes { target: c"/".into(), attributes, itself: false });
+    planner.step(MountStep::SetMountAttributes { target: c"/".into(), attributes, itself: false });
 }
 
 fn plan_readonly(planner: &mut Planner) -> Result<()> {

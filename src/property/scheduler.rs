@@ -2,7 +2,8 @@
 
 use super::{Planner, Property, Scope};
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::ResourceStep;
 use crate::sys::sched::Scheduling;
 
 pub const PROPERTY: Property =
@@ -44,7 +45,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     let flags = scheduler.flags.iter().try_fold(0, |flags, flag| find(flag, &FLAGS).map(|bit| flags | bit))?;
     let priority = u32::try_from(scheduler.priority)
         .map_err(|_| planner.error(format!("priority {} is negative", scheduler.priority)))?;
-    planner.step(Step::SetScheduling(Scheduling {
+    planner.step(ResourceStep::SetScheduling(Scheduling {
         policy,
         flags,
         nice: scheduler.nice,

@@ -2,7 +2,8 @@
 
 use super::{Planner, Property, Scope, annotations};
 use crate::error::{Error, Result};
-use crate::plan::{Listener, Phase, Step};
+use crate::plan::step::PrivilegeStep;
+use crate::plan::{Listener, Phase};
 use crate::seccomp::{ARCHITECTURES, Action, Architecture, Condition, Operator, Profile, Rule};
 use crate::spec::{Seccomp, Syscall, SyscallArgument};
 use crate::sys::seccomp as sys;
@@ -90,7 +91,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
             .because(format!("the kernel takes at most {}", sys::MOST_INSTRUCTIONS))
             .remedy("write fewer rules that look at arguments"));
     }
-    planner.step(Step::InstallFilter { filter, flags });
+    planner.step(PrivilegeStep::InstallFilter { filter, flags });
     Ok(())
 }
 
@@ -113,7 +114,7 @@ fn plan_program(planner: &mut Planner, text: &str) -> Result<()> {
         _ => None,
     };
     let filter = bytes.chunks(8).filter_map(instruction).collect();
-    planner.step(Step::InstallFilter { filter, flags: sys::SECCOMP_FILTER_FLAG_SPEC_ALLOW });
+    planner.step(PrivilegeStep::InstallFilter { filter, flags: sys::SECCOMP_FILTER_FLAG_SPEC_ALLOW });
     Ok(())
 }
 

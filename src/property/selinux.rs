@@ -2,7 +2,8 @@
 
 use super::{Planner, Property, Scope, annotations, apparmor};
 use crate::error::{Error, Result};
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::PrivilegeStep;
 
 pub const PROPERTY: Property =
     Property { paths: &["process.selinuxLabel"], phase: Phase::Jailed, scope: Scope::Both, plan };
@@ -18,7 +19,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
         return Err(apparmor::refuse(planner, "SELinux"));
     }
     let value = planner.c_string(label)?;
-    planner.step(Step::SetLabel { path: c"../attr/exec".into(), value });
+    planner.step(PrivilegeStep::SetLabel { path: c"../attr/exec".into(), value });
     Ok(())
 }
 

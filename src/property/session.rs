@@ -3,7 +3,8 @@
 
 use super::{Planner, Property, Scope, id_mappings};
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::ProgramStep;
 
 pub const PROPERTY: Property =
     Property { paths: &["process.terminal"], phase: Phase::Jailed, scope: Scope::Both, plan };
@@ -13,13 +14,13 @@ fn plan(planner: &mut Planner) -> Result<()> {
         // The host's root is nobody there, and so nobody can change what is the host's.
         let is_root_mapped = id_mappings::is_mapped_to(&planner.spec.linux().uid_mappings, 0);
         let may_stay = planner.host.is_ordinary_user() || (planner.has_other_user_namespace() && !is_root_mapped);
-        planner.step(Step::ReopenNull { may_stay });
+        planner.step(ProgramStep::ReopenNull { may_stay });
         // As the peers do for root's containers. An ordinary user's own files would be a subordinate id's.
         let uid = planner.spec.process().user.uid;
         if uid != 0 && !planner.host.is_ordinary_user() {
-            planner.step(Step::GiveStreams { uid });
+            planner.step(ProgramStep::GiveStreams { uid });
         }
     }
-    planner.step(Step::StartSession);
+    planner.step(ProgramStep::StartSession);
     Ok(())
 }

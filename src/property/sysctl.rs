@@ -2,7 +2,8 @@
 
 use super::{Planner, Property, Scope};
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::NamespaceStep;
 use std::path::Path;
 
 pub const PROPERTY: Property = Property { paths: &["linux.sysctl"], phase: Phase::Jailed, scope: Scope::Create, plan };
@@ -44,7 +45,7 @@ fn plan_parameter(planner: &mut Planner, key: &str, value: &str) -> Result<()> {
     }
     let path = planner.c_string(format!("../../sys/{key}"))?;
     let value = planner.c_string(value)?;
-    planner.step(Step::SetSysctl { path, value });
+    planner.step(NamespaceStep::SetSysctl { path, value });
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::host::{Cgroups, Hierarchy, Level};
+use crate::plan::step::{MountStep, NamespaceStep, ProgramStep};
 use crate::spec::load::parse;
 use crate::spec::schema::KEYS;
 use crate::sys::fd;
@@ -78,7 +79,10 @@ fn every_step_names_a_property() {
 fn one_own_id_is_mapped_by_the_child_and_more_by_the_parent() {
     let phase_of_maps = |config: &Value, host: &Host| {
         let plan = plan(config, host).unwrap();
-        plan.entries.iter().find(|entry| matches!(entry.step, Step::MapIds { .. })).map(|entry| entry.phase)
+        plan.entries
+            .iter()
+            .find(|entry| matches!(entry.step, Step::Namespace(NamespaceStep::MapIds { .. })))
+            .map(|entry| entry.phase)
     };
     assert_eq!(phase_of_maps(&config(), &ordinary()), Some(Phase::Inside));
     let mut ranges = config();
@@ -92,7 +96,10 @@ fn devices_are_made_by_root_and_bound_by_others() {
     let mut rootful = config();
     rootful["linux"] = json!({"namespaces": [{"type": "mount"}]});
     let made = |config: &Value, host: &Host| {
-        steps(&plan(config, host).unwrap()).iter().filter(|step| matches!(step, Step::MakeNode { .. })).count()
+        steps(&plan(config, host).unwrap())
+            .iter()
+            .filter(|step| matches!(step, Step::Mount(MountStep::MakeNode(_))))
+            .count()
     };
     assert_eq!(made(&rootful, &root()), 6);
     assert_eq!(made(&config(), &root()), 0, "not in a user namespace");
@@ -117,7 +124,7 @@ fn a_user_namespace_is_added_for_who_needs_one() {
 fn the_program_is_looked_for_in_path() {
     let plan = plan(&config(), &ordinary()).unwrap();
     let candidates = plan.entries.iter().find_map(|entry| match &entry.step {
-        Step::FindExecutable { candidates, .. } => {
+        Step::Program(ProgramStep::FindExecutable { candidates, .. }) => {
             Some(candidates.iter().map(|path| path.to_str().unwrap()).collect::<Vec<_>>())
         }
         _ => None,
@@ -132,10 +139,10 @@ fn a_bind_keeps_the_flags_that_it_does_not_name() {
         json!([{"destination": "/data", "type": "bind", "source": "data", "options": ["rbind", "ro", "rnosuid"]}]);
     let plan = plan(&config, &ordinary()).unwrap();
     let attributes = plan.entries.iter().find_map(|entry| match &entry.step {
-        Step::Bind { target, attributes, .. } if target.as_c_str() == c"/data" => Some(attributes.to_vec()),
+        Step::Mount(MountStep::Bind(bind)) if bind.target.as_c_str() == c"/data" => Some(bind.attributes.to_vec()),
         _ => None,
     });
-    use crate::plan::mounting::Attributes;
+    use crate::plan::step::trees::Attributes;
     use crate::sys::mount::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_PRIVATE};
     let change = |set, recursive| Attributes { set, recursive, ..Attributes::default() };
     // No program decides about an ordinary user's devices, so those of the bundle are dead.

@@ -2,7 +2,8 @@
 
 use super::{Planner, Property, Scope};
 use crate::error::Result;
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::NamespaceStep;
 
 pub const PROPERTY: Property =
     Property { paths: &["linux.timeOffsets"], phase: Phase::Inside, scope: Scope::Create, plan };
@@ -30,6 +31,6 @@ fn plan(planner: &mut Planner) -> Result<()> {
         }
         text.push_str(&format!("{clock} {} {}\n", offset.secs, offset.nanosecs));
     }
-    planner.step(Step::SetTimeOffsets { offsets: text.into_bytes().into_boxed_slice() });
+    planner.step(NamespaceStep::SetTimeOffsets { offsets: text.into_bytes().into_boxed_slice() });
     Ok(())
 }

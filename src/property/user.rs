@@ -3,7 +3,8 @@
 use super::{Planner, Property, Scope, annotations, id_mappings};
 use crate::capability::CAP_SETGID;
 use crate::error::{Error, Result};
-use crate::plan::{Phase, Step};
+use crate::plan::Phase;
+use crate::plan::step::PrivilegeStep;
 use crate::spec::IdMapping;
 
 pub const PROPERTY: Property = Property { paths: &["process.user"], phase: Phase::Bare, scope: Scope::Both, plan };
@@ -46,7 +47,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     if is_that_user && groups.is_none() && user.umask.is_none() {
         return Ok(());
     }
-    planner.step(Step::BecomeUser { uid: user.uid, gid: user.gid, groups, umask: user.umask });
+    planner.step(PrivilegeStep::BecomeUser { uid: user.uid, gid: user.gid, groups, umask: user.umask });
     Ok(())
 }
 

@@ -7,7 +7,8 @@ mod machine;
 use super::place;
 use machine::{Call, decide};
 use rootlet::host::Host;
-use rootlet::plan::{Plan, Step};
+use rootlet::plan::Plan;
+use rootlet::plan::step::MountStep;
 use rootlet::property::{Request, compile};
 use rootlet::seccomp::{Action, Architecture, Condition, Operator, Profile, Rule};
 use rootlet::spec::load;
@@ -340,8 +341,8 @@ pub fn options(data: &[u8]) {
     });
     let [_, root] = hosts();
     let plan = plan_of(&config, &root).unwrap();
-    let mounted = plan.entries.iter().find_map(|entry| match &entry.step {
-        Step::Mount { kind, flags, data, .. } if kind.as_c_str() == c"ramfs" => Some((*flags, data.clone())),
+    let mounted = plan.entries.iter().find_map(|entry| match entry.mount_step()? {
+        MountStep::Mount(mount) if mount.kind.as_c_str() == c"ramfs" => Some((mount.flags, mount.data.clone())),
         _ => None,
     });
     let (made, data) = mounted.expect("it is mounted");

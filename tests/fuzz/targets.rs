@@ -5,7 +5,8 @@ use rootlet::container::passwd::{Root, resolve};
 use rootlet::container::{Container, Directory, State};
 use rootlet::criu::protobuf;
 use rootlet::host::Host;
-use rootlet::plan::{Bus, Slots, Step};
+use rootlet::plan::step::ProgramStep;
+use rootlet::plan::{Bus, Slots};
 use rootlet::property::{Request, compile};
 use rootlet::spec::{User, load};
 use rootlet::sys::fd;
@@ -62,7 +63,7 @@ pub fn users(data: &[u8]) {
         assert_eq!((user.uid, user.gid), (0, 0), "what is not found changes nothing");
     }
     let mut slots = Slots { root: Some(open()), ..Slots::default() };
-    Step::FindHome { uid: 1000 }.run(&mut slots).unwrap();
+    ProgramStep::FindHome { uid: 1000 }.run(&mut slots).unwrap();
     let home = slots.home.expect("there is always one");
     assert!(home.0.starts_with(b"HOME=") && home.0.last() == Some(&0));
 }

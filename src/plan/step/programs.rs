@@ -1,11 +1,78 @@
-//! Steps about programs: hooks, the home directory, and finding the container's own.
+//! Steps about programs: the container's own, what it starts with, and hooks.
 
-use super::slots::{Home, Slots};
+use super::nodes;
+use crate::plan::Slots;
+use crate::plan::slots::Home;
 use crate::sys::fd::{self, Kind, Status};
 use crate::sys::process::{self, Invocation, Strings};
-use crate::sys::{Call, Errno, Error, Result, resolve};
+use crate::sys::{Call, Errno, Error, Result, resolve, signal, tty};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
+
+/// What is done for the program, up to becoming it.
+#[derive(Debug, PartialEq)]
+#[allow(missing_docs)] // the fields are the arguments of the system calls
+pub enum ProgramStep {
+    /// Runs a hook in the container's namespaces.
+    RunHook(Box<Program>),
+    /// Opens /dev/null again, in the container, for standard streams that are the host's; `may_stay`: where it has none.
+    ReopenNull { may_stay: bool },
+    /// Gives standard streams that are pipes, or files to write to, to a user.
+    GiveStreams { uid: u32 },
+    /// A session of its own, with the pty as its terminal if there is one.
+    StartSession,
+    /// Makes a directory that is missing, with those above it.
+    MakeDirectory { path: CString },
+    /// Enters a directory.
+    Chdir { path: CString },
+    /// Reads HOME from the container's passwd.
+    FindHome { uid: u32 },
+    /// Finds the program among these paths, in their order.
+    FindExecutable { name: CString, candidates: Box<[CString]> },
+    /// What a new program expects of signals: none blocked, none ignored.
+    ResetSignals,
+    /// Becomes the program.
+    Execute { candidates: Box<[CString]>, arguments: Strings, environment: Strings },
+}
+
+impl ProgramStep {
+    /// Does it.
+    pub fn run(&self, slots: &mut Slots) -> Result<()> {
+        match self {
+            ProgramStep::RunHook(program) => run_hook(program, slots),
+            ProgramStep::ReopenNull { may_stay } => nodes::reopen_null(slots.root()?, *may_stay),
+            ProgramStep::GiveStreams { uid } => (0..3).try_for_each(|number| fd::give(fd::borrow(number), *uid)),
+            ProgramStep::StartSession => {
+                process::start_session()?;
+                let Some(terminal) = &slots.terminal else { return Ok(()) };
+                tty::take_control(terminal.as_fd())?;
+                (0..3).try_for_each(|number| fd::dup_to(terminal.as_fd(), number))
+            }
+            ProgramStep::MakeDirectory { path } => {
+                resolve::make_in_root(slots.root()?, path, Kind::Directory).map(drop)
+            }
+            ProgramStep::Chdir { path } => {
+                // CVE-2024-21626: a directory outside the root, reached by /proc/self/fd/N, is never entered.
+                let directory = resolve::open_in_root(slots.root()?, path, fd::O_PATH | fd::O_DIRECTORY)?;
+                fd::chdir(directory.as_fd())
+            }
+            ProgramStep::FindHome { uid } => {
+                slots.home = Some(find_home(*uid, slots.root()?)?);
+                Ok(())
+            }
+            ProgramStep::FindExecutable { candidates, .. } => {
+                slots.executable = find_executable(candidates)?;
+                Ok(())
+            }
+            ProgramStep::ResetSignals => signal::reset(),
+            ProgramStep::Execute { candidates, arguments, environment } => {
+                let home = slots.home.as_ref().and_then(Home::as_cstr);
+                let path = candidates.get(slots.executable).ok_or(Error::new(Call::Execve, Errno::ENOENT))?;
+                Err(process::execute(path, arguments, environment, home))
+            }
+        }
+    }
+}
 
 /// A program to run beside the container's.
 #[derive(Debug, PartialEq)]
@@ -25,7 +92,7 @@ pub struct Program {
 }
 
 /// Runs a hook in the container's namespaces, with the state on its standard input.
-pub fn run_hook(program: &Program, slots: &mut Slots) -> Result<()> {
+fn run_hook(program: &Program, slots: &mut Slots) -> Result<()> {
     let input = fd::memory_file(c"state")?;
     fd::write(input.as_fd(), program.input.0.to_bytes())?;
     fd::write(input.as_fd(), fd::Name::of_number(process::own_pid()).as_cstr().to_bytes())?;
@@ -55,7 +122,7 @@ pub fn run_hook(program: &Program, slots: &mut Slots) -> Result<()> {
 const LARGEST_PASSWD: usize = 4 << 20;
 
 /// The home directory of `uid` in /etc/passwd, read piece by piece through a fixed buffer; `/` if there is none.
-pub fn find_home(uid: u32, root: BorrowedFd) -> Result<Home> {
+fn find_home(uid: u32, root: BorrowedFd) -> Result<Home> {
     let mut text = *b"HOME=/\0";
     let mut home = Home([0; 512]);
     let mut set = |parts: [&[u8]; 2]| {
@@ -107,7 +174,7 @@ pub fn find_home(uid: u32, root: BorrowedFd) -> Result<Home> {
 }
 
 /// The first candidate that may be executed, or the most telling error: one that exists but may not be run over ENOENT.
-pub fn find_executable(candidates: &[CString]) -> Result<usize> {
+fn find_executable(candidates: &[CString]) -> Result<usize> {
     let mut error = Error::new(Call::Lookup, Errno::ENOENT);
     for (index, candidate) in candidates.iter().enumerate() {
         match check_executable(candidate) {
