@@ -158,8 +158,8 @@ const PODMAN: &[Case] = &[
     Case {
         what: "health checks on start",
         callers: BOTH,
-        script: "$E run -d --name health --health-cmd 'test -e /bin/sh' --health-interval 1h --health-startup-cmd true box sleep 1000 >/dev/null
-                 $E healthcheck run health && $E inspect -f '{{.State.Health.Status}}' health; $E rm -f -t 0 health >/dev/null",
+        script: "$E run -d --name startup --health-cmd 'test -e /bin/sh' --health-interval 1h --health-startup-cmd true box sleep 1000 >/dev/null
+                 $E healthcheck run startup && $E inspect -f '{{.State.Health.Status}}' startup; $E rm -f -t 0 startup >/dev/null",
         prints: "healthy",
     },
     Case {
