@@ -3,6 +3,7 @@
 use super::Globals;
 use super::create::Common;
 use crate::container::Start;
+use crate::error::Result;
 use crate::host::Host;
 use crate::log::Log;
 use crate::{plan, property, spec};
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 /// Print what `run` would do, step by step, and do nothing
 #[derive(Debug, Parser)]
 #[command(after_help = "\
-Each line has the phase, the property of config.json and the step. `decided` lines are what is done otherwise than the
+Each line has who acts and when, the property of config.json and the step. `decided` lines are what is done otherwise than the
 config asks, because of who you are or what the host allows; `--strict` refuses them.
 
 Examples:
@@ -24,6 +25,9 @@ pub struct Plan {
     /// Directory with config.json
     #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
     bundle: PathBuf,
+    /// Read this file instead of config.json, in the bundle or by its whole path
+    #[arg(long, value_name = "FILE", default_value = "config.json", hide_default_value = true)]
+    config: PathBuf,
     /// How to print
     #[arg(short, long, default_value = "text", value_enum)]
     format: Format,
@@ -43,7 +47,7 @@ impl super::Run for Plan {
         let common = Common {
             id: "plan".to_owned(),
             bundle: self.bundle,
-            config: PathBuf::from("config.json"),
+            config: self.config,
             pid_file: None,
             console_socket: None,
             pidfd_socket: None,
@@ -53,9 +57,13 @@ impl super::Run for Plan {
         };
         let root = globals.root()?;
         let options = common.options(globals, &root, Start::Now, log)?;
-        let loaded = spec::load(&options.request.bundle)?;
-        let mut plan = property::compile(&loaded.spec, &options.request, &Host::new()?)?;
-        property::heed(&mut plan, loaded.warnings(), &options.request)?;
+        let compile = || -> Result<plan::Plan> {
+            let loaded = spec::load::parse(&spec::load::read(&options.request.bundle.join(&options.config))?)?;
+            let mut plan = property::compile(&loaded.spec, &options.request, &Host::new()?)?;
+            property::add_warnings(&mut plan, loaded.warnings(), &options.request)?;
+            Ok(plan)
+        };
+        let plan = compile().map_err(|error| error.of_file(&options.config))?;
         match self.format {
             Format::Text => super::say(&plan.to_string())?,
             Format::Json => super::say(&format!("{:#}\n", as_json(&plan)))?,
@@ -75,7 +83,7 @@ fn as_json(plan: &plan::Plan) -> serde_json::Value {
     let steps = plan
         .entries
         .iter()
-        .map(|entry| json!({ "phase": entry.phase.to_string(), "property": entry.origin.to_string(), "step": entry.step.to_string() }));
+        .map(|entry| json!({ "by": entry.phase.actor(), "phase": entry.phase.to_string(), "property": entry.origin.to_string(), "step": entry.step.to_string() }));
     let cgroup = plan.cgroup.as_ref().map(|cgroup| {
         let (path, scope) = match &cgroup.place {
             plan::Place::None => (None, None),

@@ -14,7 +14,7 @@ use crate::log::Log;
 use crate::plan::step::ProgramStep;
 use crate::plan::{Entry, Phase, Plan, Step, print};
 use crate::property::annotations;
-use crate::property::{ADD_PROCESS, Request, compile, heed, without_process};
+use crate::property::{ADD_PROCESS, Request, add_warnings, compile, without_process};
 use crate::spec::{self, Spec};
 use crate::sys::process::Process;
 use std::os::fd::{AsFd, OwnedFd};
@@ -85,7 +85,7 @@ fn make(options: &Options, log: &Log) -> Result<Created> {
     }
     seal::ensure(&loaded.spec, &host)?;
     let mut plan = compile(&loaded.spec, &options.request, &host)?;
-    heed(&mut plan, loaded.warnings(), &options.request)?;
+    add_warnings(&mut plan, loaded.warnings(), &options.request)?;
     plan.warnings = plan.warnings.into_iter().map(|warning| warning.of_file(&options.config)).collect();
     let spec = loaded.spec;
     console::check(&plan, options.console_socket.as_deref(), options.start == Start::Now)?;

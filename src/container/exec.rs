@@ -15,7 +15,7 @@ use crate::host::Host;
 use crate::init::{Beginning, Birthplace, Equipment, prepare, seal, spawn};
 use crate::log::Log;
 use crate::plan::print;
-use crate::property::{Request, annotations, compile_exec, heed};
+use crate::property::{Request, add_warnings, annotations, compile_exec};
 use crate::spec::{Capabilities, Process, Spec, load};
 use crate::sys::{memory, process, signal};
 use std::os::fd::AsFd;
@@ -106,7 +106,7 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     options.request.no_pivot = state.no_pivot;
     let namespaces = print::namespace_flags(&state.namespaces);
     let mut plan = compile_exec(namespaces, &spec, &options.request, &host)?;
-    heed(&mut plan, std::iter::empty(), &options.request)?;
+    add_warnings(&mut plan, std::iter::empty(), &options.request)?;
     if !options.wanted.additional_gids.is_empty() {
         // What this very call asks for is not left out in silence.
         let left_out = plan.decisions.iter().filter(|decision| decision.property == "process.user.additionalGids");

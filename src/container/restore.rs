@@ -119,7 +119,7 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
     let record = cgroup.record.clone();
     let (process, container) = (&mut undo.process, &mut undo.container);
     let mut terminal = None;
-    let mut heed = |notice: Notice| -> Result<()> {
+    let mut on_notice = |notice: Notice| -> Result<()> {
         match notice.event.as_str() {
             "orphan-pts-master" => terminal = notice.attached,
             "setup-namespaces" => {
@@ -141,8 +141,8 @@ pub fn restore(options: &Options, wanted: &Wanted, log: &Log) -> Result<Created>
         Ok(())
     };
     let mut own = None;
-    let mut heed = |notice| heed(notice).inspect_err(|error| own = Some(error.clone()));
-    let done = worker.run(Task::Restore, &request, &mut heed);
+    let mut on_notice = |notice| on_notice(notice).inspect_err(|error| own = Some(error.clone()));
+    let done = worker.run(Task::Restore, &request, &mut on_notice);
     drop(worker);
     let _ = std::fs::remove_dir(directory.path().join(STAGE));
     done.map_err(|error| own.unwrap_or_else(|| opened.explain(error)))?;

@@ -246,12 +246,12 @@ impl Worker {
         self.child.id() as i32
     }
 
-    /// Has a task done; `heed` is told what happens on the way, and CRIU waits for it.
+    /// Has a task done; `on_notice` is told what happens on the way, and CRIU waits for it.
     pub fn run(
         &mut self,
         task: Task,
         request: &Request,
-        heed: &mut dyn FnMut(Notice) -> Result<()>,
+        on_notice: &mut dyn FnMut(Notice) -> Result<()>,
     ) -> Result<Vec<u8>> {
         let system = |error| Error::from_call("criu", error);
         let Some(socket) = &self.socket else { return Err(Error::new("criu has gone")) };
@@ -282,12 +282,12 @@ impl Worker {
                     _ => {}
                 }
             }
-            let heeded = heed(notice);
+            let answered = on_notice(notice);
             let mut reply = Message::default();
             reply.number(1, NOTIFY);
-            reply.number(3, i64::from(heeded.is_ok()));
+            reply.number(3, i64::from(answered.is_ok()));
             socket::send(socket.as_fd(), reply.bytes(), None).map_err(system)?;
-            heeded?;
+            answered?;
         }
     }
 

@@ -45,6 +45,16 @@ pub enum Phase {
     Last,
 }
 
+impl Phase {
+    /// Who acts: the process that makes the container, or the one that becomes it.
+    pub fn actor(self) -> &'static str {
+        match self {
+            Phase::Host | Phase::Born | Phase::Hooked => "parent",
+            Phase::Outside | Phase::Inside | Phase::Jailed | Phase::Bare | Phase::Last => "child",
+        }
+    }
+}
+
 impl fmt::Display for Phase {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -371,8 +381,8 @@ impl fmt::Display for Plan {
         }
         for entry in &self.entries {
             let step = entry.step.to_string();
-            let (phase, origin) = (entry.phase.to_string(), entry.origin.to_string());
-            writeln!(formatter, "{phase:7} {origin:28} {}", printable(&step, false))?;
+            let (actor, phase, origin) = (entry.phase.actor(), entry.phase.to_string(), entry.origin.to_string());
+            writeln!(formatter, "{actor:6}  {phase:7} {origin:28} {}", printable(&step, false))?;
         }
         for decision in &self.decisions {
             writeln!(formatter, "decided {}", printable(&decision.to_string(), false))?;

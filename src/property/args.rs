@@ -104,7 +104,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
             environment.push(planner.c_string(variable)?);
         }
     }
-    nameless.into_iter().try_for_each(|error| planner.settle(Err(error)))?;
+    nameless.into_iter().try_for_each(|error| planner.note(Err(error)))?;
     environment.reverse();
     planner.current.property = PROPERTY.path();
     let candidates = candidates(planner, arguments(planner).next().unwrap_or_default())?;

@@ -24,10 +24,10 @@ fn plan_resources(planner: &mut Planner) -> Result<()> {
         for (property, reason) in settings::refused(resources) {
             let name = property.trim_start_matches("linux.resources.").to_owned();
             let planned = give_up(planner, &name, reason, "take it out of linux.resources");
-            planner.settle(planned)?;
+            planner.note(planned)?;
         }
         let translated = settings::translate(resources).map(|translated| settings = translated);
-        planner.settle(translated)?;
+        planner.note(translated)?;
     }
     // pids.max of 0 lets no process be born.
     let is_set_late = settings.iter().any(|setting| setting.file == "pids.max" && setting.value == "0");
@@ -104,7 +104,7 @@ fn unit_properties(planner: &mut Planner) -> Result<Vec<UnitProperty>> {
         let Some(name) = annotation.strip_prefix(UNIT_PROPERTY) else { continue };
         match UnitProperty::parse(name, text) {
             Ok(property) => properties.push(property),
-            Err(reason) => planner.settle(Err(Error::in_config("annotations", format!("{annotation}: {text:?}"))
+            Err(reason) => planner.note(Err(Error::in_config("annotations", format!("{annotation}: {text:?}"))
                 .because(reason)
                 .remedy("see systemd.scope(5), and write the value as `busctl` shows types")))?,
         }
@@ -136,9 +136,9 @@ fn require(planner: &mut Planner, cgroup: &mut Cgroup, choice: &Choice) -> Resul
     };
     let property = std::mem::replace(&mut planner.current.property, RESOURCES.path());
     let planned = give_up(planner, &names, &reason, remedy);
-    let settled = planner.settle(planned);
+    let noted = planner.note(planned);
     planner.current.property = property;
-    settled
+    noted
 }
 
 /// Device rules are limits. A program of the kernel's decides about each use of a device; only the host's root may attach one,
@@ -177,9 +177,9 @@ fn plan_devices(planner: &mut Planner, cgroup: &mut Cgroup) -> Result<()> {
     } else {
         give_up(planner, "devices", reason, "keep to \"deny all\" and what is allowed, and take CAP_SYS_ADMIN out")
     };
-    let settled = planner.settle(decided);
+    let noted = planner.note(decided);
     planner.current.property = property;
-    settled
+    noted
 }
 
 /// True if the container's programs may get that capability.
@@ -202,7 +202,7 @@ pub fn check<'a>(planner: &mut Planner<'a>, resources: &'a Resources) -> Result<
         let planned = Err(planner
             .error(format!("blockIO: weight {weight} is not from 10 to 1000"))
             .remedy("write a number from 10 to 1000, or 0 to leave it as it is"));
-        planner.settle(planned)?;
+        planner.note(planned)?;
     }
     for limit in &resources.hugepage_limits {
         let unit = limit.page_size.trim_start_matches(|digit: char| digit.is_ascii_digit());
@@ -210,14 +210,14 @@ pub fn check<'a>(planner: &mut Planner<'a>, resources: &'a Resources) -> Result<
             let planned = Err(planner
                 .error(format!("hugepageLimits: pageSize {:?}", limit.page_size))
                 .remedy("write a size such as \"2MB\"; see /sys/kernel/mm/hugepages"));
-            planner.settle(planned)?;
+            planner.note(planned)?;
         }
     }
     if let Some(cpu) = &resources.cpu {
         for (list, most) in [(&cpu.cpus, 8192), (&cpu.mems, 1024)] {
             if let Some(list) = list {
                 let planned = number_list::parse(planner, list, most).map(drop);
-                planner.settle(planned)?;
+                planner.note(planned)?;
             }
         }
     }
@@ -236,12 +236,12 @@ pub fn check<'a>(planner: &mut Planner<'a>, resources: &'a Resources) -> Result<
                 .error(format!("unified: {name:?} is no limit"))
                 .because("but for cgroup.max.*, the files that begin with cgroup. say what is in a cgroup and what becomes of it, which is rootlet's business")
                 .remedy("take it out; `rootlet pause` freezes a container, `rootlet kill` ends it"));
-            planner.settle(planned)?;
+            planner.note(planned)?;
         } else if name.contains('/') || !name.contains('.') {
             let planned = Err(planner
                 .error(format!("unified: {name:?} is not a file of a cgroup"))
                 .remedy("write a name such as \"memory.high\""));
-            planner.settle(planned)?;
+            planner.note(planned)?;
         }
     }
     Ok(())

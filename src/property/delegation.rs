@@ -73,5 +73,5 @@ fn find_name(planner: &mut Planner, annotation: &'static str) -> Result<Option<S
         _ if name.starts_with("cgroup.") || name == "keeper" => wrong("that name is taken"),
         _ => return Ok(Some(name.clone())),
     };
-    planner.settle(checked).map(|()| None)
+    planner.note(checked).map(|()| None)
 }

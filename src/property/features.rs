@@ -1,6 +1,7 @@
 //! What this binary supports (runtime-spec, features.md), from the tables that the properties themselves use.
 
-use super::{REFUSED, memory_policy, mount_options, seccomp};
+use super::mounts::options;
+use super::{REFUSED, memory_policy, seccomp};
 use crate::capability;
 use crate::plan::print::NAMESPACES;
 use crate::seccomp::ARCHITECTURES;
@@ -24,7 +25,7 @@ pub fn document() -> Value {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.3.0",
         "hooks": Hooks::default().lists().map(|(name, _)| name),
-        "mountOptions": mount_options::names(),
+        "mountOptions": options::names(),
         "linux": {
             "namespaces": namespaces,
             "capabilities": capability::NAMES.iter().map(|name| format!("CAP_{name}")).collect::<Vec<_>>(),

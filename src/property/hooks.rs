@@ -29,7 +29,7 @@ fn plan_runtime(planner: &mut Planner) -> Result<()> {
     for (name, list) in hooks.lists() {
         for (index, hook) in list.iter().enumerate() {
             let checked = check(&format!("hooks.{name}[{index}]"), hook);
-            planner.settle(checked)?;
+            planner.note(checked)?;
         }
     }
     planner.plan.has_runtime_hooks = !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty();

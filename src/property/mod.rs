@@ -5,11 +5,10 @@
 pub use crate::cgroup::placement::CgroupManager;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::plan::{self, Decision, Entry, Origin, Phase, Plan, Step};
+use crate::plan::{Origin, Phase, Plan};
 use crate::spec::{Resources, Spec};
-use crate::sys::Errno;
-use std::ffi::{CString, OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 pub mod annotations;
 mod apparmor;
@@ -23,17 +22,14 @@ mod devices;
 mod domainname;
 mod exec_cpu_affinity;
 pub mod features;
-mod fuse;
 mod hooks;
 mod hostname;
 mod id_mappings;
 mod intel_rdt;
 mod io_priority;
 mod keyring;
-mod mapped;
 mod masked_paths;
 mod memory_policy;
-mod mount_options;
 mod mounts;
 mod namespaces;
 mod net_devices;
@@ -41,8 +37,8 @@ mod no_new_privileges;
 mod notify_socket;
 mod number_list;
 mod oom_score_adj;
-mod overlay;
 mod personality;
+pub mod planner;
 mod platforms;
 mod propagation;
 mod readonly_paths;
@@ -59,6 +55,7 @@ mod user;
 
 pub use args::without_process;
 pub use notify_socket::VARIABLE as NOTIFY_VARIABLE;
+pub use planner::Planner;
 
 /// Whose business a property is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,41 +80,59 @@ pub struct Property {
     pub plan: fn(&mut Planner) -> Result<()>,
 }
 
-/// The container's biography. Phases never run backwards.
+/// The container's biography. Phases never run backwards; within one, a row stands where it stands for the reason beside it.
+/// Rows without one could stand elsewhere in their phase.
 pub const ORDER: &[Property] = &[
     annotations::PROPERTY,
     platforms::PROPERTY,
     intel_rdt::PROPERTY,
     cgroup::RESOURCES,
     cgroup::PATH,
+    // Looks at which of the cgroup's places was chosen.
     delegation::PROPERTY,
+    // exec only: what follows writes to files of /proc, and the host's may be out of sight when the namespaces are entered.
     root::PROC,
+    // Before the ids change: root of a user namespace may only raise it.
     oom_score_adj::PROPERTY,
     exec_cpu_affinity::PROPERTY,
+    // A cgroup namespace begins at the cgroup that the process is in, and it is in its own by now.
     namespaces::PROPERTY,
-    // The file belongs to who makes it, and a change of ids takes that away.
+    // Its file belongs to who makes the namespace, and a change of ids takes that away.
     time_offsets::PROPERTY,
     id_mappings::PROPERTY,
-    // When it has written what the kernel lets only a process write that may be traced.
+    // The kernel lets a process write its own maps only as long as it may be traced.
     id_mappings::TRACING,
+    // A keyring belongs to the ids of who makes it: the container's.
     keyring::PROPERTY,
+    // Before the first mount, or the host would get it.
     propagation::PROPERTY,
     root::PROPERTY,
+    // Mounts take it among their options.
     selinux::MOUNT_LABEL,
     mounts::PROPERTY,
+    // A mount of the config's on /run would hide it.
     notify_socket::PROPERTY,
+    // Most are in a /dev that is mounted.
     devices::PROPERTY,
     namespaces::LOOPBACK,
+    // Comes from the container's devpts.
     terminal::PROPERTY,
+    // config.md, POSIX-platform Hooks: when the namespaces are there, before pivot_root.
     hooks::RUNTIME,
+    // Such a hook may make the device.
     net_devices::PROPERTY,
+    // config.md: in the container's namespaces, before pivot_root.
     hooks::CREATE_CONTAINER,
+    // From here on, no path of the host's is in sight.
     root::ENTER,
+    // As long as the root can be written to.
     cwd::MAKE,
     root::READONLY,
+    // When nodes, links and directories have been made in them.
     mounts::READONLY,
     hostname::PROPERTY,
     domainname::PROPERTY,
+    // As long as /proc/sys is neither read-only nor masked.
     sysctl::PROPERTY,
     readonly_paths::PROPERTY,
     masked_paths::PROPERTY,
@@ -125,22 +140,31 @@ pub const ORDER: &[Property] = &[
     scheduler::PROPERTY,
     io_priority::PROPERTY,
     memory_policy::PROPERTY,
+    // The process is in its cgroup, whose CPUs are meant.
     exec_cpu_affinity::LAST,
+    // Standard streams are the container's before its user may look at them.
     session::PROPERTY,
+    // Labels are written by paths that begin at /proc/self/fd, the current directory until `cwd::PROPERTY`.
     apparmor::PROPERTY,
     selinux::PROPERTY,
     no_new_privileges::PROPERTY,
     cwd::PROPERTY,
+    // A small RLIMIT_NOFILE or RLIMIT_FSIZE would be in the way of what is above.
     rlimits::PROPERTY,
     // Needs the root, and the process is about to let go of it.
     args::HOME,
-    // From here on it holds nothing that leads outside.
+    // --- Here `init::child` closes all descriptors but the program's and one socket: nothing leads outside any more. ---
+    // Without no_new_privs a filter needs CAP_SYS_ADMIN, which the user loses.
     seccomp::EARLY,
     user::PROPERTY,
+    // A change of ids takes capabilities away.
     capabilities::PROPERTY,
+    // As the user, who may not be able to execute it; and in `create`, so that a missing program is its error.
     args::FIND,
+    // --- Here it waits for `start`. ---
     args::RESET,
-    // Hooks of the image's are under it, as with the peers.
+    // With no_new_privs a filter needs no privilege, and comes as late as it can: it need not allow what is above.
+    // The image's hooks are under it, as with the peers.
     seccomp::LATE,
     hooks::START_CONTAINER,
     args::PROPERTY,
@@ -219,7 +243,7 @@ pub fn compile_exec(namespaces: i32, spec: &Spec, request: &Request, host: &Host
 
 fn compile_for(entered: Option<i32>, spec: &Spec, request: &Request, host: &Host) -> Result<Plan> {
     let mut planner = Planner { entered, ..Planner::new(spec, request, host) };
-    planner.follow_order()?;
+    follow_order(&mut planner)?;
     // A property may have a step at another time than its own.
     if !planner.plan.entries.is_sorted_by_key(|entry| entry.phase) {
         planner.plan.entries.sort_by_key(|entry| entry.phase);
@@ -227,8 +251,20 @@ fn compile_for(entered: Option<i32>, spec: &Spec, request: &Request, host: &Host
     Ok(planner.plan)
 }
 
+/// Lets each row of ORDER write its steps.
+fn follow_order(planner: &mut Planner) -> Result<()> {
+    let other = if planner.entered.is_some() { Scope::Create } else { Scope::Exec };
+    for property in ORDER.iter().filter(|property| property.scope != other) {
+        planner.current = Origin { property: property.path(), index: None };
+        planner.phase = property.phase;
+        let planned = (property.plan)(planner);
+        planner.note(planned)?;
+    }
+    Ok(())
+}
+
 /// Adds what was found while the config was read. Under `--strict`, what would be ignored is an error.
-pub fn heed(plan: &mut Plan, found: impl Iterator<Item = Error>, request: &Request) -> Result<()> {
+pub fn add_warnings(plan: &mut Plan, found: impl Iterator<Item = Error>, request: &Request) -> Result<()> {
     plan.warnings.extend(found);
     match plan.warnings.first().filter(|_| request.strict) {
         Some(warning) => Err(warning.clone().because("it cannot be followed to the letter, and --strict is given")),
@@ -242,7 +278,7 @@ pub const ADD_PROCESS: &str = "add \"process\"; see `rootlet spec`";
 /// All that is wrong with a config on a host, and what would be done as far as it is right.
 pub fn check_all(spec: &Spec, request: &Request, host: &Host) -> (Vec<Error>, Plan) {
     let mut planner = Planner { problems: Some(Vec::new()), ..Planner::new(spec, request, host) };
-    let unexpected = planner.follow_order().err();
+    let unexpected = follow_order(&mut planner).err();
     let missing = planner.lacks_process().then(|| without_process().remedy(ADD_PROCESS));
     (planner.problems.into_iter().flatten().chain(unexpected).chain(missing).collect(), planner.plan)
 }
@@ -251,160 +287,6 @@ pub fn check_all(spec: &Spec, request: &Request, host: &Host) -> (Vec<Error>, Pl
 pub fn check_resources(resources: &Resources) -> Result<()> {
     let (spec, request, host) = (Spec::default(), Request::default(), Host::default());
     cgroup::check(&mut Planner::new(&spec, &request, &host), resources)
-}
-
-/// What a property reads, and where it writes.
-pub struct Planner<'a> {
-    /// The config.
-    pub spec: &'a Spec,
-    /// The command line.
-    pub request: &'a Request,
-    /// The host.
-    pub host: &'a Host,
-    /// The namespaces (CLONE_NEW*) of the container that `exec` enters.
-    pub entered: Option<i32>,
-    /// The plan so far.
-    pub plan: Plan,
-    /// Whether device nodes in the root are dead, as no program decides who may use them.
-    shuts_devices: bool,
-    /// And those in what is bound.
-    shuts_devices_of_binds: bool,
-    /// What is wrong, if all of it is wanted and not only the first.
-    problems: Option<Vec<Error>>,
-    current: Origin,
-    phase: Phase,
-}
-
-impl<'a> Planner<'a> {
-    fn new(spec: &'a Spec, request: &'a Request, host: &'a Host) -> Planner<'a> {
-        let current = Origin { property: "", index: None };
-        // A mount is two or three steps; all else is some fifty.
-        let plan = Plan { entries: Vec::with_capacity(64 + 3 * spec.mounts.len()), ..Plan::default() };
-        Planner {
-            spec,
-            request,
-            host,
-            entered: None,
-            plan,
-            shuts_devices: false,
-            shuts_devices_of_binds: false,
-            problems: None,
-            current,
-            phase: Phase::Born,
-        }
-    }
-
-    fn follow_order(&mut self) -> Result<()> {
-        let other = if self.entered.is_some() { Scope::Create } else { Scope::Exec };
-        for property in ORDER.iter().filter(|property| property.scope != other) {
-            self.current = Origin { property: property.path(), index: None };
-            self.phase = property.phase;
-            let planned = (property.plan)(self);
-            self.settle(planned)?;
-        }
-        Ok(())
-    }
-
-    /// Ends the planning with an error, or keeps the error and goes on.
-    fn settle(&mut self, result: Result<()>) -> Result<()> {
-        match (result, &mut self.problems) {
-            (Err(error), Some(problems)) => {
-                problems.push(error);
-                Ok(())
-            }
-            (result, _) => result,
-        }
-    }
-
-    /// Plans each element of a list. Errors name it.
-    fn each<T>(&mut self, items: &'a [T], mut plan: impl FnMut(&mut Planner<'a>, &'a T) -> Result<()>) -> Result<()> {
-        for (index, item) in items.iter().enumerate() {
-            self.current.index = Some(index);
-            let planned = plan(self, item);
-            self.settle(planned)?;
-        }
-        self.current.index = None;
-        Ok(())
-    }
-}
-
-impl Planner<'_> {
-    /// Adds a step at the property's phase.
-    fn step(&mut self, step: impl Into<Step>) {
-        self.step_in(self.phase, step);
-    }
-
-    /// Adds a step at another phase.
-    fn step_in(&mut self, phase: Phase, step: impl Into<Step>) {
-        let step = step.into();
-        self.plan.entries.push(Entry { phase, origin: self.current.clone(), step, tolerate: &[] });
-    }
-
-    /// Adds a step whose failure with one of these errors is only noted, unless `--strict`.
-    fn step_tolerating(&mut self, step: impl Into<Step>, errors: &'static [Errno]) {
-        let step = step.into();
-        let tolerate = if self.request.strict { &[] } else { errors };
-        self.plan.entries.push(Entry { phase: self.phase, origin: self.current.clone(), step, tolerate });
-    }
-
-    /// An error in the current property.
-    fn error(&self, message: impl Into<String>) -> Error {
-        Error::in_config(self.current.to_string(), message)
-    }
-
-    /// Text of the current property, for the kernel, byte for byte.
-    fn c_string(&self, text: impl AsRef<OsStr>) -> Result<CString> {
-        plan::c_string(&self.current.to_string(), text.as_ref())
-    }
-
-    /// Refuses -1, which says to the kernel that an id stays as it is: a program would be root that was not to be.
-    fn check_id(&self, name: &str, id: u32) -> Result<()> {
-        match id {
-            u32::MAX => Err(self
-                .error(format!("{name} {id} is not an id"))
-                .because("to the kernel it is -1, which changes nothing")
-                .remedy("write a number from 0 to 4294967294")),
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether device nodes in a bind of that path are to be dead: no program decides who may use them.
-    fn shuts_devices_of(&self, source: &Path) -> Result<bool> {
-        let is_image = self.shuts_devices && source.starts_with(&self.request.bundle);
-        if !self.shuts_devices_of_binds && !is_image {
-            return Ok(false);
-        }
-        // What is below /dev is a device because the config says so.
-        Ok(!source.starts_with("/dev") && !self.host.is_device(source)?)
-    }
-
-    /// Records that something is done otherwise than asked; an error under `--strict`.
-    fn decide(&mut self, done: impl Into<String>, reason: impl Into<String>) -> Result<()> {
-        let decision = Decision { property: self.current.to_string(), done: done.into(), reason: reason.into() };
-        if self.request.strict {
-            return Err(self
-                .error("cannot be done as asked, and --strict is given")
-                .because(decision.reason)
-                .remedy(format!("without --strict: {}", decision.done)));
-        }
-        self.plan.decisions.push(decision);
-        Ok(())
-    }
-
-    /// True if there is nothing to start yet: config.md, process is required by `start` alone.
-    fn lacks_process(&self) -> bool {
-        self.spec.process.is_none() && self.request.arguments.is_empty()
-    }
-
-    /// True if the container gets a user namespace of its own, asked for or not.
-    fn has_new_user_namespace(&self) -> bool {
-        self.spec.has_new_namespace("user") || (self.spec.namespace("user").is_none() && self.host.is_ordinary_user())
-    }
-
-    /// True if the container is in another user namespace than the caller.
-    fn has_other_user_namespace(&self) -> bool {
-        self.has_new_user_namespace() || self.spec.namespace("user").is_some()
-    }
 }
 
 #[cfg(test)]

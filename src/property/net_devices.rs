@@ -38,7 +38,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
                 let planned = Err(planner
                     .error(format!("{name:?} is not a name of a network device"))
                     .remedy("write at most 15 characters without blanks, / and :"));
-                planner.settle(planned)?;
+                planner.note(planned)?;
             }
         }
         let step = NamespaceStep::MoveDevice { name: planner.c_string(name)?, new_name: planner.c_string(new_name)? };

@@ -1,7 +1,7 @@
 //! NOTIFY_SOCKET of the caller: where the program says that it is ready (sd_notify(3)), at the place that runc gives it.
 
-use super::mounts::attributes;
-use super::{Planner, Property, Scope, mount_options};
+use super::mounts::options;
+use super::{Planner, Property, Scope};
 use crate::error::Result;
 use crate::plan::Phase;
 use crate::plan::step::MountStep;
@@ -17,7 +17,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     let source = planner.c_string(place)?;
     let target = planner.c_string("/run/notify")?;
     let options = ["ro", "nosuid", "nodev", "noexec"].map(str::to_owned).to_vec();
-    let attributes = attributes(&mount_options::parse(&options));
+    let attributes = options::parse(&options).attributes();
     planner.step(MountStep::Bind(Bind { source, target, attributes, ..Bind::default() }));
     Ok(())
 }

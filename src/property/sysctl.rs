@@ -12,7 +12,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     let Some(sysctl) = &planner.spec.linux().sysctl else { return Ok(()) };
     for (key, value) in sysctl {
         let planned = plan_parameter(planner, key, value);
-        planner.settle(planned)?;
+        planner.note(planned)?;
     }
     Ok(())
 }

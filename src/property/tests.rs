@@ -1,5 +1,6 @@
 use super::*;
 use crate::host::{Cgroups, Hierarchy, Level};
+use crate::plan::Step;
 use crate::plan::step::{MountStep, NamespaceStep, ProgramStep};
 use crate::spec::load::parse;
 use crate::spec::schema::KEYS;
@@ -211,7 +212,7 @@ fn features_are_what_the_rows_do() {
         assert!(KEYS.contains(&format!("hooks.{hook}[].path").as_str()), "{hook}");
     }
     for option in strings("/mountOptions") {
-        let parsed = mount_options::parse([&option]);
+        let parsed = mounts::options::parse([&option]);
         assert!(parsed.data.is_empty(), "{option} would go to the file system");
     }
     for namespace in strings("/linux/namespaces") {

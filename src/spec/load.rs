@@ -35,6 +35,9 @@ pub fn read(path: &Path) -> Result<String> {
         let error_text = Error::from_io(format!("cannot read {}", path.display()), error);
         match error.kind() {
             std::io::ErrorKind::NotFound if bundle.join("runtime.json").exists() => pre_draft(),
+            std::io::ErrorKind::NotFound if path.file_name() != Some("config.json".as_ref()) => {
+                error_text.remedy("correct its name, which is taken from the bundle's directory")
+            }
             std::io::ErrorKind::NotFound => error_text
                 .because("a container is started from a bundle: a directory with a config.json and a root file system")
                 .remedy("name the directory of a bundle, or write a config.json with `rootlet spec`"),

@@ -1,9 +1,9 @@
 //! Idmapped mounts: binds whose ids are others than the host's (config.md, mounts; crun's `idmap=uids=...;gids=...`).
 
-use super::mount_options::Options;
-use super::{Planner, id_mappings};
+use super::options::Options;
 use crate::error::Result;
 use crate::plan::step::trees::Mapped;
+use crate::property::{Planner, id_mappings};
 use crate::spec::{IdMapping, Mount};
 use std::ffi::CString;
 

@@ -1,7 +1,7 @@
 //! `mounts` of type overlay: what its options mean in a bundle and in a user namespace.
 
-use super::Planner;
-use super::mount_options::Options;
+use super::options::Options;
+use crate::property::Planner;
 
 /// Directories of an overlay may be relative to the bundle, and marks of deleted files are for a user namespace
 /// extended attributes that it may set (`userxattr`, Linux 5.11).

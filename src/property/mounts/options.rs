@@ -1,6 +1,7 @@
 //! The options of a mount: one table from names to flags.
 
-use super::propagation;
+use super::super::propagation;
+use crate::plan::step::trees::Attributes;
 use crate::sys::mount::*;
 
 /// What the options of one mount ask for.
@@ -92,6 +93,24 @@ impl Options {
     /// True if what is mounted or covered may be a symlink itself.
     pub fn means_symlinks(&self) -> bool {
         self.source_itself || self.target_itself
+    }
+
+    /// What is changed of a bind's copy before it is attached.
+    pub fn attributes(&self) -> Box<[Attributes]> {
+        let mut all = Vec::new();
+        for (set, clear, recursive) in
+            [(self.set, self.clear, false), (self.set_recursively, self.clear_recursively, true)]
+        {
+            if set | clear != 0 {
+                all.push(Attributes { set, clear, propagation: 0, recursive });
+            }
+        }
+        all.extend(propagations(&self.propagation));
+        if self.propagation.is_empty() && (self.set | self.set_recursively) & MOUNT_ATTR_RDONLY != 0 {
+            // What the host mounts below it later would come along, and be writable.
+            all.push(Attributes { propagation: MS_PRIVATE, recursive: true, ..Attributes::default() });
+        }
+        all.into_boxed_slice()
     }
 
     /// MS_* flags of a new mount, which has nothing below it: what is for all below is for itself.
@@ -214,6 +233,15 @@ pub fn names() -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+/// The changes of propagation types.
+pub fn propagations(flags: &[u64]) -> impl Iterator<Item = Attributes> {
+    flags.iter().map(|flags| Attributes {
+        propagation: flags & !MS_REC,
+        recursive: flags & MS_REC != 0,
+        ..Attributes::default()
+    })
 }
 
 #[cfg(test)]

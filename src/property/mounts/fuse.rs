@@ -4,11 +4,11 @@
 //! PROGRAM runs in that user namespace too (ids are the container's), but with the caller's files and processes: nobody
 //! in the container can see or trace it. It ends when the mount is gone, and so with the container, however that ends.
 
-use super::mount_options::Options;
-use super::{Planner, id_mappings};
+use super::options::Options;
 use crate::error::Result;
 use crate::plan::step::MountStep;
 use crate::plan::step::trees::{FuseMount, Server};
+use crate::property::{Planner, id_mappings};
 use crate::spec::Mount;
 use crate::sys::mount::{MS_PRIVATE, MS_SLAVE};
 use crate::sys::process::Strings;

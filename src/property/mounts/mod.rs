@@ -1,7 +1,11 @@
 //! `mounts`: what the container sees besides its root, in the order of the config.
 
-use super::mount_options::{self, Options};
-use super::{Planner, Property, Scope, fuse, id_mappings, mapped, overlay, selinux};
+mod fuse;
+mod mapped;
+pub mod options;
+mod overlay;
+
+use super::{Planner, Property, Scope, id_mappings, selinux};
 use crate::error::Result;
 use crate::host::Cgroups;
 use crate::plan::step::MountStep;
@@ -9,6 +13,7 @@ use crate::plan::step::trees::{self, Attach, Attributes, Bind, Key, NewTree};
 use crate::plan::{Entry, Phase};
 use crate::spec::Mount;
 use crate::sys::mount;
+use options::{Options, propagations};
 use std::ffi::CString;
 
 pub const PROPERTY: Property = Property { paths: &["mounts"], phase: Phase::Inside, scope: Scope::Create, plan };
@@ -46,7 +51,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
 
 fn plan_mount(planner: &mut Planner, mount: &Mount) -> Result<()> {
     let destination = clean(&mount.destination);
-    let mut options = mount_options::parse(&mount.options);
+    let mut options = options::parse(&mount.options);
     if mount.destination.is_empty() {
         return Err(planner.error("destination is missing").remedy("add the path in the container, such as \"/data\""));
     }
@@ -138,7 +143,7 @@ fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString
     if planner.shuts_devices_of(&path)? && (options.clear | options.clear_recursively) & mount::MOUNT_ATTR_NODEV == 0 {
         options.set_recursively |= mount::MOUNT_ATTR_NODEV;
     }
-    let attributes = attributes(&options);
+    let attributes = options.attributes();
     let recursive = options.bind == Some(true);
     let over_proc = destination == "/proc" || destination.starts_with("/proc/");
     if mapped::is_mapped(mount, &options) {
@@ -184,38 +189,12 @@ fn keep_access_times(planner: &mut Planner, options: &mut Options) -> Result<()>
     planner.decide("access time options are left out", "a user namespace may not change them on the host's mounts")
 }
 
-/// What is changed of a bind's copy before it is attached.
-pub fn attributes(options: &Options) -> Box<[Attributes]> {
-    let mut all = Vec::new();
-    for (set, clear, recursive) in
-        [(options.set, options.clear, false), (options.set_recursively, options.clear_recursively, true)]
-    {
-        if set | clear != 0 {
-            all.push(Attributes { set, clear, propagation: 0, recursive });
-        }
-    }
-    all.extend(propagations(&options.propagation));
-    if options.propagation.is_empty() && (options.set | options.set_recursively) & mount::MOUNT_ATTR_RDONLY != 0 {
-        // What the host mounts below it later would come along, and be writable.
-        all.push(Attributes { propagation: mount::MS_PRIVATE, recursive: true, ..Attributes::default() });
-    }
-    all.into_boxed_slice()
-}
-
-fn propagations(flags: &[u64]) -> impl Iterator<Item = Attributes> {
-    flags.iter().map(|flags| Attributes {
-        propagation: flags & !mount::MS_REC,
-        recursive: flags & mount::MS_REC != 0,
-        ..Attributes::default()
-    })
-}
-
 fn remount(planner: &mut Planner, target: CString, options: &Options) -> Result<()> {
     if options.bind.is_none() && !options.data.is_empty() {
         let data = Some(planner.c_string(options.data.join(","))?);
         planner.step(MountStep::Remount { target: target.clone(), flags: options.flags, data });
     }
-    for attributes in attributes(options) {
+    for attributes in options.attributes() {
         planner.step(MountStep::SetMountAttributes {
             target: target.clone(),
             attributes,
@@ -248,7 +227,7 @@ fn new(
             "the caller's /proc is bound",
             "the container shares the caller's processes, and /proc of those cannot be mounted afresh",
         )?;
-        let attributes = attributes(&options);
+        let attributes = options.attributes();
         let source = c"/proc".into();
         planner.step(MountStep::Bind(Bind {
             source,
@@ -330,7 +309,7 @@ fn new(
             kind: planner.c_string(kind)?,
             source,
             options: keys(planner, &options)?,
-            set: mount_options::attributes_of(options.flags),
+            set: options::attributes_of(options.flags),
             attributes: propagation.into_boxed_slice(),
             copies: options.copy_up,
             takes_mode,
@@ -371,7 +350,7 @@ fn keys(planner: &Planner, options: &Options) -> Result<Box<[Key]>> {
         let value = value.map(|value| planner.c_string(value.trim_matches('"'))).transpose()?;
         Ok((planner.c_string(key)?, value))
     };
-    let flags = mount_options::superblock_keys(options.flags);
+    let flags = options::superblock_keys(options.flags);
     flags.into_iter().chain(options.data.iter().map(String::as_str)).map(pair).collect()
 }
 
