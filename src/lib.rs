@@ -33,7 +33,7 @@
 //! - In which order? [`property::ORDER`]. To add a property: one file in `property/`, one row there.
 //! - What does a step do? [`plan::Step::run`].
 //! - What does `exec` share with `create`? Each row of ORDER has a scope; [`container::exec()`] compiles the other one.
-//! - What can be written by `checkpoint`, and where does `restore` find the rest? `container/external.rs`.
+//! - What can be written by `checkpoint`, and where does `restore` find the rest? `container/checkpoint/external.rs`.
 //! - Which cgroup does a container get? [`cgroup::placement`]. What is written to it? [`cgroup::settings`].
 //! - What may stand in config.json? [`spec::schema::KEYS`]: each key is claimed by a row of ORDER (a test), and what a row
 //!   only refuses is in [`property::REFUSED`], with its reason. `rootlet features` is made from the same tables.
@@ -110,7 +110,7 @@
 //!     sealed copy 0.13 ms of 4.6.
 //! 18. **A process is known by its pidfd's inode** (Linux 6.9), elsewhere by its start time: reading /proc/PID/stat was a third
 //!     of what `list` does.
-//! 19. **What is the host's follows from the plan, also for CRIU** (`container/external.rs`): `checkpoint` compiles the config
+//! 19. **What is the host's follows from the plan, also for CRIU** (`container/checkpoint/external.rs`): `checkpoint` compiles the config
 //!     again and asks of each mount which step has made it. A mount is named in the images by its destination, which
 //!     `restore` finds in its own plan. Guessing from mountinfo alone took a covered tmpfs of ours for the host's.
 //! 20. **CRIU works in a mount namespace of its own**: it wants a root that is a mount, and in a user namespace it cannot bind
@@ -119,7 +119,7 @@
 //! 21. **Pages are touched when they are needed.** Mapping the whole binary at once (MADV_POPULATE_READ) made `--version` take
 //!     1.4 times as long, and preparing memory in advance changed nothing. Optimising for speed (opt-level 3) brought 1.5 to 3 %, for
 //!     1.3 MB.
-//! 22. **The program's notifications are passed on by rootlet** (`container/notify.rs`): systemd believes a process of the unit
+//! 22. **The program's notifications are passed on by rootlet** (`container/beside/notify.rs`): systemd believes a process of the unit
 //!     alone, and its pid in the container means nothing outside.
 //! 23. **Descriptors are closed and not only marked.** The kernel follows links of procfs to what is marked close-on-exec while it
 //!     looks for the interpreter of a `#!` line, so an image's script reached the host by the directory of a cgroup.

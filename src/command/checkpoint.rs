@@ -1,7 +1,8 @@
 //! `rootlet checkpoint`, and the arguments that it shares with `restore`.
 
 use super::Globals;
-use crate::container::{self, checkpoint::Options, images};
+use crate::container;
+use crate::container::checkpoint::{Options, images};
 use crate::criu::CgroupMode;
 use crate::error::{Error, Result};
 use crate::log::Log;

@@ -1,7 +1,8 @@
 //! `rootlet create`, and the arguments that it shares with `run`.
 
 use super::Globals;
-use crate::container::{self, Options, Root, Start, notify};
+use crate::container::beside::notify;
+use crate::container::{self, Options, Root, Start};
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::property::{NOTIFY_VARIABLE, Request};

@@ -2,7 +2,7 @@
 
 use super::Globals;
 use super::global::Limits;
-use crate::container::{self, exec::Wanted};
+use crate::container::{self, exec::Changes};
 use crate::error::Error;
 use crate::log::Log;
 use crate::property::Request;
@@ -91,7 +91,7 @@ impl super::Run for Exec {
             let remedy = "write it behind the container's name, or give --process FILE";
             return Err(Error::new("process args cannot be empty: no program is given").remedy(remedy).into());
         }
-        let wanted = Wanted {
+        let changes = Changes {
             file: self.process,
             cwd: self.cwd,
             terminal: self.tty,
@@ -112,7 +112,7 @@ impl super::Run for Exec {
             ..Request::default()
         };
         let options = container::exec::Options {
-            wanted,
+            changes,
             request,
             detach: self.detach,
             cgroup: self.cgroup,

@@ -3,7 +3,8 @@
 use super::Globals;
 use super::checkpoint::Images;
 use super::create::Common;
-use crate::container::{self, Start, restore::Wanted};
+use crate::container::checkpoint::restore;
+use crate::container::{self, Start};
 use crate::log::Log;
 use clap::Parser;
 use std::process::ExitCode;
@@ -42,18 +43,18 @@ impl super::Run for Restore {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
         let root = globals.root()?;
         let start = if self.detach { Start::Later } else { Start::Now };
-        let options = self.common.options(globals, &root, start, log)?;
-        let wanted = Wanted {
+        let as_created = self.common.options(globals, &root, start, log)?;
+        let options = restore::Options {
             images: self.images.options()?,
             tcp_close: self.tcp_close,
             lsm_profile: self.lsm_profile,
             lsm_mount_context: self.lsm_mount_context,
         };
         if self.detach {
-            container::restore(&options, &wanted, log)?;
+            container::restore(&options, &as_created, log)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let code = container::run::restore(&options, &wanted, !self.no_subreaper, log)?;
+        let code = container::run::restore(&options, &as_created, !self.no_subreaper, log)?;
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
     }
 }

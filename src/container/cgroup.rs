@@ -1,6 +1,6 @@
 //! The container's cgroup, from its making to its removal.
 
-use super::directory::ANNOUNCED;
+use super::state::directory::ANNOUNCED;
 use crate::cgroup::delegation;
 use crate::cgroup::hold::{self, Hold};
 use crate::cgroup::systemd::{self, Scope};

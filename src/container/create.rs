@@ -1,12 +1,16 @@
 //! The creation of a container, as one story.
 
+use super::beside::console;
+use super::beside::hooks;
+use super::beside::notify;
+use super::beside::publish;
+use super::cgroup;
 use super::cgroup::{Keeper, Making};
 use super::follow::{Follow, Followed};
-use super::identity::{Identity, pid_namespace};
 use super::interrupt::{self, Interrupt};
-use super::root::{Reservation, Root};
+use super::state::identity::{Identity, pid_namespace};
+use super::state::root::{Reservation, Root};
 use super::state::{Container, State};
-use super::{cgroup, console, hooks, notify, publish};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::init::{Beginning, Birthplace, Equipment, prepare, seal, spawn};
@@ -135,13 +139,16 @@ fn make(options: &Options, log: &Log) -> Result<Created> {
         init.go()?;
     }
     let receiver = annotations::find(&spec, annotations::PIDFD_RECEIVER).map(Path::new);
-    if let Some(socket) = options.pidfd_socket.as_deref().or(receiver) {
-        publish::send_pidfd(socket, &init.process)?;
-    }
-    if let Some(path) = &options.pid_file {
-        publish::write_pid_file(path, init.process.pid)?;
-    }
+    announce(options, &init.process, receiver)?;
     Ok(Created { notify, ..undo.disarm(terminal)? })
+}
+
+/// Tells the caller who the first process is, where it wants to hear of it.
+pub(super) fn announce(options: &Options, process: &Process, receiver: Option<&Path>) -> Result<()> {
+    if let Some(socket) = options.pidfd_socket.as_deref().or(receiver) {
+        publish::send_pidfd(socket, process)?;
+    }
+    options.pid_file.as_deref().map_or(Ok(()), |path| publish::write_pid_file(path, process.pid))
 }
 
 pub(super) fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, process: &Process) -> Result<State> {

@@ -1,8 +1,9 @@
 //! The end of a container: its process, its hooks, its state.
 
+use super::beside::hooks;
+use super::kill;
 use super::state::Container;
 use super::status::Status;
-use super::{hooks, kill};
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::sys::{process, signal};

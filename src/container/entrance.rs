@@ -1,8 +1,8 @@
 //! How a container is entered and looked into from outside: by its first process, or, while that waits for its start and
 //! nobody may look it up in /proc, by what it hands over itself.
 
-use super::directory::START;
 use super::state::Container;
+use super::state::directory::START;
 use crate::error::{Error, Result};
 use crate::init::{Entrance, Message};
 use crate::sys::{self, Errno, process, socket};

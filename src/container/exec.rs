@@ -1,14 +1,18 @@
 //! `exec`: one more process in a container, by the same properties as its first one.
 
+use super::beside::console;
+use super::beside::publish;
 use super::cgroup::Record;
-use super::console;
 use super::create::tell;
+use super::entrance;
 use super::follow::{Follow, Followed};
-use super::identity::has_executed;
 use super::interrupt::{self, Interrupt};
+use super::passwd;
+use super::run;
+use super::start;
 use super::state::Container;
+use super::state::identity::has_executed;
 use super::status::Status;
-use super::{entrance, passwd, publish, run, start};
 use crate::cgroup::tree;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -23,7 +27,7 @@ use std::path::PathBuf;
 
 /// What the command line says of the process. What it leaves out is as in the container's config.
 #[derive(Debug, Default)]
-pub struct Wanted {
+pub struct Changes {
     /// A whole `process` of config.json, to begin with.
     pub file: Option<PathBuf>,
     /// A directory in the container.
@@ -48,7 +52,7 @@ pub struct Wanted {
 #[derive(Debug)]
 pub struct Options {
     /// What it is.
-    pub wanted: Wanted,
+    pub changes: Changes,
     /// What its plan depends on, besides.
     pub request: Request,
     /// Return when it runs.
@@ -99,7 +103,7 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     seal::ensure(&spec, &host)?;
     let mut handed = entrance::ask(container)?;
     let root = handed.root.take();
-    spec.process = Some(wanted_process(&spec, &passwd::Root { process: state.pid, opened: root }, &options.wanted)?);
+    spec.process = Some(changed_process(&spec, &passwd::Root { process: state.pid, opened: root }, &options.changes)?);
     let entrance = handed.into_entrance(process);
     options.request.bundle = state.bundle.clone();
     options.request.no_new_keyring = state.no_new_keyring;
@@ -107,7 +111,7 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     let namespaces = print::namespace_flags(&state.namespaces);
     let mut plan = compile_exec(namespaces, &spec, &options.request, &host)?;
     add_warnings(&mut plan, std::iter::empty(), &options.request)?;
-    if !options.wanted.additional_gids.is_empty() {
+    if !options.changes.additional_gids.is_empty() {
         // What this very call asks for is not left out in silence.
         let left_out = plan.decisions.iter().filter(|decision| decision.property == "process.user.additionalGids");
         let warnings: Vec<_> = left_out.map(|decision| Error::new(decision.to_string())).collect();
@@ -206,33 +210,33 @@ fn find_cgroup<'a>(container: &'a Container, below: Option<&str>) -> Result<Opti
     }
 }
 
-/// The process that is wanted: that of the file or of the config, changed by the command line.
-fn wanted_process(spec: &Spec, root: &passwd::Root, wanted: &Wanted) -> Result<Process> {
+/// The process that is changes: that of the file or of the config, changed by the command line.
+fn changed_process(spec: &Spec, root: &passwd::Root, changes: &Changes) -> Result<Process> {
     let own = spec.process();
-    let mut process = match &wanted.file {
+    let mut process = match &changes.file {
         Some(path) => complete(load::process(path)?, own),
         None => Process { terminal: false, console_size: None, ..own.clone() },
     };
-    process.terminal |= wanted.terminal;
-    process.no_new_privileges = wanted.no_new_privileges.unwrap_or(process.no_new_privileges);
-    if let Some(cwd) = wanted.cwd.as_ref().filter(|cwd| !cwd.is_empty()) {
+    process.terminal |= changes.terminal;
+    process.no_new_privileges = changes.no_new_privileges.unwrap_or(process.no_new_privileges);
+    if let Some(cwd) = changes.cwd.as_ref().filter(|cwd| !cwd.is_empty()) {
         process.cwd.clone_from(cwd);
     }
-    if let Some(user) = &wanted.user {
+    if let Some(user) = &changes.user {
         passwd::resolve(user, root, &mut process.user)?;
     }
-    process.user.additional_gids.0.extend_from_slice(&wanted.additional_gids);
-    process.selinux_label = wanted.selinux_label.clone().or(process.selinux_label);
-    process.apparmor_profile = wanted.apparmor_profile.clone().or(process.apparmor_profile);
-    if !wanted.capabilities.is_empty() {
+    process.user.additional_gids.0.extend_from_slice(&changes.additional_gids);
+    process.selinux_label = changes.selinux_label.clone().or(process.selinux_label);
+    process.apparmor_profile = changes.apparmor_profile.clone().or(process.apparmor_profile);
+    if !changes.capabilities.is_empty() {
         let sets = process.capabilities.get_or_insert_with(Capabilities::default);
         // CVE-2022-29162: never inheritable, or a program of another user could gain them by its file.
         for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
-            set.0.extend_from_slice(&wanted.capabilities);
+            set.0.extend_from_slice(&changes.capabilities);
         }
         // capabilities(7): only what is inheritable can be ambient.
         let inheritable: Vec<_> =
-            wanted.capabilities.iter().filter(|name| sets.inheritable.contains(name)).cloned().collect();
+            changes.capabilities.iter().filter(|name| sets.inheritable.contains(name)).cloned().collect();
         sets.ambient.0.extend(inheritable);
     }
     Ok(process)

@@ -1,9 +1,12 @@
 //! Listening to a new process until it is ready, or has become its program.
 
-use super::fuse::{self, Serving};
+use super::beside::console;
+use super::beside::fuse::{self, Serving};
+use super::beside::hooks;
+use super::beside::listener;
+use super::cgroup;
 use super::interrupt::Interrupt;
 use super::state::Container;
-use super::{cgroup, console, hooks, listener};
 use crate::error::Result;
 use crate::init::{Init, Message};
 use crate::plan::{Decision, Phase, Plan};

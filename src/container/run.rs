@@ -1,10 +1,13 @@
 //! `run`: create, start, and in the foreground stay until the end.
 
-use super::console::Relay;
+use super::beside::console::Relay;
+use super::beside::hooks;
+use super::checkpoint::restore;
 use super::create::{Created, Options, create};
+use super::foreground;
+use super::interrupt;
 use super::interrupt::Interrupt;
-use super::restore::Wanted;
-use super::{foreground, hooks, interrupt, start};
+use super::start;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::sys::process::{Ended, Process};
@@ -28,13 +31,13 @@ pub fn run(options: &Options, keep: bool, subreaper: bool, log: &Log) -> Result<
 }
 
 /// Makes a container again from images, and stays with it in the foreground; its exit code.
-pub fn restore(options: &Options, wanted: &Wanted, subreaper: bool, log: &Log) -> Result<i32> {
+pub fn restore(options: &restore::Options, as_created: &Options, subreaper: bool, log: &Log) -> Result<i32> {
     let system = |error| Error::from_call("restore", error);
     signal::block_all().map_err(system)?;
     if subreaper {
         creds::become_subreaper().map_err(system)?;
     }
-    stay(super::restore::restore(options, wanted, log)?, false, log)
+    stay(restore::restore(options, as_created, log)?, false, log)
 }
 
 /// Stays with a container in the foreground, and deletes it at its end.

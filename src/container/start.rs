@@ -1,12 +1,15 @@
 //! `start`: lets a created container become its program.
 
-use super::directory::START;
-use super::identity::has_executed;
+use super::beside::hooks;
+use super::beside::listener;
+use super::beside::notify::Relay;
+use super::delete;
+use super::entrance;
 use super::interrupt::Interrupt;
-use super::notify::Relay;
 use super::state::Container;
+use super::state::directory::START;
+use super::state::identity::has_executed;
 use super::status::Status;
-use super::{delete, entrance, hooks, listener};
 use crate::error::{Error, Result};
 use crate::init::Message;
 use crate::log::Log;

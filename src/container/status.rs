@@ -1,9 +1,10 @@
 //! What a container does.
 
-use super::directory::SIGNALLED;
+use super::entrance;
 use super::processes::processes;
 use super::state::Container;
-use super::{entrance, identity};
+use super::state::directory::SIGNALLED;
+use super::state::identity;
 use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
 use crate::sys::fd;

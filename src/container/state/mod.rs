@@ -1,13 +1,17 @@
 //! The state of a container on disk, and what it says.
 
+pub mod directory;
+pub mod identity;
+pub mod root;
+
 use super::cgroup::{Record, remove_announced};
-use super::directory::{ANNOUNCED, CONFIG, Directory, START, STATE};
-use super::identity::{self, Identity};
 use crate::error::{Error, Result, found};
 use crate::log::Log;
 use crate::plan::{Decision, Listener};
 use crate::spec::{self, Hooks, Map, Spec};
 use crate::sys::{self, Call, Errno, creds, fd};
+use directory::{ANNOUNCED, CONFIG, Directory, START, STATE};
+use identity::Identity;
 use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,7 +1,7 @@
 //! The agent that answers for filtered system calls (config-linux.md, seccomp).
 
 use super::publish;
-use super::state::Container;
+use crate::container::state::Container;
 use crate::error::{Error, Result};
 use crate::plan::Listener;
 use crate::sys::socket;

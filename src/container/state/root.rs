@@ -1,7 +1,7 @@
 //! Where states are kept: one directory, and in it one of each container.
 
+use super::Container;
 use super::directory::{CONFIG, Directory, START, STATE, c_path, draft};
-use super::state::Container;
 use crate::error::{Error, Result, found};
 use crate::host::Host;
 use crate::log::Log;

@@ -1,6 +1,6 @@
 //! The terminal, from the caller's side: who gets the master, and the relay of a foreground `run`.
 
-use super::foreground;
+use crate::container::foreground;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::sys::process::{Ended, Process, wait_readable};

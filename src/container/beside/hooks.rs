@@ -1,7 +1,7 @@
 //! Hooks that are run in the runtime's namespaces (runtime.md, lifecycle). Those in the container are steps of the plan.
 
-use super::interrupt::Interrupt;
-use super::state::Container;
+use crate::container::interrupt::Interrupt;
+use crate::container::state::Container;
 use crate::error::{Error, Result, quote};
 use crate::plan::c_string;
 use crate::property::annotations::{HOOKS_ERROR, HOOKS_OUTPUT};

@@ -1,7 +1,7 @@
 //! Servers of fuse mounts: programs of the host that end when the container's mount is gone.
 
 use super::hooks::last_words;
-use super::interrupt::Interrupt;
+use crate::container::interrupt::Interrupt;
 use crate::error::{Error, Result};
 use crate::init::{Init, environment};
 use crate::plan::step::MountStep;

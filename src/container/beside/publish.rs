@@ -1,6 +1,6 @@
 //! What callers get besides the state: the pid file, the pidfd, the sockets.
 
-use super::directory::{Directory, START};
+use crate::container::state::directory::{Directory, START};
 use crate::error::{Error, Result, found};
 use crate::sys::process::Process;
 use crate::sys::{self, Errno, fd, socket};
@@ -71,6 +71,12 @@ pub fn connect(path: &Path) -> Result<OwnedFd> {
 /// Listens on `start.sock` in a directory, which may have a path longer than an address.
 pub fn listen(directory: &Directory) -> Result<OwnedFd> {
     socket::listen(&directory.address(START)).map_err(|error| Error::from_call("start.sock", error))
+}
+
+/// Sends the terminal of a container to who emulates it.
+pub fn send_terminal(path: &Path, master: &OwnedFd) -> Result<()> {
+    socket::send(connect(path)?.as_fd(), b"/dev/ptmx", Some(master.as_fd()))
+        .map_err(|error| Error::from_call("--console-socket", error))
 }
 
 /// Sends the pidfd of the first process; the text is the pid.

@@ -1,10 +1,13 @@
 //! `checkpoint`: a container is written to files, by CRIU.
 
+pub mod external;
+pub mod images;
+pub mod restore;
+mod stage;
+
 use super::delete::delete;
-use super::directory::NOTIFY;
-use super::external;
-use super::images::{self, Images};
 use super::state::Container;
+use super::state::directory::NOTIFY;
 use super::state::not_running;
 use super::status::Status;
 use crate::cgroup::tree;
@@ -14,6 +17,7 @@ use crate::host::Host;
 use crate::log::Log;
 use crate::property::{self, CgroupManager, compile};
 use crate::sys::process;
+use images::Images;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::PathBuf;

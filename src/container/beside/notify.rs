@@ -1,9 +1,9 @@
 //! systemd's notifications (sd_notify(3)). Who manages a unit believes only the unit's own processes, so the program gets
 //! a socket of rootlet's, and what it says there is passed on in rootlet's name.
 
-use super::directory::{Directory, NOTIFY};
-use super::interrupt::{self, Interrupt};
-use super::state::Container;
+use crate::container::interrupt::{self, Interrupt};
+use crate::container::state::Container;
+use crate::container::state::directory::{Directory, NOTIFY};
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::sys::process::wait_readable;
