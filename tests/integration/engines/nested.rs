@@ -20,7 +20,7 @@ const INNER: &str = r#"
 fn run(caller: Caller, flags: &str) -> Done {
     caller.write("inner.sh", INNER);
     let home = caller.home().display();
-    caller.shell(&format!("podman run --rm --tmpfs /tmp -v {INSTALLED}:/bin/rootlet:ro -v {home}/inner.sh:/inner.sh:ro {flags} outer sh /inner.sh 0"))
+    caller.shell(&format!("podman run --rm --network none --tmpfs /tmp -v {INSTALLED}:/bin/rootlet:ro -v {home}/inner.sh:/inner.sh:ro {flags} outer sh /inner.sh 0"))
 }
 
 #[test]
