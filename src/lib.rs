@@ -170,6 +170,7 @@ pub mod error;
 pub mod host;
 pub mod init;
 pub mod log;
+pub mod passwd;
 pub mod plan;
 pub mod property;
 pub mod seccomp;

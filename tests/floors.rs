@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Modules by floor, as the crate's documentation draws them.
 const FLOORS: [&[&str]; 8] = [
     &["sys"],
-    &["capability", "error", "host", "log"],
+    &["capability", "error", "host", "log", "passwd"],
     &["seccomp", "spec", "plan"],
     &["cgroup", "criu"],
     &["property"],
@@ -19,7 +19,7 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// Where all that the child runs is.
-const CHILD: [&str; 4] = ["init/", "plan/slots.rs", "plan/step/", "sys/"];
+const CHILD: [&str; 5] = ["init/", "passwd.rs", "plan/slots.rs", "plan/step/", "sys/"];
 
 /// What is there too, and is the parent's alone or makes something ready for the child.
 const PARENT: [&str; 5] = ["init/mod.rs", "init/seal.rs", "init/spawn.rs", "sys/process.rs", "sys/signal.rs"];

@@ -1,6 +1,7 @@
 //! Flags before the subcommand, `--help` and `--version`.
 
-use super::{SUBCOMMANDS, definition, mend_dashes, print, tolerant};
+use super::spelling::{mend_dashes, tolerant};
+use super::{SUBCOMMANDS, definition, print};
 use crate::container::Root;
 use crate::error::Result;
 use crate::log::{self, Log};

@@ -5,6 +5,7 @@ use crate::container::Container;
 use crate::container::state::View;
 use crate::error::{Error, Result, found, printable};
 use crate::log::Log;
+use crate::passwd;
 use clap::{Parser, ValueEnum};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -116,18 +117,14 @@ impl Owners {
         if let Some(name) = self.known.get(&uid) {
             return Ok(name.clone());
         }
-        let name = find_name(&uid.to_string())?;
+        let name = find_name(uid)?;
         Ok(self.known.entry(uid).or_insert(name).clone())
     }
 }
 
-fn find_name(uid: &str) -> Result<String> {
-    let passwd = found(std::fs::read("/etc/passwd"));
-    let passwd = passwd.map_err(|error| Error::from_io("/etc/passwd", &error))?.unwrap_or_default();
-    let name = String::from_utf8_lossy(&passwd).lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == uid).then(|| name.to_owned())
-    });
-    Ok(name.unwrap_or_else(|| format!("#{uid}")))
+fn find_name(uid: u32) -> Result<String> {
+    let table = found(std::fs::read("/etc/passwd"));
+    let table = table.map_err(|error| Error::from_io("/etc/passwd", &error))?.unwrap_or_default();
+    let user = table.split(|byte| *byte == b'\n').map(passwd::User::of).find(|user| user.uid == Some(uid));
+    Ok(user.map_or_else(|| format!("#{uid}"), |user| String::from_utf8_lossy(user.name).into_owned()))
 }

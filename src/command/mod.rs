@@ -1,7 +1,7 @@
 //! The command line: one file a subcommand, and the table of them.
 //!
 //! Only the subcommand that is named gets its clap definition built: all of them take 0.7 ms, a third of a container's
-//! start. Clients of runc write flags twice, with one dash, and as `--flag=true`; `definition` makes clap take that.
+//! start. Clients of runc write flags in ways of their own: `spelling.rs`.
 
 mod check;
 mod checkpoint;
@@ -19,6 +19,7 @@ mod ps;
 mod restore;
 mod run;
 mod spec;
+mod spelling;
 mod start;
 mod state;
 mod update;
@@ -29,7 +30,7 @@ use crate::log::Log;
 use crate::sys::memory::note_arguments;
 use crate::sys::{Errno, creds, fd, signal, started_privileged};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 use regex_lite::Regex;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -175,13 +176,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut definition = definition(subcommand);
     let mut rest = rest.to_vec();
     let runs_a_program = definition.get_positionals().any(clap::Arg::is_trailing_var_arg_set);
-    let end = mend_dashes(&definition, &mut rest, runs_a_program);
-    // What stands behind the container's name is the program's, as in runc.
-    if runs_a_program
-        && rest.get(end + 1).is_some_and(|next| next != "--")
-        && rest.get(end).is_some_and(|id| id != "--")
-    {
-        rest.insert(end + 1, OsString::from("--"));
+    let end = spelling::mend_dashes(&definition, &mut rest, runs_a_program);
+    if runs_a_program {
+        spelling::set_program_apart(&mut rest, end);
     }
     let result = match definition
         .try_get_matches_from_mut([OsString::from(format!("rootlet {name}"))].into_iter().chain(rest))
@@ -219,81 +216,19 @@ fn help(rest: &[OsString], log: &Log) -> ExitCode {
 
 fn unknown(name: &str, log: &Log) -> ExitCode {
     log.error(&Error::new(format!("No help topic for '{name}'")).because("rootlet has no such command").remedy(
-        match meant(name) {
-            Some(command) => format!("did you mean `rootlet {command}`? See `rootlet --help`"),
+        match spelling::meant(name) {
+            Some(meant) if meant.ends_with('?') => format!("{meant} See `rootlet --help`"),
+            Some(meant) => format!("{meant}; see `rootlet --help`"),
             None => "see `rootlet --help`".to_owned(),
         },
     ));
     ExitCode::from(UNKNOWN_COMMAND)
 }
 
-/// What Docker and podman call the same.
-const FOREIGN: [(&str, &str); 8] = [
-    ("ls", "list"),
-    ("rm", "delete"),
-    ("remove", "delete"),
-    ("stop", "kill ID TERM"),
-    ("inspect", "state"),
-    ("top", "ps"),
-    ("unpause", "resume"),
-    ("stats", "events --stats"),
-];
-
-/// The command that somebody may have meant.
-fn meant(name: &str) -> Option<&'static str> {
-    let foreign = FOREIGN.iter().find(|(theirs, _)| *theirs == name).map(|(_, own)| *own);
-    let likeness = |command: &str| strsim::damerau_levenshtein(command, name);
-    let nearest = SUBCOMMANDS.iter().map(|subcommand| subcommand.name).min_by_key(|command| likeness(command));
-    foreign.or(nearest.filter(|command| likeness(command) <= 2 && likeness(command) < name.chars().count()))
-}
-
 /// A subcommand's definition, in the form that takes what clients of runc write.
 fn definition(subcommand: &Subcommand) -> Command {
     let command = (subcommand.define)().name(subcommand.name).bin_name(format!("rootlet {}", subcommand.name));
-    tolerant(command)
-}
-
-/// Flags may come twice (the last one counts), and booleans may be written `--flag=true`.
-fn tolerant(command: Command) -> Command {
-    command.args_override_self(true).disable_version_flag(true).mut_args(|argument| match argument.get_action() {
-        ArgAction::SetTrue => argument
-            .action(ArgAction::Set)
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_missing_value("true")
-            .default_value("false")
-            .hide_default_value(true)
-            .hide_possible_values(true),
-        _ => argument,
-    })
-}
-
-/// Go's flags may have one dash or two: `-no-subreaper` becomes `--no-subreaper`, and `--e` becomes `-e`; with `stops_there`
-/// up to the first word that is no flag, as a program's own may follow. The index of what comes behind.
-fn mend_dashes(command: &Command, arguments: &mut [OsString], stops_there: bool) -> usize {
-    let mut index = 0;
-    while let Some(argument) = arguments.get_mut(index) {
-        let text = argument.to_string_lossy().into_owned();
-        if text == "--" || stops_there && !text.starts_with('-') {
-            break;
-        }
-        let name = text.trim_start_matches('-').split('=').next().unwrap_or_default();
-        let is_named = |known: &&clap::Arg| {
-            let short = known.get_short().map(String::from);
-            known.get_long() == Some(name) || short.as_deref() == Some(name)
-        };
-        let known = command.get_arguments().filter(|_| text.starts_with('-')).find(is_named);
-        match (known.is_some(), text.starts_with("--"), name.len()) {
-            (true, false, 2..) => *argument = OsString::from(format!("-{text}")),
-            (true, true, 1) => *argument = OsString::from(text.get(1..).unwrap_or_default()),
-            _ => {}
-        }
-        let has_value = known.is_some_and(|known| {
-            matches!(known.get_action(), ArgAction::Set | ArgAction::Append) && !known.is_require_equals_set()
-        });
-        index += if has_value && !text.contains('=') { 2 } else { 1 };
-    }
-    index.min(arguments.len())
+    spelling::tolerant(command)
 }
 
 fn is_global(argument: &str) -> bool {
@@ -333,7 +268,10 @@ fn complain(log: &Log, command: &Command, error: clap::Error, failure: u8) -> Ex
                 "write it before the command, with its value if it has one: `rootlet {argument} ... run`; see `rootlet --help`"
             )
         }
-        None => help,
+        None => match spelling::meant_flag(&argument).filter(|_| error.kind() == ErrorKind::UnknownArgument) {
+            Some(meant) => format!("{meant}; {help}"),
+            None => help,
+        },
     };
     log.error(&Error::new(message).remedy(remedy));
     ExitCode::from(failure)

@@ -1,9 +1,6 @@
 //! The creation of a container, as one story.
 
-use super::beside::console;
-use super::beside::hooks;
-use super::beside::notify;
-use super::beside::publish;
+use super::beside::{console, hooks, notify, publish};
 use super::cgroup;
 use super::cgroup::{Keeper, Making};
 use super::follow::{Follow, Followed};

@@ -1,9 +1,8 @@
 //! `events`: statistics from time to time, and each end of a process for want of memory.
 
 use super::processes::processes;
-use super::state::Container;
 use super::state::identity::stat_of;
-use super::state::not_running;
+use super::state::{Container, not_running};
 use super::status::Status;
 use crate::cgroup::{stats, tree};
 use crate::error::{Error, Result, found};

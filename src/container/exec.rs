@@ -1,18 +1,14 @@
 //! `exec`: one more process in a container, by the same properties as its first one.
 
-use super::beside::console;
-use super::beside::publish;
+use super::beside::{console, publish};
 use super::cgroup::Record;
 use super::create::tell;
-use super::entrance;
 use super::follow::{Follow, Followed};
 use super::interrupt::{self, Interrupt};
-use super::passwd;
-use super::run;
-use super::start;
 use super::state::Container;
 use super::state::identity::has_executed;
 use super::status::Status;
+use super::{entrance, run, start, users};
 use crate::cgroup::tree;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -103,7 +99,7 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     seal::ensure(&spec, &host)?;
     let mut handed = entrance::ask(container)?;
     let root = handed.root.take();
-    spec.process = Some(changed_process(&spec, &passwd::Root { process: state.pid, opened: root }, &options.changes)?);
+    spec.process = Some(changed_process(&spec, &users::Root { process: state.pid, opened: root }, &options.changes)?);
     let entrance = handed.into_entrance(process);
     options.request.bundle = state.bundle.clone();
     options.request.no_new_keyring = state.no_new_keyring;
@@ -211,7 +207,7 @@ fn find_cgroup<'a>(container: &'a Container, below: Option<&str>) -> Result<Opti
 }
 
 /// The process that is changes: that of the file or of the config, changed by the command line.
-fn changed_process(spec: &Spec, root: &passwd::Root, changes: &Changes) -> Result<Process> {
+fn changed_process(spec: &Spec, root: &users::Root, changes: &Changes) -> Result<Process> {
     let own = spec.process();
     let mut process = match &changes.file {
         Some(path) => complete(load::process(path)?, own),
@@ -223,7 +219,7 @@ fn changed_process(spec: &Spec, root: &passwd::Root, changes: &Changes) -> Resul
         process.cwd.clone_from(cwd);
     }
     if let Some(user) = &changes.user {
-        passwd::resolve(user, root, &mut process.user)?;
+        users::resolve(user, root, &mut process.user)?;
     }
     process.user.additional_gids.0.extend_from_slice(&changes.additional_gids);
     process.selinux_label = changes.selinux_label.clone().or(process.selinux_label);

@@ -1,9 +1,7 @@
 //! Listening to a new process until it is ready, or has become its program.
 
-use super::beside::console;
 use super::beside::fuse::{self, Serving};
-use super::beside::hooks;
-use super::beside::listener;
+use super::beside::{console, hooks, listener};
 use super::cgroup;
 use super::interrupt::Interrupt;
 use super::state::Container;

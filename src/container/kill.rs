@@ -1,11 +1,10 @@
 //! Signals to a container.
 
-use super::entrance;
-use super::pause;
 use super::processes::Members;
 use super::state::directory::{SIGNALLED, START};
 use super::state::{Container, not_running};
 use super::status::Status;
+use super::{entrance, pause};
 use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
 use crate::sys::{Errno, fd, process, signal};

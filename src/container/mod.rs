@@ -12,7 +12,7 @@ pub mod follow;
 pub mod foreground;
 pub mod interrupt;
 pub mod kill;
-pub mod passwd;
+
 pub mod pause;
 pub mod processes;
 pub mod run;
@@ -20,6 +20,7 @@ pub mod start;
 pub mod state;
 pub mod status;
 pub mod update;
+pub mod users;
 
 pub use checkpoint::checkpoint;
 pub use checkpoint::restore::restore;

@@ -1,9 +1,8 @@
 //! `pause` and `resume`: by the cgroup's freezer, or without one by stopping each process.
 
 use super::processes::{Members, processes};
-use super::state::Container;
 use super::state::identity::is_stopped;
-use super::state::not_running;
+use super::state::{Container, not_running};
 use super::status::Status;
 use crate::cgroup::tree;
 use crate::error::{Error, Result, found};

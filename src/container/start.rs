@@ -1,15 +1,13 @@
 //! `start`: lets a created container become its program.
 
-use super::beside::hooks;
-use super::beside::listener;
 use super::beside::notify::Relay;
-use super::delete;
-use super::entrance;
+use super::beside::{hooks, listener};
 use super::interrupt::Interrupt;
 use super::state::Container;
 use super::state::directory::START;
 use super::state::identity::has_executed;
 use super::status::Status;
+use super::{delete, entrance};
 use crate::error::{Error, Result};
 use crate::init::Message;
 use crate::log::Log;

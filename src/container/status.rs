@@ -2,9 +2,8 @@
 
 use super::entrance;
 use super::processes::processes;
-use super::state::Container;
 use super::state::directory::SIGNALLED;
-use super::state::identity;
+use super::state::{Container, identity};
 use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
 use crate::sys::fd;

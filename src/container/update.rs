@@ -1,7 +1,6 @@
 //! `update`: other limits for a container that runs.
 
-use super::state::Container;
-use super::state::not_running;
+use super::state::{Container, not_running};
 use super::status::Status;
 use crate::cgroup::{placement, settings, tree};
 use crate::error::{Error, Result};

@@ -1,7 +1,7 @@
 //! What attackers write and rootlet reads, each as a function of bytes: for the fuzzer, and for the test that replays what the
 //! fuzzer has found worth keeping. None of it may panic, hang, or be believed where it is wrong.
 
-use rootlet::container::passwd::{Root, resolve};
+use rootlet::container::users::{Root, resolve};
 use rootlet::container::{Container, Directory, State};
 use rootlet::criu::protobuf;
 use rootlet::host::Host;

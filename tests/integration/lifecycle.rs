@@ -378,6 +378,25 @@ fn flags_come_twice_with_one_dash_and_with_values() {
 }
 
 #[test]
+fn what_other_engines_call_otherwise_is_answered() {
+    let sandbox = Sandbox::ordinary();
+    for (words, answer) in [
+        (&["ls"][..], "rootlet list"),
+        (&["strat", "box"], "rootlet start"),
+        (&["pull", "alpine"], "no images"),
+        (&["run", "-it", "box"], "rootlet spec"),
+        (&["run", "--rm", "box"], "--keep"),
+        (&["run", "-v", "a:b", "box"], "--mount type=bind"),
+        (&["run", "--name", "box"], "rootlet run NAME"),
+        (&["kill", "-9", "box"], "kill ID KILL"),
+    ] {
+        let done = sandbox.rootlet(words);
+        assert!(done.code != 0 && done.err.contains(answer), "{words:?}: {done:?}");
+    }
+    sandbox.is_clean();
+}
+
+#[test]
 fn help_has_an_example_for_every_command() {
     let sandbox = Sandbox::empty(0);
     let help = finish(sandbox.command(&["--help"])).ok().out;

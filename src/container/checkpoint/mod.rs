@@ -6,9 +6,8 @@ pub mod restore;
 mod stage;
 
 use super::delete::delete;
-use super::state::Container;
 use super::state::directory::NOTIFY;
-use super::state::not_running;
+use super::state::{Container, not_running};
 use super::status::Status;
 use crate::cgroup::tree;
 use crate::criu::{Request, Streams, Task, Worker};

@@ -1,7 +1,6 @@
 //! What CRIU finds on the host while it makes a container again: its root, and what is mounted in that from outside.
 
-use super::external;
-use super::{DESCRIPTORS, is_replaced};
+use super::{DESCRIPTORS, external, is_replaced};
 use crate::container::state::directory::c_path;
 use crate::error::{Error, Result};
 use crate::plan::Plan;

@@ -1,6 +1,7 @@
 //! Steps about programs: the container's own, what it starts with, and hooks.
 
 use super::nodes;
+use crate::passwd;
 use crate::plan::Slots;
 use crate::plan::slots::Home;
 use crate::sys::fd::{self, Kind, Status};
@@ -133,7 +134,7 @@ fn find_home(uid: u32, root: BorrowedFd) -> Result<Home> {
     };
     set([&mut text, b""]);
     // What is no file, or is missing, names nobody.
-    let passwd = match resolve::open_file_in_root(root, c"/etc/passwd") {
+    let file = match resolve::open_file_in_root(root, c"/etc/passwd") {
         Err(Error { errno: Errno::EACCES | Errno::EINVAL | Errno::ELOOP | Errno::ENOENT | Errno::ENOTDIR, .. }) => None,
         other => Some(other?),
     };
@@ -141,8 +142,8 @@ fn find_home(uid: u32, root: BorrowedFd) -> Result<Home> {
     let mut buffer = [0u8; 2048];
     let mut line = [0u8; 1024];
     let mut length = 0;
-    'file: while let Some(passwd) = &passwd {
-        let count = fd::read(passwd.as_fd(), &mut buffer)?;
+    'file: while let Some(file) = &file {
+        let count = fd::read(file.as_fd(), &mut buffer)?;
         // The last line may lack its end.
         let bytes = if count == 0 { b"\n" } else { buffer.get(..count).unwrap_or_default() };
         for byte in bytes {
@@ -153,14 +154,11 @@ fn find_home(uid: u32, root: BorrowedFd) -> Result<Home> {
                 length += 1;
                 continue;
             }
-            // passwd(5): name:password:uid:gid:comment:home:shell
-            let mut fields = line.get(..length).unwrap_or_default().split(|byte| *byte == b':');
+            let user = passwd::User::of(line.get(..length).unwrap_or_default());
             length = 0;
-            let number =
-                fields.nth(2).and_then(|field| str::from_utf8(field).ok()).and_then(|field| field.parse::<u32>().ok());
-            if let (true, Some(directory)) = (number == Some(uid), fields.nth(2)) {
-                if !directory.is_empty() && directory.len() < 500 {
-                    set([b"HOME=", directory]);
+            if user.uid == Some(uid) {
+                if !user.home.is_empty() && user.home.len() < 500 {
+                    set([b"HOME=", user.home]);
                 }
                 break 'file;
             }

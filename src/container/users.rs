@@ -1,6 +1,7 @@
 //! Users of a container by their names in its own /etc/passwd and /etc/group.
 
 use crate::error::{Error, Result};
+use crate::passwd;
 use crate::spec::User;
 use crate::sys::{Errno, fd, resolve};
 use std::ffi::{CStr, CString};
@@ -22,10 +23,9 @@ pub fn resolve(text: &str, root: &Root, user: &mut User) -> Result<()> {
         Some(uid) => user.uid = uid,
         None => {
             let passwd = root.read(c"/etc/passwd")?;
-            // passwd(5): name:password:uid:gid:...
-            let entry = fields(&passwd, name)
-                .and_then(|fields| Some((fields.get(2)?.parse::<u32>().ok()?, fields.get(3)?.parse::<u32>().ok()?)));
-            let (uid, gid) = entry.ok_or_else(|| {
+            let entry = lines(&passwd).map(passwd::User::of).find(|user| user.name == name.as_bytes());
+            let ids = entry.and_then(|user| Some((user.uid?, user.gid?)));
+            let (uid, gid) = ids.ok_or_else(|| {
                 Error::new(format!("user {name:?} is not in the container's /etc/passwd")).remedy("give its number")
             })?;
             (user.uid, user.gid) = (uid, gid);
@@ -40,8 +40,8 @@ pub fn resolve(text: &str, root: &Root, user: &mut User) -> Result<()> {
             Some(gid) => gid,
             None => {
                 let groups = root.read(c"/etc/group")?;
-                // group(5): name:password:gid:members
-                fields(&groups, group).and_then(|fields| fields.get(2)?.parse().ok()).ok_or_else(|| {
+                let entry = lines(&groups).map(passwd::Group::of).find(|known| known.name == group.as_bytes());
+                entry.and_then(|known| known.gid).ok_or_else(|| {
                     Error::new(format!("group {group:?} is not in the container's /etc/group"))
                         .remedy("give its number")
                 })?
@@ -69,17 +69,14 @@ fn number(what: &str, text: &str) -> Result<Option<u32>> {
         .remedy("write UID, UID:GID, NAME or NAME:GROUP"))
 }
 
-fn fields<'a>(table: &'a str, name: &str) -> Option<Vec<&'a str>> {
-    table.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&name))
+fn lines(table: &[u8]) -> impl Iterator<Item = &[u8]> {
+    table.split(|byte| *byte == b'\n')
 }
 
-fn memberships(table: &str, name: &str, primary: u32) -> Vec<u32> {
-    let gid = |line: &str| {
-        let mut fields = line.split(':').skip(2);
-        let gid = fields.next()?.parse::<u32>().ok().filter(|gid| *gid != primary)?;
-        fields.next()?.split(',').any(|member| member == name).then_some(gid)
-    };
-    table.lines().filter_map(gid).collect()
+fn memberships(table: &[u8], name: &str, primary: u32) -> Vec<u32> {
+    let has = |group: &passwd::Group| group.has(name.as_bytes());
+    let groups = lines(table).map(passwd::Group::of).filter(has).filter_map(|group| group.gid);
+    groups.filter(|gid| *gid != primary).collect()
 }
 
 /// The root of a container.
@@ -93,7 +90,7 @@ pub struct Root {
 
 impl Root {
     /// The text of a file, empty if it is missing.
-    fn read(&self, path: &CStr) -> Result<String> {
+    fn read(&self, path: &CStr) -> Result<Vec<u8>> {
         let of_process;
         let root = match &self.opened {
             Some(root) => root,
@@ -125,7 +122,7 @@ impl Root {
                 .read_to_end(&mut bytes)
                 .map_err(|error| Error::from_io(path.to_string_lossy(), &error))?;
         }
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        Ok(bytes)
     }
 }
 
@@ -145,7 +142,7 @@ mod tests {
 
     #[test]
     fn supplementary_groups_are_those_with_the_name_among_their_members() {
-        let table = "root:x:0:\nuser:x:1000:user\naudio:x:29:other,user\nvideo:x:44:other\nx:x:45:users\n";
+        let table = b"root:x:0:\nuser:x:1000:user\naudio:x:29:other,user\nvideo:x:44:other\nx:x:45:users\n";
         assert_eq!(memberships(table, "user", 1000), [29]);
     }
 }

@@ -1,0 +1,132 @@
+//! What clients of runc write, and what users of other engines would: flags twice, with one dash, as `--flag=true`; and commands
+//! and flags that are called otherwise here, or are somebody else's business.
+
+use super::SUBCOMMANDS;
+use clap::{Arg, ArgAction, Command};
+use std::ffi::OsString;
+
+/// Commands of Docker and podman, and what is the same.
+const COMMANDS: [(&str, &str); 15] = [
+    ("ls", "did you mean `rootlet list`?"),
+    ("rm", "did you mean `rootlet delete`?"),
+    ("remove", "did you mean `rootlet delete`?"),
+    ("stop", "did you mean `rootlet kill ID TERM`?"),
+    ("inspect", "did you mean `rootlet state`?"),
+    ("top", "did you mean `rootlet ps`?"),
+    ("unpause", "did you mean `rootlet resume`?"),
+    ("stats", "did you mean `rootlet events --stats`?"),
+    ("logs", "a container writes to the standard streams of its caller: redirect those of `rootlet run -d`"),
+    ("attach", "a container writes to the standard streams of its caller; `rootlet exec -t ID sh` gives a shell in it"),
+    ("images", "a runtime has bundles, and no images"),
+    (
+        "pull",
+        "a runtime has bundles, and no images: unpack one into ./rootfs, such as from `podman export` or `umoci unpack`",
+    ),
+    ("build", "a runtime has bundles, and no images: build one with `buildah`, and unpack it into ./rootfs"),
+    ("version", "did you mean `rootlet --version`?"),
+    ("info", "did you mean `rootlet features`?"),
+];
+
+/// Flags of Docker's and podman's `run`, `exec` and `kill`, and what is the same.
+const FLAGS: [(&str, &str); 15] = [
+    ("--rm", "leave it out: `run` removes the container at its end, unless --keep is given"),
+    (
+        "-i",
+        "leave it out: standard input is always the caller's, and the terminal is that of config.json, which `rootlet spec` asks for",
+    ),
+    ("-t", "`run` has the terminal of config.json: `rootlet spec` asks for one, with --no-tty for none"),
+    ("--tty", "`run` has the terminal of config.json: `rootlet spec` asks for one, with --no-tty for none"),
+    ("--name", "write the name behind the command: `rootlet run NAME`"),
+    ("-v", "mounts are in config.json: `rootlet spec --mount type=bind,src=DIR,dst=DIR`"),
+    ("--volume", "mounts are in config.json: `rootlet spec --mount type=bind,src=DIR,dst=DIR`"),
+    ("--mount", "mounts are in config.json: `rootlet spec --mount ...`"),
+    ("-e", "the environment is in config.json: `rootlet spec --env NAME=VALUE`"),
+    ("--env", "the environment is in config.json: `rootlet spec --env NAME=VALUE`"),
+    ("-w", "the directory is in config.json: `rootlet spec --cwd DIR`; `exec` has --cwd"),
+    ("--memory", "limits are in config.json: `rootlet spec --memory SIZE`; `rootlet update` changes them"),
+    ("--cpus", "limits are in config.json: `rootlet spec --cpus NUMBER`; `rootlet update` changes them"),
+    ("-p", "a runtime forwards no ports"),
+    ("-9", "write the signal behind the name: `rootlet kill ID KILL`"),
+];
+
+/// What somebody may have meant by a command that there is not.
+pub fn meant(name: &str) -> Option<String> {
+    let foreign = COMMANDS.iter().find(|(theirs, _)| *theirs == name).map(|(_, own)| (*own).to_owned());
+    let likeness = |command: &str| strsim::damerau_levenshtein(command, name);
+    let nearest = SUBCOMMANDS.iter().map(|subcommand| subcommand.name).min_by_key(|command| likeness(command));
+    let nearest = nearest.filter(|command| likeness(command) <= 2 && likeness(command) < name.chars().count());
+    foreign.or_else(|| nearest.map(|command| format!("did you mean `rootlet {command}`?")))
+}
+
+/// What somebody may have meant by a flag that a command has not.
+pub fn meant_flag(argument: &str) -> Option<&'static str> {
+    let name = argument.split(['=', ' ']).next()?;
+    FLAGS.iter().find(|(theirs, _)| *theirs == name).map(|(_, own)| *own)
+}
+
+/// Flags may come twice (the last one counts), and booleans may be written `--flag=true`.
+pub fn tolerant(command: Command) -> Command {
+    command.args_override_self(true).disable_version_flag(true).mut_args(|argument| match argument.get_action() {
+        ArgAction::SetTrue => argument
+            .action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .default_value("false")
+            .hide_default_value(true)
+            .hide_possible_values(true),
+        _ => argument,
+    })
+}
+
+/// Go's flags may have one dash or two: `-no-subreaper` becomes `--no-subreaper`, and `--e` becomes `-e`; with `stops_there`
+/// up to the first word that is no flag, as a program's own may follow. The index of what comes behind.
+pub fn mend_dashes(command: &Command, arguments: &mut [OsString], stops_there: bool) -> usize {
+    let mut index = 0;
+    while let Some(argument) = arguments.get_mut(index) {
+        let text = argument.to_string_lossy().into_owned();
+        if text == "--" || stops_there && !text.starts_with('-') {
+            break;
+        }
+        let flag = find_flag(command, &text);
+        if let Some(mended) = flag.and_then(|_| respell(&text)) {
+            *argument = mended.into();
+        }
+        index += if flag.is_some_and(takes_next_word) && !text.contains('=') { 2 } else { 1 };
+    }
+    index.min(arguments.len())
+}
+
+/// What stands behind the container's name, at `id`, is the program's, as in runc.
+pub fn set_program_apart(arguments: &mut Vec<OsString>, id: usize) {
+    let is_word = |index: usize| arguments.get(index).is_some_and(|word| word != "--");
+    if is_word(id) && is_word(id + 1) {
+        arguments.insert(id + 1, OsString::from("--"));
+    }
+}
+
+fn name_of(text: &str) -> &str {
+    text.trim_start_matches('-').split('=').next().unwrap_or_default()
+}
+
+fn find_flag<'a>(command: &'a Command, text: &str) -> Option<&'a Arg> {
+    let name = name_of(text);
+    let is_named = |known: &&Arg| {
+        let short = known.get_short().map(String::from);
+        known.get_long() == Some(name) || short.as_deref() == Some(name)
+    };
+    command.get_arguments().filter(|_| text.starts_with('-')).find(is_named)
+}
+
+/// With as many dashes as clap wants.
+fn respell(text: &str) -> Option<String> {
+    match (text.starts_with("--"), name_of(text).len()) {
+        (false, 2..) => Some(format!("-{text}")),
+        (true, 1) => text.get(1..).map(str::to_owned),
+        _ => None,
+    }
+}
+
+fn takes_next_word(flag: &Arg) -> bool {
+    matches!(flag.get_action(), ArgAction::Set | ArgAction::Append) && !flag.is_require_equals_set()
+}
