@@ -38,9 +38,8 @@ fn a_receiver_gets_the_pidfd() {
     assert_eq!(text, state["pid"].to_string());
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
     fs::remove_file(path).unwrap();
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).fails(&["pidfd.sock", "must listen there"]);
-    sandbox.is_clean();
+    sandbox.on_bundle(&["run", "-d", "box"]).fails(&["pidfd.sock", "must listen there"]);
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -75,7 +74,7 @@ fn hooks_write_to_the_files_that_are_named() {
     });
     sandbox.run().ok();
     assert!(!sandbox.path().join("xdg/none").exists());
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -106,7 +105,7 @@ fn a_filter_may_come_compiled() {
         annotate(wrong);
         sandbox.run().fails(&[why]);
     }
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 fn base64(bytes: &[u8]) -> String {
@@ -128,9 +127,8 @@ fn base64(bytes: &[u8]) -> String {
 fn many_containers_are_meant_by_one_expression() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("sleep 1000");
-    let bundle = sandbox.bundle();
     for id in ["test-1", "test-2", "other"] {
-        sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), id]).ok();
+        sandbox.on_bundle(&["run", "-d", id]).ok();
     }
     sandbox.rootlet(&["kill", "--regex", "^test-", "KILL"]).ok();
     eventually("both have stopped", || sandbox.status("test-1") == "stopped" && sandbox.status("test-2") == "stopped");
@@ -143,7 +141,7 @@ fn many_containers_are_meant_by_one_expression() {
     sandbox.rootlet(&["delete", "--regex", "nobody"]).ok();
     sandbox.rootlet(&["delete", "-f", "--regex", "("]).fails(&["is no regular expression"]);
     sandbox.rootlet(&["delete", "-f", "--regex", "o.*r"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 impl crate::sandbox::Done {

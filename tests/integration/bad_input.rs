@@ -20,7 +20,7 @@ fn a_config_that_is_not_json_is_named_by_line_and_column() {
     }
     fs::write(sandbox.bundle().join("config.json"), b"{\"a\": \"\xff\"}").unwrap();
     sandbox.run().fails(&["not UTF-8"]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn a_wrong_type_is_named_by_its_path() {
         sandbox.write("bundle/config.json", &broken.to_string());
         sandbox.run().fails(&words);
     }
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_wrong_value_is_named_with_what_would_be_right() {
             }
         }
         done.fails(&words);
-        sandbox.is_clean();
+        sandbox.assert_clean();
     }
 }
 
@@ -238,33 +238,28 @@ fn a_missing_bundle_is_named() {
 fn ids_are_names_and_nothing_else() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("true");
-    let bundle = sandbox.bundle();
     let long = "x".repeat(1025);
     for id in ["", ".", "..", "../x", "a/b", "a b", "a\nb", "é", &long] {
-        sandbox.rootlet(&["run", "-b", bundle.to_str().unwrap(), "--", id]).fails(&["invalid container ID format"]);
+        sandbox.on_bundle(&["run", "--", id]).fails(&["invalid container ID format"]);
     }
-    sandbox.rootlet(&["run", "-b", bundle.to_str().unwrap(), "--", "-a_1+b.c"]).ok();
-    sandbox.is_clean();
+    sandbox.on_bundle(&["run", "--", "-a_1+b.c"]).ok();
+    sandbox.assert_clean();
 }
 
 #[test]
 fn a_place_that_cannot_be_written_is_named() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("sleep 1000");
-    let bundle = sandbox.bundle();
-    let bundle = bundle.to_str().unwrap();
-    sandbox
-        .rootlet(&["create", "-b", bundle, "--pid-file", "/nosuch/pid", "box"])
-        .fails(&["/nosuch/pid", "--pid-file"]);
+    sandbox.on_bundle(&["create", "--pid-file", "/nosuch/pid", "box"]).fails(&["/nosuch/pid", "--pid-file"]);
     // As long as a name can be.
     let long = format!("bundle/{}", "x".repeat(255));
-    sandbox.rootlet(&["create", "-b", bundle, "--pid-file", &long, "box"]).ok();
+    sandbox.on_bundle(&["create", "--pid-file", &long, "box"]).ok();
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
-    sandbox.is_clean();
-    sandbox.rootlet(&["--log", "/nosuch/log", "run", "-b", bundle, "box"]).fails(&["/nosuch/log", "--log"]);
-    sandbox.rootlet(&["--root", "/proc/nosuch", "run", "-b", bundle, "box"]).fails(&["/proc/nosuch", "--root"]);
-    sandbox.rootlet(&["create", "-b", bundle, "--pidfd-socket", "/nosuch.sock", "box"]).fails(&["/nosuch.sock"]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
+    sandbox.on_bundle(&["--log", "/nosuch/log", "run", "box"]).fails(&["/nosuch/log", "--log"]);
+    sandbox.on_bundle(&["--root", "/proc/nosuch", "run", "box"]).fails(&["/proc/nosuch", "--root"]);
+    sandbox.on_bundle(&["create", "--pidfd-socket", "/nosuch.sock", "box"]).fails(&["/nosuch.sock"]);
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -302,7 +297,7 @@ fn a_damaged_state_can_be_deleted() {
     sandbox.write("xdg/rootlet/box/state.json", "{");
     sandbox.rootlet(&["delete", "box"]).fails(&["state.json is damaged", "delete --force box"]);
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -365,14 +360,14 @@ fn a_state_that_cannot_be_read_is_not_said_to_have_stopped() {
     fs::rename(&aside, &state).unwrap();
     assert_eq!(sandbox.status("box"), "running");
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
 fn a_config_of_another_name_is_called_by_that() {
     let sandbox = Sandbox::ordinary();
     let bundle = sandbox.bundle();
-    let run = |name: &str| sandbox.rootlet(&["run", "-f", name, "-b", bundle.to_str().unwrap(), "box"]);
+    let run = |name: &str| sandbox.on_bundle(&["run", "-f", name, "box"]);
     fs::write(bundle.join("other.json"), "{").unwrap();
     run("other.json").fails(&["other.json: line 1"]);
     sandbox.edit(|config| config["process"]["args"] = json!(["missing-program"]));

@@ -152,7 +152,7 @@ fn odd_callers_get_what_they_asked_for_or_its_cause() {
                         }
                         let done = live(&sandbox, name, caller);
                         println!("{name} ({}): {}", sandbox.uid(), done.join(" "));
-                        sandbox.is_clean();
+                        sandbox.assert_clean();
                         let limits = ["ulimit", "nproc", "--pid"];
                         if !limits.iter().any(|limit| caller.contains(limit)) {
                             assert_eq!(done.len(), 12, "{name}: all of them can be had: {done:?}");
@@ -222,7 +222,7 @@ fn odd_disks_are_named() {
                     }
                 }
                 assert!(fs::read_dir(&place).unwrap().next().is_none(), "the disk was elsewhere");
-                sandbox.is_clean();
+                sandbox.assert_clean();
             }
         }
     }
@@ -261,7 +261,7 @@ fn a_root_file_system_that_is_full_or_read_only_is_named_or_serves() {
             assert!(done.err.contains("mounts["), "{disk}: {done:?}");
         }
         assert!(Path::new(&sandbox.rootfs()).exists());
-        sandbox.is_clean();
+        sandbox.assert_clean();
     }
 }
 
@@ -275,7 +275,7 @@ fn a_umask_is_the_containers_own() {
         assert_eq!(done.out, "0022\n644\n", "under umask {umask}");
         fs::remove_file(sandbox.rootfs().join("data/file")).unwrap();
     }
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 /// The pids of a container mean something only where it was created.
@@ -295,7 +295,7 @@ fn what_another_pid_namespace_has_is_not_said_to_have_stopped() {
     called_by(&sandbox, elsewhere, &["create", "-b", bundle.to_str().unwrap(), "box"]).fails(&["already exists"]);
     assert_eq!(state_of(&sandbox).unwrap()["status"], "running");
     sandbox.rootlet(&["--root", root.to_str().unwrap(), "delete", "--force", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -321,7 +321,7 @@ fn nobody_is_waited_for_without_end() {
         }
     });
     // A container that is stopped while many look at it.
-    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.create();
     sandbox.rootlet(&["kill", "box", "STOP"]).ok();
     for _ in 0..25 {
         assert_eq!(sandbox.status("box"), "created");
@@ -338,5 +338,5 @@ fn nobody_is_waited_for_without_end() {
     let _waiting = std::os::unix::net::UnixStream::connect(&path).unwrap();
     let arguments = ["run", "-d", "-b", bundle.to_str().unwrap(), "--pidfd-socket", path.to_str().unwrap(), "box"];
     sandbox.rootlet(&arguments).fails(&["full.sock", "EAGAIN", "does not accept"]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }

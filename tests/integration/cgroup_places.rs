@@ -58,7 +58,7 @@ fn a_cgroup_that_was_made_ready_is_used_as_it_is() {
     assert_eq!(sandbox.status("other"), "running");
     sandbox.rootlet(&["delete", "-f", "other"]).ok();
     assert!(!ready.0.exists());
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_container_whose_cgroup_is_gone_can_be_entered_and_listed() {
     sandbox.rootlet(&["kill", "--all", "box", "KILL"]).ok();
     eventually("all have ended", || read(&elsewhere.0, "cgroup.procs").is_empty());
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn what_is_left_of_a_container_is_ended_by_kill() {
     eventually("it is gone", || !Path::new("/proc").join(&left).exists());
     sandbox.rootlet(&["kill", "box", "KILL"]).fails(&["container not running"]);
     sandbox.rootlet(&["delete", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn limits_that_may_be_missing_are_tried_and_what_is_missing_is_said() {
     ordinary.sh("true");
     let done = ordinary.run_with(&["--limits", "try"]).ok();
     assert!(done.err.starts_with("warning: ") && done.err.contains("realtimeRuntime: not enforced"), "{done:?}");
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn a_signal_to_all_is_no_pause() {
     assert_eq!(sandbox.status("box"), "paused", "a signal does not end a pause");
     sandbox.rootlet(&["resume", "box"]).ok();
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn nobody_waits_for_a_cgroup_that_is_frozen_by_others() {
     fs::write(above.0.join("cgroup.freeze"), "0").unwrap();
     sandbox.rootlet(&["exec", "box", "true"]).ok();
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn a_first_process_that_was_moved_is_found_and_not_said_to_be_paused() {
     eventually("it has heard it", || sandbox.status("box") == "stopped");
     sandbox.rootlet(&["delete", "box"]).ok();
     eventually("all have ended", || read(&elsewhere.0, "cgroup.procs").is_empty());
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn who_may_only_read_a_cgroup_keeps_nobody_from_ending_it() {
     locker.wait().unwrap();
     done.ok();
     assert!(!cgroup.exists());
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 /// Makes the mount of cgroups writable, whose own namespace the container has.
@@ -323,7 +323,7 @@ fn who_divides_its_cgroup_owns_what_it_is_divided_by() {
         }
     });
     assert_eq!(sandbox.output("stat -c %u /sys/fs/cgroup"), "65534\n");
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -346,7 +346,7 @@ fn a_process_that_is_left_keeps_no_cgroup_by_a_lock() {
     eventually("the first process has ended", || sandbox.status("box") == "stopped");
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
     assert_eq!(sandbox.processes(), Vec::<String>::new());
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]

@@ -599,7 +599,7 @@ fn without_a_cgroup_processes_are_stopped_one_by_one() {
         sandbox.rootlet(command).fails(&["container not running"]);
     }
     sandbox.rootlet(&["delete", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -642,7 +642,7 @@ fn without_clone3_a_process_is_moved_before_it_begins() {
     let done = finish(sandbox.program("strace".as_ref(), &[&strace[..], &[rootlet], &exec].concat())).ok();
     assert!(done.out.ends_with(expected) || done.out.contains(&format!("0::/{expected}")), "{done:?}");
     sandbox.rootlet(&["delete", "--force", "moved"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -806,7 +806,7 @@ fn what_a_killed_maker_leaves_is_removed_with_its_name() {
         return skip("needs a cgroup v2 hierarchy");
     }
     assert_eq!(find(), "");
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -829,7 +829,7 @@ fn a_signal_reaches_all_processes_although_they_fork() {
         });
         sandbox.rootlet(&["delete", "-f", "box"]).ok();
         fs::remove_file(sandbox.rootfs().join("data/beat")).unwrap();
-        sandbox.is_clean();
+        sandbox.assert_clean();
     }
 }
 
@@ -855,7 +855,7 @@ fn who_is_below_a_containers_cgroup_does_not_end_with_it() {
     sandbox.rootlet(&["delete", "-f", "inner"]).ok();
     sandbox.rootlet(&["delete", "box"]).ok();
     assert!(!cgroup.exists());
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -879,7 +879,7 @@ fn a_deeper_tree_than_any_path_is_listed_and_removed() {
     let cgroup = sandbox.cgroup();
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
     assert!(!cgroup.exists());
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn all_problems_are_named_at_once_with_their_places() {
     assert!(done.out.contains("11 errors, 1 warning"), "{}", done.out);
     // Nothing was made, and nothing is said that an engine would take for the error of a command.
     assert_eq!(done.err, "");
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn what_is_done_otherwise_is_noted() {
     });
     sandbox.rootlet(&["check", bundle.to_str().unwrap()]).ok();
     assert_eq!(sandbox.rootlet(&["--strict", "check", bundle.to_str().unwrap()]).code, 1);
-    let strict = sandbox.rootlet(&["--strict", "run", "-b", bundle.to_str().unwrap(), "box"]);
+    let strict = sandbox.on_bundle(&["--strict", "run", "box"]);
     strict.fails(&["linux.resource: unknown property", "--strict", "did you mean linux.resources?"]);
 }
 
@@ -210,7 +210,7 @@ fn damaged_configs_change_nothing() {
         assert!([0, 1].contains(&done.code) && !done.err.contains("panicked"), "round {round}: {done:?}");
         assert_eq!(listing(&sandbox), before, "round {round}");
     }
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 fn listing(sandbox: &Sandbox) -> Vec<String> {

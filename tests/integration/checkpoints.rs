@@ -34,8 +34,7 @@ impl Counter {
     }
 
     fn start(&self) -> &Counter {
-        let bundle = self.0.bundle();
-        let mut command = self.0.command(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]);
+        let mut command = self.0.command_on_bundle(&["run", "-d", "box"]);
         assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
         self.goes_on();
         self
@@ -80,7 +79,7 @@ fn a_container_goes_on_from_files_that_were_moved() {
     let Some(counter) = Counter::new() else { return };
     let sandbox = &counter.0;
     counter.start().checkpoint(&[]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
     counter.stands_still();
     let reached = counter.count();
     let moved = sandbox.path().join("moved");
@@ -101,7 +100,7 @@ fn a_container_goes_on_from_files_that_were_moved() {
     sandbox.rootlet(&["kill", "other", "KILL"]).ok();
     eventually("it has stopped", || sandbox.status("other") == "stopped");
     sandbox.rootlet(&["delete", "other"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(sandbox.path().to_str().unwrap()), "{mounts}");
 }
@@ -186,10 +185,7 @@ fn a_rootless_config_is_restored_by_root() {
     let sandbox = &counter.0;
     fs::remove_file(sandbox.bundle().join("config.json")).unwrap();
     let args = "i=0; while :; do i=$((i+1)); echo $i >/data/new; mv /data/new /data/count; sleep 0.05; done";
-    let bundle = sandbox.bundle();
-    sandbox
-        .rootlet(&["spec", "--rootless", "--no-tty", "-b", bundle.to_str().unwrap(), "--args", "sh", "-c", args])
-        .ok();
+    sandbox.on_bundle(&["spec", "--rootless", "--no-tty", "--args", "sh", "-c", args]).ok();
     sandbox.edit(|config| config["root"]["readonly"] = json!(false));
     counter.start().checkpoint(&[]).ok();
     counter.restore(&[]).ok();
@@ -211,15 +207,14 @@ fn a_foreground_restore_stays_to_the_end() {
     counter.checkpoint(&[]).ok();
     crate::sandbox::wait(&mut run);
     let images = counter.images();
-    let mut command =
-        sandbox.command(&["restore", "-b", bundle.to_str().unwrap(), "--image-path", images.to_str().unwrap(), "box"]);
+    let mut command = sandbox.command_on_bundle(&["restore", "--image-path", images.to_str().unwrap(), "box"]);
     let restore = command.stdout(Stdio::piped()).spawn().unwrap();
     eventually("it runs again", || sandbox.rootlet(&["state", "box"]).out.contains("running"));
     fs::write(sandbox.rootfs().join("data/end"), "").unwrap();
     let output = restore.wait_with_output().unwrap();
     // Its standard output was another pipe.
     assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stdout).as_ref()), (Some(7), "the end\n"));
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -274,8 +269,7 @@ fn a_terminal_is_handed_over_again() {
     let path = sandbox.path().join("console.sock");
     let socket = path.to_str().unwrap();
     let listener = UnixListener::bind(&path).unwrap();
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "--console-socket", socket, "box"]).ok();
+    sandbox.on_bundle(&["run", "-d", "--console-socket", socket, "box"]).ok();
     let ask = |master: &mut fs::File, word: &str| {
         master.write_all(format!("{word}\n").as_bytes()).unwrap();
         let (mut shown, mut buffer) = (String::new(), [0; 256]);
@@ -373,10 +367,9 @@ fn a_network_namespace_may_be_anothers_or_empty() {
 fn what_cannot_be_is_said() {
     let Some(counter) = Counter::new() else { return };
     let sandbox = &counter.0;
-    let bundle = sandbox.bundle();
     counter.checkpoint(&[]).fails(&["container does not exist"]);
     counter.restore(&[]).fails(&["images", "ENOENT", "--image-path"]);
-    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.create();
     counter.checkpoint(&[]).fails(&["created state"]);
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
     counter.start();
@@ -386,7 +379,7 @@ fn what_cannot_be_is_said() {
     counter.checkpoint(&[]).ok();
     fs::remove_file(counter.images().join("inventory.img")).unwrap();
     counter.restore(&[]).fails(&["criu failed", "restore.log"]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 
     // CRIU 3.17 works for root alone.
     let user = Sandbox::ordinary();
@@ -412,7 +405,7 @@ fn what_came_later_and_what_rootlet_added_are_told_apart() {
     let manager = sandbox.path().join("manager");
     let socket = std::os::unix::net::UnixDatagram::bind(&manager).unwrap();
     let bundle = sandbox.bundle();
-    let mut command = sandbox.command(&["create", "-b", bundle.to_str().unwrap(), "box"]);
+    let mut command = sandbox.command_on_bundle(&["create", "box"]);
     command.env("NOTIFY_SOCKET", &manager).stdout(Stdio::null()).stderr(Stdio::null());
     assert!(command.status().unwrap().success());
     sandbox.rootlet(&["start", "box"]).ok();

@@ -36,7 +36,7 @@ fn a_thousand_lives_by_sixteen_callers() {
             }
         });
         assert_eq!(sandbox.rootlet(&["list", "-q"]).ok().out, "");
-        sandbox.is_clean();
+        sandbox.assert_clean();
     }
 }
 
@@ -93,7 +93,7 @@ fn an_id_is_one_callers() {
         assert_eq!(won.into_inner(), 1, "round {round}");
         assert!(["created", "running"].contains(&sandbox.status("box").as_str()));
         sandbox.rootlet(&["delete", "--force", "box"]).ok();
-        sandbox.is_clean();
+        sandbox.assert_clean();
     }
 }
 
@@ -121,7 +121,7 @@ fn who_is_being_made_is_never_said_to_have_stopped() {
         });
         sandbox.rootlet(&["delete", "--force", "box"]).ok();
     }
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_start_and_a_deletion_at_once_leave_nothing() {
             scope.spawn(|| sandbox.rootlet(&["delete", "--force", "box"]).ok());
         });
         sandbox.rootlet(&["state", "box"]).fails(&["does not exist"]);
-        sandbox.is_clean();
+        sandbox.assert_clean();
     }
 }
 
@@ -153,6 +153,6 @@ fn a_creation_and_a_signal_at_once_leave_nothing_unknown() {
         });
         let gone = sandbox.rootlet(&["delete", "--force", "box"]);
         assert!(gone.code == 0 || gone.err.contains("does not exist"), "{gone:?}");
-        sandbox.is_clean();
+        sandbox.assert_clean();
     }
 }

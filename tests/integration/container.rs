@@ -22,7 +22,7 @@ fn nothing_setuid_is_involved() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("true");
     let bundle = sandbox.bundle();
-    let mut command = sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]);
+    let mut command = sandbox.command_on_bundle(&["run", "box"]);
     // With an empty PATH no helper can be found, and with no_new_privs none would be of use.
     command.env("PATH", "");
     finish(command).ok();
@@ -103,7 +103,7 @@ fn namespaces_are_joined_by_path() {
 
     sandbox.edit(|config| config["linux"]["namespaces"][0]["path"] = json!("/proc/self/ns/nosuch"));
     sandbox.run().fails(&["linux.namespaces[0] (/proc/self/ns/nosuch)", "ENOENT", "because:"]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn the_processes_and_clocks_of_another_are_joined() {
     let lines: Vec<_> = out.lines().collect();
     assert!(lines[0].parse::<u64>().unwrap() > 1_000_000_000, "{out}");
     assert_eq!(lines[1..], ["sleep", "second"]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_privileged_caller_maps_ranges() {
     } else {
         skip("raising limits and lowering oom_score_adj need CAP_SYS_RESOURCE, which this root has not");
     }
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -332,7 +332,7 @@ fn what_runc_cannot_grant_either_is_a_warning() {
     let bundle = sandbox.bundle();
     let plan = sandbox.rootlet(&["plan", "-b", bundle.to_str().unwrap()]).ok().out;
     assert!(plan.contains("decided process.capabilities: ambient capabilities are left out: CAP_KILL"), "{plan}");
-    let strict = sandbox.rootlet(&["--strict", "run", "-b", bundle.to_str().unwrap(), "box"]);
+    let strict = sandbox.on_bundle(&["--strict", "run", "box"]);
     strict.fails(&["process.capabilities", "ambient", "--strict", "inheritable"]);
 }
 
@@ -352,8 +352,7 @@ fn sysctl_is_written_in_the_containers_namespaces() {
 fn without_pivot_root_it_is_the_same_container() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("ls /; cut -d' ' -f5 /proc/self/mountinfo | grep -c -E '^/(home|work|usr|boot)'");
-    let bundle = sandbox.bundle();
-    let done = sandbox.rootlet(&["run", "--no-pivot", "-b", bundle.to_str().unwrap(), "box"]);
+    let done = sandbox.on_bundle(&["run", "--no-pivot", "box"]);
     assert!(done.out.starts_with("bin\n") && done.out.ends_with("\n0\n"), "{done:?}");
 }
 
@@ -382,8 +381,7 @@ fn a_mount_does_not_reach_the_host() {
 fn standard_streams_are_the_callers() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("cat; echo to-err >&2");
-    let bundle = sandbox.bundle();
-    let mut command = sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]);
+    let mut command = sandbox.command_on_bundle(&["run", "box"]);
     command.stdin(Stdio::from(fs::File::open(sandbox.write("input", "typed")).unwrap()));
     let done = finish(command).ok();
     assert_eq!((done.out.as_str(), done.err.as_str()), ("typed", "to-err\n"));
@@ -393,9 +391,8 @@ fn standard_streams_are_the_callers() {
 fn fifty_at_once_do_not_disturb_each_other() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("hostname");
-    let bundle = sandbox.bundle();
     let start = |number: usize| {
-        let mut command: Command = sandbox.command(&["run", "-b", bundle.to_str().unwrap(), &format!("box-{number}")]);
+        let mut command: Command = sandbox.command_on_bundle(&["run", &format!("box-{number}")]);
         command.stdout(Stdio::piped()).spawn().unwrap()
     };
     let children: Vec<_> = (0..50).map(start).collect();
@@ -404,7 +401,7 @@ fn fifty_at_once_do_not_disturb_each_other() {
         assert!(output.status.success());
         assert_eq!(output.stdout, b"rootlet\n");
     }
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]

@@ -71,15 +71,14 @@ fn the_process_is_in_the_container_and_its_exit_code_passes_through() {
     eventually("it has stopped", || sandbox.status("box") == "stopped");
     sandbox.exec_fails(&["box", "true"], &["cannot exec in a stopped container"]);
     sandbox.rootlet(&["delete", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
 fn a_container_that_waits_for_start_can_be_entered() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("sleep 1000");
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.create();
     assert_eq!(sandbox.exec(&["box", "hostname"]).ok().out, "rootlet\n");
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
     // Its first process has entered all of its namespaces already.
@@ -87,7 +86,7 @@ fn a_container_that_waits_for_start_can_be_entered() {
         config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "time"}));
         config["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1_000_000_000}});
     });
-    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.create();
     let uptime = sandbox.exec(&["box", "cut", "-d.", "-f1", "/proc/uptime"]).ok().out;
     assert!(uptime.trim().parse::<u64>().unwrap() > 1_000_000_000, "{uptime}");
 }
@@ -470,8 +469,7 @@ fn a_container_that_is_being_created_is_not_entered() {
     );
     sandbox.edit(|config| config["hooks"]["createRuntime"] = json!([{"path": hook}]));
     sandbox.sh("sleep 1000");
-    let bundle = sandbox.bundle();
-    let mut create = sandbox.command(&["create", "-b", bundle.to_str().unwrap(), "box"]).spawn().unwrap();
+    let mut create = sandbox.command_on_bundle(&["create", "box"]).spawn().unwrap();
     eventually("the hook runs", || sandbox.path().join("xdg/begun").exists());
     assert_eq!(sandbox.status("box"), "creating");
     sandbox.exec_fails(&["box", "cat", "/etc/hostname"], &["being created"]);
@@ -482,15 +480,14 @@ fn a_container_that_is_being_created_is_not_entered() {
     assert_eq!(crate::sandbox::wait(&mut create), 0);
     sandbox.exec(&["box", "true"]).ok();
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
 fn a_created_container_is_paused_and_resumed() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("sleep 1000");
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.create();
     sandbox.rootlet(&["pause", "box"]).ok();
     assert_eq!(sandbox.status("box"), "paused");
     sandbox.rootlet(&["start", "box"]).fails(&["paused"]);
@@ -509,8 +506,7 @@ fn who_shares_the_hosts_pids_sees_nothing_of_the_host_in_a_new_process() {
     });
     running(&sandbox);
     // A container that waits has the host's descriptors, if any.
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "other"]).ok();
+    sandbox.on_bundle(&["create", "other"]).ok();
     let state: Value = serde_json::from_str(&sandbox.rootlet(&["state", "other"]).ok().out).unwrap();
     let fds = format!("/proc/{}/fd", state["pid"]);
     let open: Vec<_> = fs::read_dir(&fds).unwrap().map(|fd| fs::read_link(fd.unwrap().path()).unwrap()).collect();
@@ -602,7 +598,7 @@ fn a_pause_holds_whatever_the_container_does_about_it() {
             assert_eq!(sandbox.status("box"), "running", "{name}");
         }
         sandbox.rootlet(&["delete", "--force", "box"]).ok();
-        sandbox.is_clean();
+        sandbox.assert_clean();
     }
 }
 
@@ -620,7 +616,7 @@ fn a_missing_directory_is_made_by_run_and_not_by_exec() {
         sandbox.exec_fails(&["--cwd", "/missing", "box", "true"], &words);
         assert!(!sandbox.rootfs().join("missing").exists());
         sandbox.rootlet(&["delete", "-f", "box"]).ok();
-        sandbox.is_clean();
+        sandbox.assert_clean();
     }
 }
 
@@ -641,5 +637,5 @@ fn a_pause_that_one_process_has_left_is_none() {
     assert_eq!(sandbox.status("box"), "paused");
     sandbox.rootlet(&["resume", "box"]).ok();
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }

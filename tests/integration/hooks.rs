@@ -44,8 +44,7 @@ fn lines(record: &PathBuf) -> Vec<(Vec<String>, Value)> {
 fn each_runs_in_its_order_and_namespace_with_its_state() {
     let (sandbox, record) = recording();
     sandbox.sh("echo \"program - - - - -{}\" >> /data/record");
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.create();
     let names = |record: &PathBuf| lines(record).iter().map(|(words, _)| words[0].clone()).collect::<Vec<_>>();
     assert_eq!(names(&record), ["prestart", "createRuntime", "createContainer"]);
     sandbox.rootlet(&["start", "box"]).ok();
@@ -73,7 +72,7 @@ fn each_runs_in_its_order_and_namespace_with_its_state() {
         assert_eq!(state["bundle"], sandbox.bundle().canonicalize().unwrap().to_str().unwrap());
         assert_eq!(state["pid"] == 1, is_inside, "{kind}: {state}");
     }
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -81,13 +80,12 @@ fn a_foreground_run_runs_them_all() {
     let (sandbox, record) = recording();
     sandbox.output("true");
     assert_eq!(lines(&record).iter().map(|(words, _)| words[0].as_str()).collect::<Vec<_>>().len(), 6);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
 fn a_failing_hook_fails_the_start_and_leaves_nothing() {
     let sandbox = Sandbox::ordinary();
-    let bundle = sandbox.bundle();
     for kind in &KINDS[..5] {
         sandbox.sh("sleep 1000");
         sandbox.edit(|config| {
@@ -95,9 +93,9 @@ fn a_failing_hook_fails_the_start_and_leaves_nothing() {
         });
         let done = sandbox.run();
         done.fails(&[&format!("hooks.{kind}[0]"), "/bin/sh", "the reason"]);
-        sandbox.is_clean();
-        sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).fails(&[&format!("hooks.{kind}[0]")]);
-        sandbox.is_clean();
+        sandbox.assert_clean();
+        sandbox.on_bundle(&["run", "-d", "box"]).fails(&[&format!("hooks.{kind}[0]")]);
+        sandbox.assert_clean();
     }
 }
 
@@ -115,7 +113,7 @@ fn a_failing_poststop_is_only_warned_about() {
     assert!(done.err.contains("hooks.poststop[0]"), "{done:?}");
     let done = sandbox.run().ok();
     assert!(done.err.contains("hooks.poststop[0]"), "{done:?}");
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -128,7 +126,7 @@ fn a_hook_that_takes_too_long_is_ended() {
                 json!({kind: [{"path": "/bin/sh", "args": ["sh", "-c", "sleep 1000 & sleep 1000"], "timeout": 1}]})
         });
         sandbox.run().fails(&[&format!("hooks.{kind}[0]"), "longer than 1 s"]);
-        sandbox.is_clean();
+        sandbox.assert_clean();
     }
 }
 
@@ -152,7 +150,7 @@ fn a_bad_hook_is_refused_before_anything_is_made() {
     sandbox.run().fails(&["hooks.poststop[0]", "not absolute"]);
     sandbox.edit(|config| config["hooks"] = json!({"prestart": [{"path": "/bin/true", "timeout": 0}]}));
     sandbox.run().fails(&["hooks.prestart[0]", "timeout"]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -208,7 +206,7 @@ fn each_begins_where_runc_lets_it_begin() {
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
     assert_eq!(fs::read_to_string(elsewhere).unwrap(), "last\n");
     fs::rename(sandbox.path().join("moved"), sandbox.bundle()).unwrap();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -228,7 +226,7 @@ fn a_failing_hook_is_named_by_its_number_and_its_exit_status() {
             done.fails(&[&format!("hooks.{kind}[1]")]);
         }
     }
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -262,7 +260,7 @@ fn a_failing_poststart_ends_the_container_and_its_state() {
         let done = sandbox.rootlet(&[arguments, &["-b", bundle.to_str().unwrap(), "box"]].concat());
         let done = if arguments == ["create"] { sandbox.rootlet(&["start", "box"]) } else { done };
         done.fails(&["hooks.poststart[0]", "exit status"]);
-        sandbox.is_clean();
+        sandbox.assert_clean();
     }
     assert_eq!(fs::read_to_string(poststop).unwrap(), "once\nonce\n");
 }
@@ -285,7 +283,7 @@ fn a_hook_need_not_read_its_state_and_may_say_more_than_fits_anywhere() {
     sandbox.run().fails(&["hooks.createRuntime[0]", "longer than 2 s"]);
     sandbox.edit(|config| config["hooks"] = json!({"createRuntime": hook("yes; echo never"), "poststop": []}));
     sandbox.run().fails(&["hooks.createRuntime[0]", "longer than 2 s"]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -317,9 +315,8 @@ fn a_hook_ends_with_who_has_started_it() {
     let script = format!("echo $$ >{}; exec sleep 1000", pid.display());
     sandbox
         .edit(|config| config["hooks"] = json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}));
-    let bundle = sandbox.bundle();
     for signal in [nix::sys::signal::SIGKILL, nix::sys::signal::SIGHUP, nix::sys::signal::SIGQUIT] {
-        let mut create = sandbox.command(&["create", "-b", bundle.to_str().unwrap(), "box"]);
+        let mut create = sandbox.command_on_bundle(&["create", "box"]);
         create.stderr(std::process::Stdio::null());
         // What a shell's & has ignored stays ignored.
         // SAFETY: signal(2) of a signal that exists.
@@ -336,6 +333,6 @@ fn a_hook_ends_with_who_has_started_it() {
         eventually("the hook has ended", || fs::read(&hook).unwrap_or_default().is_empty());
         fs::remove_file(&pid).unwrap();
         sandbox.rootlet(&["delete", "-f", "box"]).ok();
-        sandbox.is_clean();
+        sandbox.assert_clean();
     }
 }

@@ -59,7 +59,7 @@ fn programs_that_their_user_may_not_read_belong_to_the_container_all_the_same() 
     sandbox.rootlet(&["kill", "--all", "box", "TERM"]).ok();
     eventually("all have ended", || hidden(pids()).is_empty());
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn the_processes_of_a_container_are_listed() {
     eventually("it has ended", || sandbox.rootlet(&["state", "box"]).ok().out.contains("stopped"));
     assert_eq!(sandbox.rootlet(&["ps", "-f", "json", "box"]).ok().out, "[]\n");
     sandbox.rootlet(&["delete", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 
     // Without a pid namespace nobody knows which are the container's.
     sandbox.sh("exec sleep 1000");
@@ -118,7 +118,7 @@ fn the_exit_code_is_the_programs() {
     for code in [0, 1, 7, 255] {
         assert_eq!(sandbox.sh(&format!("exit {code}")).run().code, code);
     }
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_signal_is_128_and_its_number() {
     let mut run = sandbox.run_until_ready();
     sandbox.rootlet(&["kill", "box", "KILL"]).ok();
     assert_eq!(wait(&mut run), 137);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_foreground_run_passes_signals_on() {
     let mut run = sandbox.run_until_ready();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(run.id() as i32), nix::sys::signal::SIGTERM).unwrap();
     assert_eq!(wait(&mut run), 99);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_signal_that_comes_with_the_beginning_is_the_programs() {
     // With -D, the child is rootlet itself.
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(run.id() as i32), nix::sys::signal::SIGTERM).unwrap();
     assert_eq!(wait(&mut run), 99);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn create_start_and_delete() {
     sandbox.rootlet(&["kill", "box"]).fails(&["container not running"]);
     sandbox.rootlet(&["delete", "box"]).ok();
     sandbox.rootlet(&["state", "box"]).fails(&["container does not exist"]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -212,10 +212,8 @@ fn lists_are_tables_json_or_names() {
     assert_eq!(sandbox.rootlet(&["list", "-f", "json"]).ok().out, "null\n");
     assert!(!sandbox.states().exists(), "a command that needs no state makes none");
     sandbox.sh("sleep 1000");
-    let bundle = sandbox.bundle();
-    let bundle = bundle.to_str().unwrap();
-    sandbox.rootlet(&["create", "-b", bundle, "one"]).ok();
-    sandbox.rootlet(&["run", "--detach", "-b", bundle, "two"]).ok();
+    sandbox.on_bundle(&["create", "one"]).ok();
+    sandbox.on_bundle(&["run", "--detach", "two"]).ok();
     assert_eq!(sandbox.rootlet(&["list", "-q"]).ok().out, "one\ntwo\n");
     let table = sandbox.rootlet(&["list"]).ok().out;
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -236,7 +234,7 @@ fn delete_force_ends_and_forgives() {
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
     sandbox.rootlet(&["delete", "box"]).fails(&["does not exist"]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -253,21 +251,19 @@ fn a_container_that_is_being_made_is_not_taken_for_a_stopped_one() {
     for flags in [&["delete", "box"][..], &["delete", "--force", "box"]] {
         sandbox.rootlet(flags).fails(&["cannot delete", "it is being created"]);
     }
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["run", "-b", bundle.to_str().unwrap(), "box"]).fails(&["already exists"]);
+    sandbox.on_bundle(&["run", "box"]).fails(&["already exists"]);
     drop(lock);
     assert_eq!(sandbox.status("box"), "stopped");
     sandbox.rootlet(&["delete", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
 fn whoever_deletes_what_is_just_started_gets_an_error_or_its_maker_does() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("sleep 1000");
-    let bundle = sandbox.bundle();
     for _ in 0..20 {
-        let mut run = sandbox.command(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).spawn().unwrap();
+        let mut run = sandbox.command_on_bundle(&["run", "-d", "box"]).spawn().unwrap();
         let delete = loop {
             let done = sandbox.rootlet(&["delete", "box"]);
             if !done.err.contains("does not exist") || run.try_wait().unwrap().is_some() {
@@ -280,22 +276,21 @@ fn whoever_deletes_what_is_just_started_gets_an_error_or_its_maker_does() {
         assert!(!started || sandbox.status("box") == "running");
         sandbox.rootlet(&["delete", "--force", "box"]).ok();
     }
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
 fn a_signal_ends_what_has_not_begun() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("echo never");
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.create();
     sandbox.rootlet(&["kill", "box", "WINCH"]).ok();
     assert_eq!(sandbox.status("box"), "created");
     sandbox.rootlet(&["kill", "box", "TERM"]).ok();
     eventually("it has stopped", || sandbox.status("box") == "stopped");
     sandbox.rootlet(&["start", "box"]).fails(&["cannot start a container that has stopped"]);
     sandbox.rootlet(&["delete", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -329,7 +324,7 @@ fn the_end_of_the_first_process_by_force_is_the_end_of_all_without_a_pid_namespa
     sandbox.rootlet(&["kill", "box", "KILL"]).ok();
     eventually("nobody is left", || processes() == 0);
     sandbox.rootlet(&["delete", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -370,7 +365,7 @@ fn flags_come_twice_with_one_dash_and_with_values() {
             "box",
         ])
         .ok();
-    sandbox.rootlet(&["--systemd-cgroup", "run", "-b", bundle, "box"]).fails(&["systemd cannot be asked for a cgroup"]);
+    sandbox.on_bundle(&["--systemd-cgroup", "run", "box"]).fails(&["systemd cannot be asked for a cgroup"]);
     sandbox.rootlet(&["run", "--no-such-flag", "box"]).fails(&["--no-such-flag"]);
     sandbox.rootlet(&["--rootless=maybe", "list"]).fails(&["--rootless"]);
     sandbox.rootlet(&["run", "box", "--bundle"]).fails(&["flag needs an argument: --bundle"]);
@@ -393,7 +388,7 @@ fn what_other_engines_call_otherwise_is_answered() {
         let done = sandbox.rootlet(words);
         assert!(done.code != 0 && done.err.contains(answer), "{words:?}: {done:?}");
     }
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -434,7 +429,7 @@ fn the_log_has_one_json_object_after_a_failure() {
     assert!(record["msg"].as_str().unwrap().contains("executable file not found in $PATH"));
     let time = record["time"].as_str().unwrap();
     assert!(time.ends_with('Z') && time.len() == 20 && time.as_bytes()[10] == b'T', "{time}");
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -445,11 +440,8 @@ fn a_container_whose_maker_is_killed_ends_and_its_id_is_free() {
     run.kill().unwrap();
     run.wait().unwrap();
     eventually("the container ends, too", || sandbox.status("box") == "stopped");
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
-    sandbox
-        .rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"])
-        .fails(&["container with given ID already exists"]);
+    sandbox.create();
+    sandbox.on_bundle(&["create", "box"]).fails(&["container with given ID already exists"]);
     assert_eq!(sandbox.status("box"), "created");
 }
 
@@ -457,9 +449,8 @@ fn a_container_whose_maker_is_killed_ends_and_its_id_is_free() {
 fn killed_at_any_moment_it_leaves_a_stopped_state_at_most() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("sleep 1000");
-    let bundle = sandbox.bundle();
     for delay in 0..40 {
-        let mut create = sandbox.command(&["create", "-b", bundle.to_str().unwrap(), "box"]).spawn().unwrap();
+        let mut create = sandbox.command_on_bundle(&["create", "box"]).spawn().unwrap();
         std::thread::sleep(std::time::Duration::from_micros(delay * 500));
         create.kill().unwrap();
         let finished = create.wait().unwrap().success();
@@ -475,11 +466,11 @@ fn killed_at_any_moment_it_leaves_a_stopped_state_at_most() {
         }
         let status = sandbox.status_or_stopped("box");
         if status == "stopped" {
-            sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+            sandbox.create();
         }
         sandbox.rootlet(&["delete", "--force", "box"]).ok();
     }
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 impl Sandbox {
@@ -521,10 +512,7 @@ fn the_pidfd_is_sent_to_its_socket() {
     let path = sandbox.path().join("pidfd.sock");
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
-    let bundle = sandbox.bundle();
-    sandbox
-        .rootlet(&["run", "-d", "--pidfd-socket", path.to_str().unwrap(), "-b", bundle.to_str().unwrap(), "box"])
-        .ok();
+    sandbox.on_bundle(&["run", "-d", "--pidfd-socket", path.to_str().unwrap(), "box"]).ok();
     let mut text = String::new();
     listener.accept().unwrap().0.read_to_string(&mut text).unwrap();
     let state: Value = serde_json::from_str(&sandbox.rootlet(&["state", "box"]).out).unwrap();
@@ -544,8 +532,7 @@ fn a_state_directory_of_somebody_else_is_refused() {
     let trap = foreign.path().join(format!("tmp/rootlet-{}", sandbox.uid()));
     fs::create_dir(&trap).unwrap();
     fs::set_permissions(&trap, fs::Permissions::from_mode(0o777)).unwrap();
-    let bundle = sandbox.bundle();
-    let mut command = sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]);
+    let mut command = sandbox.command_on_bundle(&["run", "box"]);
     // XDG_RUNTIME_DIR belongs to root, as after `su`: it is passed over, too.
     command.env("XDG_RUNTIME_DIR", foreign.path()).env("TMPDIR", foreign.path().join("tmp"));
     finish(command).fails(&["is not yours alone", "--root"]);
@@ -555,9 +542,8 @@ fn a_state_directory_of_somebody_else_is_refused() {
 fn any_writable_directory_can_be_the_root() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("true");
-    let bundle = sandbox.bundle();
     let deep = sandbox.path().join("xdg").join("long".repeat(40)).join("deeper".repeat(20));
-    sandbox.rootlet(&["--root", deep.to_str().unwrap(), "create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.on_bundle(&["--root", deep.to_str().unwrap(), "create", "box"]).ok();
     sandbox.rootlet(&["--root", deep.to_str().unwrap(), "start", "box"]).ok();
     sandbox.rootlet(&["--root", deep.to_str().unwrap(), "delete", "-f", "box"]).ok();
     sandbox.rootlet(&["--root", "/", "list"]).fails(&["--root /"]);
@@ -569,7 +555,7 @@ fn root_runs_containers_without_a_user_namespace() {
     let out =
         sandbox.output("id -u; cat /proc/self/uid_map | tr -s ' '; ls /sys/class/net; grep CapEff /proc/self/status");
     assert_eq!(out, "0\n 0 0 4294967295\nlo\nCapEff:\t0000000020000420\n");
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -603,7 +589,7 @@ fn a_pid_file_takes_no_other_things_place() {
     let (bundle, place) = (sandbox.bundle(), sandbox.mkdir("place", 0o755));
     let run = ["run", "-d", "--pid-file", place.to_str().unwrap(), "-b", bundle.to_str().unwrap(), "box"];
     sandbox.rootlet(&run).fails(&["--pid-file", "is no file"]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -612,8 +598,7 @@ fn a_deletion_waits_for_no_hook_without_end() {
     let hook = sandbox.script("hook", "touch \"${0%/*}/xdg/begun\"; exec sleep 1000");
     sandbox.edit(|config| config["hooks"]["createRuntime"] = json!([{"path": hook}]));
     sandbox.sh("sleep 1000");
-    let bundle = sandbox.bundle();
-    let mut create = sandbox.command(&["create", "-b", bundle.to_str().unwrap(), "box"]).spawn().unwrap();
+    let mut create = sandbox.command_on_bundle(&["create", "box"]).spawn().unwrap();
     eventually("the hook runs", || sandbox.path().join("xdg/begun").exists());
     sandbox.rootlet(&["delete", "-f", "box"]).fails(&[
         "is locked",
@@ -623,7 +608,7 @@ fn a_deletion_waits_for_no_hook_without_end() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(create.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
     assert_ne!(wait(&mut create), 0);
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -668,7 +653,7 @@ fn a_container_that_is_deleted_does_not_seem_to_be_made() {
         assert!(!left.exists());
     }
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -687,16 +672,15 @@ fn an_output_that_takes_nothing_is_an_error() {
 fn what_has_no_process_is_created_and_start_says_what_is_missing() {
     let sandbox = Sandbox::ordinary();
     sandbox.edit(|config| drop(config.as_object_mut().unwrap().remove("process")));
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.create();
     for _ in 0..2 {
         sandbox.rootlet(&["start", "box"]).fails(&["process: missing", "rootlet delete box"]);
         assert_eq!(sandbox.status("box"), "created");
     }
     sandbox.rootlet(&["delete", "box"]).ok();
     sandbox.run().fails(&["process: missing", "rootlet spec"]);
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).fails(&["process: missing"]);
-    sandbox.is_clean();
+    sandbox.on_bundle(&["run", "-d", "box"]).fails(&["process: missing"]);
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -721,7 +705,7 @@ fn who_has_ended_before_its_program_was_not_started() {
         start.join().unwrap().fails(&["ended before its program began"]);
         fs::remove_file(&begun).unwrap();
         sandbox.rootlet(&["delete", "-f", "box"]).ok();
-        sandbox.is_clean();
+        sandbox.assert_clean();
     }
 }
 
@@ -738,7 +722,7 @@ fn a_foreground_run_that_goes_on_does_not_end_a_pause() {
     sandbox.rootlet(&["resume", "box"]).ok();
     sandbox.rootlet(&["kill", "box", "KILL"]).ok();
     run.wait().unwrap();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -756,7 +740,7 @@ fn a_damaged_state_among_other_files_is_not_overlooked() {
     fs::write(place.join("state.json"), state).unwrap();
     fs::remove_file(place.join("core")).unwrap();
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -790,7 +774,7 @@ fn what_may_be_left_of_a_container_is_said() {
     assert!(deleted.err.contains("processes that the container has left"), "{deleted:?}");
     assert_eq!(sandbox.processes().len(), 2);
     sandbox.end_processes();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -805,5 +789,5 @@ fn a_container_that_is_deleted_while_it_is_paused_keeps_nobody_waiting() {
         wait(&mut pause);
         assert!(begin.elapsed() < Duration::from_secs(9), "it was waited for to the end of all patience");
     }
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }

@@ -83,7 +83,7 @@ fn is_never_about_the_next(sandbox: &Arc<Sandbox>, first: &[&'static [&'static s
     }
     assert!(replaced > 0, "{command:?}: {replaced}");
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 fn sleeping() -> Arc<Sandbox> {
@@ -162,7 +162,7 @@ fn what_was_killed_half_way_is_done_again() {
         again("resume", resumes[number % resumes.len()], "not paused", false);
     }
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -190,5 +190,5 @@ fn who_is_ended_before_the_last_hook_takes_its_container_back() {
     assert_eq!(wait(&mut run), 128 + 15);
     assert!(!pid_file.exists());
     assert_eq!(sandbox.rootlet(&["list", "-q"]).ok().out, "");
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }

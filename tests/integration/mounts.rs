@@ -261,7 +261,7 @@ fn ids_of_a_mount_are_mapped_by_root() {
     }
     add(&sandbox, json!(["bind", "idmap"]), json!([{"containerID": 0, "hostID": 0, "size": 0}]));
     sandbox.run().fails(&["mounts[", "uidMappings[0]", "size is 0"]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -377,7 +377,7 @@ fn a_fuse_file_system_lives_and_ends_with_the_container() {
     ] {
         with_fuse(&sandbox, script).ok();
         eventually("the server has ended", || servers("squashfuse", &sandbox) == 0);
-        sandbox.is_clean();
+        sandbox.assert_clean();
     }
 
     // An error elsewhere keeps its own cause.
@@ -480,7 +480,7 @@ fn what_is_wrong_with_a_fuse_mount_is_named() {
         set("fuse.true", "x");
         with_fuse(&sandbox, "rootlet run box").fails(&["mounts[", "(/data)", "true ended with status 0"]);
     }
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -500,7 +500,7 @@ fn a_shared_root_is_nobodys_slave() {
         let kinds: Vec<_> = words.iter().map(|word| word.split(':').next().unwrap()).collect();
         assert_eq!(kinds.join(" "), expected, "{propagation}: {out}");
     }
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -569,7 +569,7 @@ fn the_first_mount_may_be_a_layer_over_the_root() {
     sandbox.run().fails(&["the root itself", "only the first mount"]);
     insert(json!({"destination": "/", "type": "tmpfs"}));
     sandbox.run().fails(&["mounts[0]", "the root itself", "a bind or an overlay"]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -661,5 +661,5 @@ fn ids_of_a_mount_may_be_given_as_crun_takes_them() {
     owner("idmap=uids=0-1").fails(&["mounts[", "\"0-1\" is no list of ranges", "uids=FILE-HOST-SIZE"]);
     owner("idmap=uids=@0-99999999-1").fails(&["99999999 is none"]);
     owner("idmap=what").fails(&["\"what\" is no list of ranges"]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }

@@ -88,7 +88,7 @@ fn a_masked_proc_is_named_with_the_flag_that_mends_it() {
         "unmask=/proc/*",
         "procMount",
     ]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn a_limit_is_enforced_or_an_error_or_a_decision() {
     }
     sandbox.edit(|config| config["linux"]["resources"] = json!({"memory": {"limit": -1}, "pids": null, "devices": []}));
     assert_eq!(sandbox.run().ok().out, "ran\n", "what asks for nothing needs nothing");
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -195,10 +195,9 @@ fn a_full_keyring_quota_is_survived() {
     }
     let sandbox = Sandbox::stranger();
     sandbox.sh("sleep 1000");
-    let bundle = sandbox.bundle();
     let mut survivors = 0;
     for number in 0..most + 2 {
-        let mut command = sandbox.command(&["run", "-d", "-b", bundle.to_str().unwrap(), &format!("box-{number}")]);
+        let mut command = sandbox.command_on_bundle(&["run", "-d", &format!("box-{number}")]);
         // Only who has a session keyring already is held to the quota (keyctl(2)).
         // SAFETY: keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL) touches no memory.
         unsafe {

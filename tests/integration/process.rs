@@ -200,7 +200,7 @@ fn network_devices_move_into_the_container_with_their_addresses() {
         sandbox.edit(|config| config["linux"]["netDevices"] = json!({ name: {} }));
         sandbox.run().fails(&["linux.netDevices", "is not a name of a network device"]);
     }
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -417,7 +417,7 @@ fn every_property_has_a_wrong_value_that_is_named() {
         let done = done.fails(&words);
         assert!(done.err.contains("config.json: "), "{}", done.err);
     }
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]

@@ -55,5 +55,5 @@ fn debian_works_for_an_ordinary_user() {
     assert_eq!(lines[1..3], ["42", "root"]);
     assert!(lines[3].contains("Running") && lines[3].contains("sleep 1000"), "{out}");
     assert_eq!(lines[lines.len() - 2..], ["bash", "/root"]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }

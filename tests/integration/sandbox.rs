@@ -254,6 +254,26 @@ impl Sandbox {
         finish(self.command(arguments))
     }
 
+    /// A command about a bundle, with the sandbox's behind it; flags may stand before it.
+    pub fn command_on_bundle(&self, arguments: &[&str]) -> Command {
+        let bundle = self.bundle();
+        let verb =
+            arguments.iter().position(|word| ["run", "create", "restore", "plan", "spec"].contains(word)).unwrap();
+        let (before, after) = arguments.split_at(verb + 1);
+        self.command(&[before, &["-b", bundle.to_str().unwrap()], after].concat())
+    }
+
+    /// Runs such a command to its end.
+    pub fn on_bundle(&self, arguments: &[&str]) -> Done {
+        finish(self.command_on_bundle(arguments))
+    }
+
+    /// Creates the bundle's container, which waits for its start.
+    #[track_caller]
+    pub fn create(&self) {
+        self.on_bundle(&["create", "box"]).ok();
+    }
+
     /// Runs the bundle's container in the foreground.
     pub fn run(&self) -> Done {
         self.run_with(&[])
@@ -261,21 +281,18 @@ impl Sandbox {
 
     /// As [`Sandbox::run`], with flags before the subcommand.
     pub fn run_with(&self, flags: &[&str]) -> Done {
-        let bundle = self.bundle();
-        self.rootlet(&[flags, &["run", "--bundle", bundle.to_str().unwrap(), "box"]].concat())
+        self.on_bundle(&[flags, &["run", "box"]].concat())
     }
 
     /// Starts the bundle's container, which goes on by itself.
     #[track_caller]
     pub fn start(&self) {
-        let bundle = self.bundle();
-        self.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"]).ok();
+        self.on_bundle(&["run", "-d", "box"]).ok();
     }
 
     /// Starts a foreground run whose program says `ready`, and returns when it has.
     pub fn run_until_ready(&self) -> Child {
-        let bundle = self.bundle();
-        let mut command = self.command(&["run", "-b", bundle.to_str().unwrap(), "box"]);
+        let mut command = self.command_on_bundle(&["run", "box"]);
         let mut run = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut ready = [0; 6];
         run.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
@@ -297,9 +314,9 @@ impl Sandbox {
         state["status"].as_str().unwrap().to_owned()
     }
 
-    /// Asserts that no state is left.
+    /// Asserts that no state and no process is left.
     #[track_caller]
-    pub fn is_clean(&self) {
+    pub fn assert_clean(&self) {
         let left: Vec<_> = fs::read_dir(self.states())
             .map(|entries| entries.map(|entry| entry.unwrap().file_name()).collect())
             .unwrap_or_default();

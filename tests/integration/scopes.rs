@@ -98,7 +98,7 @@ fn a_scope_tells_of_every_end_for_want_of_memory() {
     for _ in 0..15 {
         let done = user.rootlet(&["run", "-b", bundle.to_str().unwrap(), "box"]);
         assert!(done.code == 137 && done.err.contains("error: the container ran out of memory"), "{done:?}");
-        sandbox.is_clean();
+        sandbox.assert_clean();
     }
     eventually("the scope is gone", || !user.systemctl(&["is-active", "rootlet-box.scope"]).out.starts_with("active"));
 }
@@ -177,7 +177,7 @@ fn a_container_in_a_units_cgroup_belongs_to_the_unit_and_can_be_entered_from_a_l
     user.systemctl(&["stop", "rootlet-test"]).ok();
     assert_eq!(user.systemctl(&["show", "-P", "Result", "rootlet-test"]).ok().out, "success\n");
     assert!(!cgroup.exists());
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -214,5 +214,5 @@ fn annotations_are_properties_of_the_scope() {
     run().fails(&["systemd makes no scope", "NoSuchThing"]);
     annotate("org.systemd.property.Slice", "word");
     run().fails(&["annotations", "org.systemd.property.Slice", "'text'"]);
-    user.0.is_clean();
+    user.0.assert_clean();
 }

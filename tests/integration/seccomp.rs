@@ -301,7 +301,7 @@ fn every_action_is_taken() {
     assert_eq!(errnos(&sandbox, alternatives, &calls), [55, 55, 22]);
     let both = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["dup3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 55, "args": [condition(0, 7), condition(1, 1)]}]});
     assert_eq!(errnos(&sandbox, both, &calls), [55, 22, 22]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -327,8 +327,7 @@ fn with_no_new_privileges_the_filter_needs_to_allow_only_the_program() {
     let calls = [format!("{}:1", number("ioctl"))];
     assert_eq!(errnos(&sandbox, profile.clone(), &calls).len(), 1, "nothing of rootlet's own was killed");
     // The same by create and start, where more happens in between.
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "box"]).ok();
+    sandbox.create();
     sandbox.rootlet(&["start", "box"]).ok();
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
 
@@ -340,7 +339,7 @@ fn with_no_new_privileges_the_filter_needs_to_allow_only_the_program() {
     gentle["syscalls"] = json!([{"names": ["capset"], "action": "SCMP_ACT_ERRNO"}]);
     filter(&sandbox, gentle, &calls);
     sandbox.run().fails(&["process.capabilities: capset", "linux.seccomp is installed by then", "allow capset"]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -481,5 +480,5 @@ fn an_agent_answers_for_the_kernel() {
             sandbox.rootlet(&["delete", "box"]).ok();
         });
     }
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }

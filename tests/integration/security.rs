@@ -178,7 +178,7 @@ fn the_container_cannot_write_to_the_runtimes_binary() {
 
     // Where the container does not own the binary, no copy is made.
     if is_root() {
-        sandbox.rootlet(&["create", "-b", bundle.to_str().unwrap(), "other"]).ok();
+        sandbox.on_bundle(&["create", "other"]).ok();
         let state: serde_json::Value = serde_json::from_str(&sandbox.rootlet(&["state", "other"]).out).unwrap();
         assert_eq!(
             fs::metadata(format!("/proc/{}/exe", state["pid"])).unwrap().ino(),
@@ -251,11 +251,10 @@ fn a_state_that_somebody_else_has_written_is_not_believed() {
     for command in [&["state", "box"][..], &["kill", "box"], &["delete", "--force", "box"], &["start", "box"]] {
         sandbox.rootlet(&[&["--root", root], command].concat()).fails(&["is not yours"]);
     }
-    let bundle = sandbox.bundle();
-    sandbox.rootlet(&["--root", root, "create", "-b", bundle.to_str().unwrap(), "box"]).fails(&["is not yours"]);
+    sandbox.on_bundle(&["--root", root, "create", "box"]).fails(&["is not yours"]);
     // Nor is one's own container reached by a link, or by another name of its state.
     sandbox.sh("sleep 1000");
-    sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "own"]).ok();
+    sandbox.on_bundle(&["run", "-d", "own"]).ok();
     let own = sandbox.states().join("own");
     std::os::unix::fs::symlink(&own, shared.join("link")).unwrap();
     sandbox.rootlet(&["--root", root, "kill", "link", "KILL"]).fails(&["does not exist"]);

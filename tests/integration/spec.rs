@@ -39,7 +39,7 @@ fn a_host_bundle_needs_no_image() {
         config["process"]["args"] = json!(["bash", "-c", "id -un; hostname; cat /etc/os-release | head -c 1 | wc -c; touch /tmp/x /run/x && echo writable; touch /usr/x /etc/x /x 2>&1 | wc -l; perl -e 'print 6*7'"]);
     });
     assert_eq!(sandbox.run().ok().out, "root\nrootlet\n1\nwritable\n3\n42");
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn the_restrictions_that_people_want_are_one_line() {
     // The limits need a cgroup; all else is in force.
     let done = sandbox.run_with(&["--limits", "try"]).ok();
     assert_eq!(done.out, "mineread-only\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nSeccomp:\t2\ndenied\n");
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn a_profile_may_name_its_errnos_and_may_have_no_rules() {
     let write = |profile: Value| {
         let file = sandbox.write("profile.json", &profile.to_string());
         let _ = std::fs::remove_file(bundle.join("config.json"));
-        sandbox.rootlet(&["spec", "-b", bundle.to_str().unwrap(), "--seccomp", file.to_str().unwrap()])
+        sandbox.on_bundle(&["spec", "--seccomp", file.to_str().unwrap()])
     };
     // As podman keeps them.
     let rule = |errno: &str| json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errno": errno}]});

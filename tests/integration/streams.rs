@@ -35,7 +35,7 @@ fn an_ordinary_user_of_roots_container_can_open_its_streams_again() {
     let exec = "$rootlet exec -u 7 box sh -c 'echo again >>/dev/stdout' | cat";
     assert_eq!(sandbox.caller(exec).ok().out, "again\n");
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn what_is_not_utf8_passes_through_byte_for_byte() {
     sandbox.rootlet(&["exec", "box", "ls", "/data/passwd"]).ok();
     assert!(sandbox.rootlet(&["list"]).ok().out.contains("box"));
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_manager_that_cannot_be_reached_is_warned_about() {
     }
     sandbox.caller("NOTIFY_SOCKET=/nosuch $rootlet run -d -b $bundle box").ok();
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 /// Runs a script at a terminal of script(1), and returns all that was shown.
@@ -208,12 +208,10 @@ fn what_a_program_tells_a_manager_names_no_process_of_the_hosts() {
     let perl = format!(
         "use Socket; socket(S, AF_UNIX, SOCK_DGRAM, 0); send(S, \"{words}\", 0, sockaddr_un($ENV{{NOTIFY_SOCKET}})); sleep 1"
     );
-    let bundle = sandbox.bundle();
-    let bundle = bundle.to_str().unwrap();
-    sandbox.rootlet(&["spec", "--host", "--no-tty", "--force", "-b", bundle, "--args", "perl", "-e", &perl]).ok();
+    sandbox.on_bundle(&["spec", "--host", "--no-tty", "--force", "--args", "perl", "-e", &perl]).ok();
     let run = sandbox.caller(&format!("NOTIFY_SOCKET={} $rootlet run -b $bundle box", path.display())).ok();
     let mut buffer = [0; 4096];
     let length = manager.recv(&mut buffer).unwrap();
     assert_eq!(String::from_utf8_lossy(&buffer[..length]), "READY=1\nSTATUS=x", "{run:?}");
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }

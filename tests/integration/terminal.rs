@@ -45,7 +45,7 @@ fn a_shell_is_interactive_and_the_terminal_is_restored() {
     assert!(shown.contains("/dev/pts/0") && shown.contains("is-a-tty"), "{shown}");
     assert!(shown.contains("88:0"), "/dev/console is the pty: {shown}");
     assert!(shown.ends_with("icanonecho ") || shown.ends_with("icanonecho"), "raw mode is left: {shown}");
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_terminal_that_goes_away_ends_the_container() {
     eventually("it runs", || sandbox.rootlet(&["list"]).out.contains("running"));
     tmux.call(&["kill-server"]);
     eventually("it is gone", || sandbox.rootlet(&["list", "-q"]).out.is_empty());
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -93,11 +93,10 @@ fn without_a_terminal_the_error_says_what_to_change() {
         "--console-socket",
         "set process.terminal to false",
     ]);
-    let bundle = sandbox.bundle();
     sandbox
-        .rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), "box"])
+        .on_bundle(&["run", "-d", "box"])
         .fails(&["cannot allocate tty if rootlet will detach without setting console socket"]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -131,10 +130,7 @@ fn a_console_socket_gets_the_master() {
     let path = sandbox.path().join("console.sock");
     let listener = UnixListener::bind(&path).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
-    let bundle = sandbox.bundle();
-    sandbox
-        .rootlet(&["create", "-b", bundle.to_str().unwrap(), "--console-socket", path.to_str().unwrap(), "box"])
-        .ok();
+    sandbox.on_bundle(&["create", "--console-socket", path.to_str().unwrap(), "box"]).ok();
     let mut master = receive_master(&listener);
     sandbox.rootlet(&["start", "box"]).ok();
     master.write_all(b"hello\n").unwrap();
@@ -150,9 +146,9 @@ fn a_console_socket_gets_the_master() {
     sandbox.sh("true");
     sandbox.edit(|config| config["process"]["terminal"] = json!(false));
     sandbox
-        .rootlet(&["create", "-b", bundle.to_str().unwrap(), "--console-socket", path.to_str().unwrap(), "box"])
+        .on_bundle(&["create", "--console-socket", path.to_str().unwrap(), "box"])
         .fails(&["process.terminal", "no terminal"]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 /// A tmux server of the test's own.
@@ -219,5 +215,5 @@ fn in_tmux_the_window_size_follows_and_jobs_are_controlled() {
         tmux.type_line("exit");
         tmux.call(&["list-sessions"]).is_empty()
     });
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }

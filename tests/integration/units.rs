@@ -172,6 +172,6 @@ fn a_program_that_is_never_ready_may_end() {
     assert_eq!((done.code, done.out.as_str()), (3, "/run/notify/notify.sock\nnotify.sock\n"), "{done:?}");
     // An empty one is none.
     assert_eq!(run(&[], Path::new("")).out, "\n");
-    sandbox.is_clean();
+    sandbox.assert_clean();
     drop(socket);
 }

@@ -45,7 +45,7 @@ fn what_is_bound_is_opened_with_the_callers_privileges() {
          mount -o remount,bind,rw /data 2>/dev/null && echo writable; cat /proc/self/uid_map | tr -s ' '; echo >/dev/null && echo null; ls /vault 2>/dev/null; true",
     );
     assert_eq!(out, "of the vault\nof the vault\na file\nof the vault\n65534\n0\nread-only\n 0 100000 65536\nnull\n");
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 /// A process that holds namespaces of its own, as long as this lives.
@@ -115,7 +115,7 @@ fn one_that_is_joined_keeps_its_own_maps() {
     sandbox
         .rootlet(&["--strict", "run", "-b", sandbox.bundle().to_str().unwrap(), "box"])
         .fails(&["linux.gidMappings", "--strict"]);
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn clocks_are_set_for_a_mapped_root() {
         sandbox.edit(|config| drop(config["linux"].as_object_mut().unwrap().remove("timeOffsets")));
         let own = sandbox.output("readlink /proc/self/ns/time");
         assert_ne!(own.trim(), fs::read_link("/proc/self/ns/time").unwrap().to_str().unwrap());
-        sandbox.is_clean();
+        sandbox.assert_clean();
     }
 }
 
@@ -149,7 +149,7 @@ fn many_mapped_mounts_need_no_descriptors() {
     let bundle = sandbox.bundle();
     let script = format!("ulimit -n 24; exec {} run -b {} box", binary().display(), bundle.display());
     assert_eq!(finish(sandbox.program("sh".as_ref(), &["-c", &script])).ok().out, "0\n");
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]

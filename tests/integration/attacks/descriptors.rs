@@ -30,7 +30,7 @@ fn an_interpreter_by_a_descriptor_is_no_way_out() {
             let done = finish(sandbox.program("/bin/sh".as_ref(), &["-c", &run]));
             assert!(done.code != 0 && !done.out.contains("escaped"), "{number}: {done:?}");
         }
-        sandbox.is_clean();
+        sandbox.assert_clean();
     }
 }
 

@@ -100,7 +100,7 @@ fn a_creation_is_taken_back_by_a_signal() {
             // SAFETY: the pid of a child that was not waited for.
             unsafe { libc::kill(run.id() as i32, signal) };
             assert_eq!(wait(&mut run), 128 + signal);
-            sandbox.is_clean();
+            sandbox.assert_clean();
         }
     }
 }
@@ -112,10 +112,7 @@ fn a_shared_root_without_a_sticky_bit_is_refused() {
     }
     let (sandbox, other) = (Sandbox::ordinary(), Sandbox::stranger());
     sandbox.sh("true");
-    let bundle = sandbox.bundle();
-    let run = |root: &Path| {
-        sandbox.rootlet(&["--root", root.to_str().unwrap(), "run", "-b", bundle.to_str().unwrap(), "box"])
-    };
+    let run = |root: &Path| sandbox.on_bundle(&["--root", root.to_str().unwrap(), "run", "box"]);
     let open = sandbox.mkdir("open", 0o777);
     run(&open).fails(&["others may put states there", "sticky"]);
     sandbox.rootlet(&["--root", open.to_str().unwrap(), "list"]).fails(&["others may put states there"]);
@@ -218,9 +215,8 @@ fn what_is_too_long_or_has_a_nul_is_an_error_by_its_path() {
 fn an_id_is_a_name_and_no_path() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("true");
-    let bundle = sandbox.bundle();
     for id in ["../x", "a/b", "..", ".", "a\nb", "", "a b", "\u{1b}[2J", &"x".repeat(1025)] {
-        let done = sandbox.rootlet(&["run", "-b", bundle.to_str().unwrap(), "--", id]);
+        let done = sandbox.on_bundle(&["run", "--", id]);
         assert!(done.code == 1 && !done.err.contains('\u{1b}'), "{id:?}: {done:?}");
     }
     assert!(!sandbox.path().join("xdg/x").exists());
@@ -233,9 +229,8 @@ fn a_default_state_directory_that_somebody_else_has_prepared_is_refused() {
     }
     let (sandbox, attacker) = (Sandbox::ordinary(), Sandbox::stranger());
     sandbox.sh("true");
-    let bundle = sandbox.bundle();
     let run = |temporary: &Path| {
-        let mut command = sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]);
+        let mut command = sandbox.command_on_bundle(&["run", "box"]);
         command.env_remove("XDG_RUNTIME_DIR").env("TMPDIR", temporary);
         finish(command)
     };
@@ -317,9 +312,8 @@ fn a_root_that_others_may_rearrange_is_refused() {
 fn a_state_in_anothers_place_is_not_taken_for_that() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("sleep 1000");
-    let bundle = sandbox.bundle();
     for id in ["one", "two"] {
-        sandbox.rootlet(&["run", "-d", "-b", bundle.to_str().unwrap(), id]).ok();
+        sandbox.on_bundle(&["run", "-d", id]).ok();
     }
     let states = sandbox.states();
     let exchange = || {
@@ -334,7 +328,7 @@ fn a_state_in_anothers_place_is_not_taken_for_that() {
     for id in ["one", "two"] {
         sandbox.rootlet(&["delete", "-f", id]).ok();
     }
-    sandbox.is_clean();
+    sandbox.assert_clean();
 }
 
 #[test]

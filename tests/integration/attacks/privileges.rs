@@ -87,8 +87,7 @@ fn a_keyring_that_somebody_else_has_made_is_not_joined() {
     }
     fs::copy(&probe, sandbox.rootfs().join("bin/keys")).unwrap();
     sandbox.edit(|config| config["process"]["args"] = json!(["/bin/keys"]));
-    let bundle = sandbox.bundle();
-    let mut command = sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]);
+    let mut command = sandbox.command_on_bundle(&["run", "box"]);
     // SAFETY: keyctl and add_key with strings that end with a NUL.
     unsafe {
         command.pre_exec(|| {
@@ -155,7 +154,7 @@ fn without_pivot_root_the_host_is_not_below_the_root() {
         assert!(done.err.contains("warning") && done.err.contains("--no-pivot"), "{done:?}");
         // Nor by exec.
         sandbox.sh("sleep 1000");
-        sandbox.rootlet(&["run", "-d", "--no-pivot", "-b", bundle.to_str().unwrap(), "box"]).ok();
+        sandbox.on_bundle(&["run", "-d", "--no-pivot", "box"]).ok();
         let done = sandbox.rootlet(&["exec", "--cap", "CAP_SYS_ADMIN", "box", "true"]);
         assert!(done.code == 255 && done.err.contains("--no-pivot"), "{done:?}");
     }

@@ -18,10 +18,9 @@ fn while_exchanging<T>(one: &Path, other: &Path, work: impl FnOnce() -> T) -> T 
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
-                // SAFETY: two paths that end with a NUL.
-                unsafe {
-                    libc::renameat2(libc::AT_FDCWD, one.as_ptr(), libc::AT_FDCWD, other.as_ptr(), libc::RENAME_EXCHANGE)
-                };
+                let (here, both) = (libc::AT_FDCWD, libc::RENAME_EXCHANGE);
+                // SAFETY: two paths that end with a NUL. (musl has no name for it before 1.2.6.)
+                unsafe { libc::syscall(libc::SYS_renameat2, here, one.as_ptr(), here, other.as_ptr(), both) };
                 std::thread::sleep(std::time::Duration::from_micros(700));
             }
         });

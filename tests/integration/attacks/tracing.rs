@@ -20,8 +20,7 @@ fn sees_nothing(done: &Done) {
 }
 
 fn create(sandbox: &Sandbox) {
-    let bundle = sandbox.bundle();
-    let mut create = sandbox.command(&["create", "-b", bundle.to_str().unwrap(), "box"]);
+    let mut create = sandbox.command_on_bundle(&["create", "box"]);
     create.env("SECRET", "of the caller");
     finish(create).ok();
 }
@@ -45,7 +44,7 @@ fn a_created_container_shows_nothing_of_its_maker() {
         }
         sandbox.rootlet(&["start", "box"]).ok();
         sandbox.rootlet(&["delete", "--force", "box"]).ok();
-        sandbox.is_clean();
+        sandbox.assert_clean();
     }
 }
 
@@ -59,8 +58,7 @@ fn a_hook_of_the_images_sees_nothing_of_the_maker() {
             config["root"]["readonly"] = json!(false);
             config["hooks"] = json!({"startContainer": [{"path": "/hook", "env": ["PATH=/bin"]}]});
         });
-        let bundle = sandbox.bundle();
-        let mut run = sandbox.command(&["run", "-b", bundle.to_str().unwrap(), "box"]);
+        let mut run = sandbox.command_on_bundle(&["run", "box"]);
         run.env("SECRET", "of the caller");
         sees_nothing(&finish(run).ok());
         create(&sandbox);

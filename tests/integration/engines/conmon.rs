@@ -42,6 +42,6 @@ fn it_watches_a_container() {
         eventually("its exit code is known", || fs::read_to_string(exits.join("box")).is_ok_and(|code| code == "7"));
         assert!(log("log").contains("stdout F from inside"), "{}", log("log"));
         sandbox.rootlet(&["delete", "box"]).ok();
-        sandbox.is_clean();
+        sandbox.assert_clean();
     }
 }
