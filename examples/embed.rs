@@ -1,42 +1,39 @@
-//! Starts a container from Rust: `cargo run --example embed BUNDLE`.
+//! A container from Rust, without the command line: `cargo run --example embed BUNDLE`.
 //!
-//! The program's output is the container's; this prints what was decided, and how it ended.
+//! It is planned, created, started, looked at, entered and waited for. The program's output is the container's.
 
-use rootlet::container::{Options, Root, Start, create};
+use rootlet::container::{self, Options, Root, exec};
+use rootlet::error::Error;
 use rootlet::host::Host;
 use rootlet::log::Log;
 use rootlet::property::{Request, compile};
 use rootlet::spec;
+use rootlet::sys::process::wait;
 use std::path::PathBuf;
 
-fn main() -> anyhow::Result<()> {
-    let bundle: PathBuf = std::env::args_os().nth(1).ok_or_else(|| anyhow::anyhow!("usage: embed BUNDLE"))?.into();
-    let bundle = bundle.canonicalize()?;
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let bundle: PathBuf = std::env::args_os().nth(1).ok_or("usage: embed BUNDLE")?.into();
+    let (root, log, id) = (Root::new(None)?, Log::default(), format!("embed-{}", std::process::id()));
+    let options = Options::new(&root, &id, bundle.canonicalize()?);
 
     // What would happen, as data: nothing is made yet.
-    let request = Request { id: format!("embed-{}", std::process::id()), bundle: bundle.clone(), ..Request::default() };
-    let plan = compile(&spec::load(&bundle)?.spec, &request, &Host::new()?)?;
+    let plan = compile(&spec::load(&options.request.bundle)?.spec, &options.request, &Host::new()?)?;
     println!("{} steps", plan.entries.len());
-    for decision in &plan.decisions {
-        println!("decided: {decision}");
-    }
+    plan.decisions.iter().for_each(|decision| println!("decided: {decision}"));
 
-    // Created, then started, then waited for.
-    let root = Root::new(None)?;
-    let options = Options {
-        root: &root,
-        request,
-        config: PathBuf::from("config.json"),
-        start: Start::Later,
-        pid_file: None,
-        console_socket: None,
-        pidfd_socket: None,
-    };
-    let created = create(&options, &Log::default())?;
+    let created = container::create(&options, &log)?;
     println!("pid {} is {}", created.process.pid, created.container.status()?);
-    rootlet::container::start(&created.container, &Log::default())?;
-    let ended = rootlet::sys::process::wait(created.process.pid, true)
-        .map_err(|error| rootlet::error::Error::from_call("container", error))?;
+    container::start(&created.container, &log)?;
+
+    // One more program in it, if the first one has not ended by now.
+    let request = Request { arguments: vec!["id".into()], ..Request::default() };
+    match container::exec(&created.container, exec::Options { request, ..exec::Options::default() }, &log) {
+        Ok(code) => println!("id: {code}"),
+        Err(error) => println!("id: {error}"),
+    }
+    println!("processes: {:?}", container::processes(&created.container)?);
+
+    let ended = wait(created.process.pid, true).map_err(|error| Error::from_call("container", error))?;
     println!("ended: {ended:?}");
     created.forget()?.into_iter().for_each(|failure| eprintln!("{failure}"));
     Ok(())

@@ -163,6 +163,7 @@
 
 pub mod capability;
 pub mod cgroup;
+#[cfg(feature = "cli")]
 pub mod command;
 pub mod container;
 pub mod criu;

@@ -8,6 +8,7 @@ use crate::property::{Request, check_all};
 use crate::spec::default::{self, Kind};
 use crate::spec::edit::{Edits, Network};
 use crate::spec::load;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Parser};
 use std::io::Write;
 use std::path::PathBuf;
@@ -75,7 +76,7 @@ pub struct Spec {
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
     /// `host`: the caller's network; `none`: nothing but a loopback device
-    #[arg(long, value_name = "NETWORK", value_enum)]
+    #[arg(long, value_name = "NETWORK", value_parser = networks())]
     net: Option<Network>,
     /// Mount the root file system read-only, which is the default
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, conflicts_with = "writable")]
@@ -89,6 +90,10 @@ pub struct Spec {
     /// The program and its arguments: the rest of the line [default: sh]
     #[arg(long, value_name = "ARG", num_args = 1.., allow_hyphen_values = true)]
     args: Vec<String>,
+}
+
+fn networks() -> impl TypedValueParser<Value = Network> {
+    PossibleValuesParser::new(["host", "none"]).map(|name| if name == "none" { Network::None } else { Network::Host })
 }
 
 impl super::Run for Spec {

@@ -50,6 +50,21 @@ pub struct Options<'a> {
     pub pidfd_socket: Option<PathBuf>,
 }
 
+impl<'a> Options<'a> {
+    /// A container of that name from a bundle's config.json, which waits for `start` and tells nobody.
+    pub fn new(root: &'a Root, id: &str, bundle: PathBuf) -> Options<'a> {
+        Options {
+            root,
+            request: Request { id: id.to_owned(), bundle, ..Request::default() },
+            config: PathBuf::from("config.json"),
+            start: Start::Later,
+            pid_file: None,
+            console_socket: None,
+            pidfd_socket: None,
+        }
+    }
+}
+
 /// A container that was just created.
 #[derive(Debug)]
 pub struct Created {

@@ -44,8 +44,8 @@ pub struct Changes {
     pub capabilities: Vec<String>,
 }
 
-/// How a process is to be added.
-#[derive(Debug)]
+/// How a process is to be added; by default in the foreground, and nobody is told.
+#[derive(Debug, Default)]
 pub struct Options {
     /// What it is.
     pub changes: Changes,
