@@ -73,7 +73,17 @@ impl Error {
         match self.property.as_str() {
             "" => self,
             "process.args" if self.message.starts_with("exec: ") => {
-                Error { message: format!("exec failed: {}", self.message), property: String::new(), ..self }
+                let own = |text: String| {
+                    text.replace("process.args", "the command").replace("PATH in process.env", "its PATH (-e)")
+                };
+                let (because, remedy) = (self.because.map(own), self.remedy.map(own));
+                Error {
+                    message: format!("exec failed: {}", self.message),
+                    property: String::new(),
+                    because,
+                    remedy,
+                    ..self
+                }
             }
             _ => {
                 let error = self.of_command_line();

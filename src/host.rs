@@ -286,6 +286,12 @@ impl Host {
         Ok(mount_points(&["proc", "sysfs"])?.into_iter().rev().collect())
     }
 
+    /// Permissions of what is at a path (inode(7)).
+    pub fn permissions(&self, path: &Path) -> Result<Option<u32>> {
+        let metadata = found(path.metadata()).map_err(|error| Error::from_io(path.display(), &error))?;
+        Ok(metadata.map(|metadata| metadata.mode() & 0o7777))
+    }
+
     /// Whether there is a device node.
     pub fn is_device(&self, path: &Path) -> Result<bool> {
         use std::os::unix::fs::FileTypeExt;

@@ -327,12 +327,13 @@ pub fn is_frozen(path: &Path) -> Result<bool> {
     Ok(words(path, "cgroup.freeze")? == "1")
 }
 
-/// The cgroup above it that keeps its processes frozen, as far as it is in sight.
-pub fn find_frozen_above(path: &Path) -> Result<Option<&Path>> {
-    if value(&words(path, "cgroup.events")?, "frozen") != Some(1) {
-        return Ok(None);
-    }
-    for above in path.ancestors().skip(1).take_while(|above| above.starts_with("/sys/fs/cgroup")) {
+/// The cgroup that keeps its processes frozen, itself or one above, as far as it is in sight.
+pub fn find_frozen(path: &Path) -> Result<Option<&Path>> {
+    for above in path.ancestors().take_while(|above| above.starts_with("/sys/fs/cgroup")) {
+        // It tells of those above, too.
+        if value(&words(above, "cgroup.events")?, "frozen") == Some(0) {
+            break;
+        }
         if is_frozen(above)? {
             return Ok(Some(above));
         }

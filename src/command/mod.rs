@@ -268,10 +268,11 @@ fn complain(log: &Log, command: &Command, error: clap::Error, failure: u8) -> Ex
                 "write it before the command, with its value if it has one: `rootlet {argument} ... run`; see `rootlet --help`"
             )
         }
-        None => match spelling::meant_flag(&argument).filter(|_| error.kind() == ErrorKind::UnknownArgument) {
-            Some(meant) => format!("{meant}; {help}"),
-            None => help,
-        },
+        None => {
+            let similar = context(ContextKind::SuggestedArg).map(|flag| format!("did you mean {flag}? {help}"));
+            let meant = spelling::meant_flag(&argument).map(|meant| format!("{meant}; {help}"));
+            meant.filter(|_| error.kind() == ErrorKind::UnknownArgument).or(similar).unwrap_or(help)
+        }
     };
     log.error(&Error::new(message).remedy(remedy));
     ExitCode::from(failure)

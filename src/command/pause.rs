@@ -32,8 +32,8 @@ pub struct Resume {
 }
 
 impl super::Run for Resume {
-    fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
-        container::resume(&mut globals.root()?.find(&self.id)?)?;
+    fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
+        container::resume(&mut globals.root()?.find(&self.id)?, log)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -14,6 +14,7 @@ Examples:
   rootlet run box                              a shell, from the bundle in this directory
   rootlet run -d --pid-file box.pid box        in the background; `rootlet delete box` when it has stopped
 
+What runs, and with which files, limits and privileges, is in config.json: `rootlet spec --help` shows flags that write it.
 The exit code is that of the container's program, or 128 + the signal that ended it.")]
 pub struct Run {
     #[command(flatten)]

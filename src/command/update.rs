@@ -144,7 +144,7 @@ fn read(file: &str) -> Result<Map<String, Value>> {
     let mut text = String::new();
     let read = match file {
         "-" => std::io::stdin().take(1 << 20).read_to_string(&mut text).map(drop),
-        file => std::fs::read_to_string(file).map(|read| text = read),
+        file => std::fs::File::open(file).and_then(|file| file.take(1 << 20).read_to_string(&mut text)).map(drop),
     };
     read.map_err(|error| Error::from_io(format!("cannot read {file}"), &error).remedy("correct --resources"))?;
     let value: Value = serde_json::from_str(&text).map_err(|error| {

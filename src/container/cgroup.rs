@@ -125,6 +125,14 @@ impl<'a> Making<'a> {
             keeper: None,
         };
         if let Some(cgroup @ Cgroup { place: Place::Directory { base, path, is_proposal }, .. }) = making.cgroup {
+            if let Some(frozen) = tree::find_frozen(path)? {
+                return Err(Error::new(format!(
+                    "cgroup {}, in which the container would be, is frozen",
+                    frozen.display()
+                ))
+                .because("its process would wait until somebody thaws it")
+                .remedy("write 0 to cgroup.freeze there, or name another place in linux.cgroupsPath"));
+            }
             let (path, lock) = tree::make(base, path, *is_proposal, &|path| announce(directory, path))?;
             let inode = lock.inode().inspect_err(|_| drop(tree::remove(&path, true)))?;
             making.lock = Some(lock);

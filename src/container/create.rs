@@ -1,6 +1,7 @@
 //! The creation of a container, as one story.
 
-use super::beside::{console, hooks, notify, publish};
+use super::beside::publish::{self, Audience};
+use super::beside::{console, hooks, notify};
 use super::cgroup;
 use super::cgroup::{Keeper, Making};
 use super::follow::{Follow, Followed};
@@ -106,6 +107,8 @@ fn make(options: &Options, log: &Log) -> Result<Created> {
     let spec = loaded.spec;
     console::check(&plan, options.console_socket.as_deref(), options.start == Start::Now)?;
     tell(log, &plan);
+    let receiver = annotations::find(&spec, annotations::PIDFD_RECEIVER).map(Path::new);
+    let audience = Audience::find(options.pid_file.as_deref(), options.pidfd_socket.as_deref().or(receiver))?;
 
     let mut undo = Undo::default();
     undo.reservation = Some(options.root.reserve(&options.request.id)?);
@@ -150,17 +153,8 @@ fn make(options: &Options, log: &Log) -> Result<Created> {
     if options.start == Start::Later {
         init.go()?;
     }
-    let receiver = annotations::find(&spec, annotations::PIDFD_RECEIVER).map(Path::new);
-    announce(options, &init.process, receiver)?;
+    audience.tell(&init.process)?;
     Ok(Created { notify, ..undo.disarm(terminal)? })
-}
-
-/// Tells the caller who the first process is, where it wants to hear of it.
-pub(super) fn announce(options: &Options, process: &Process, receiver: Option<&Path>) -> Result<()> {
-    if let Some(socket) = options.pidfd_socket.as_deref().or(receiver) {
-        publish::send_pidfd(socket, process)?;
-    }
-    options.pid_file.as_deref().map_or(Ok(()), |path| publish::write_pid_file(path, process.pid))
 }
 
 pub(super) fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, process: &Process) -> Result<State> {
@@ -192,6 +186,7 @@ pub(super) fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan,
         pid_namespace: None,
         is_creating: true,
         is_suspended: false,
+        is_ending: false,
         last_steps: last.map(|(index, entry)| (index, name_of(entry))).collect(),
     })
 }
@@ -285,7 +280,15 @@ impl Created {
     /// Ends the foreground run's hold on the container, and removes its state. What poststop hooks have failed at.
     pub fn forget(mut self) -> Result<Vec<Error>> {
         self.keeper = None;
-        let mut failures = hooks::run_poststop(&self.container);
+        if !self.container.directory.is_there()? {
+            // Somebody has deleted it, and run its last hooks.
+            return Ok(Vec::new());
+        }
+        let mut failures = Vec::new();
+        if hooks::has_poststop(&self.container) {
+            self.container.change(|state| state.is_ending = true)?;
+            failures = hooks::run_poststop(&self.container);
+        }
         self.container.forget()?;
         failures.extend(self.container.may_have_left());
         drop(self.reservation);

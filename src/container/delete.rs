@@ -7,7 +7,7 @@ use super::status::Status;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::sys::{process, signal};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How long SIGKILL may take; longer, and the process hangs in the kernel.
@@ -45,9 +45,24 @@ pub fn delete(container: &Container, force: bool, log: &Log) -> Result<()> {
         status if !ends_by_itself(container)? => return Err(not_stopped(container, status)),
         _ => {}
     }
-    // Whoever creates it, or runs it in the foreground, has it until then, and may delete it.
-    let Some(_lock) = container.directory.wait_for_lock()? else { return Ok(()) };
+    let Some(_lock) = take(container, force)? else { return Ok(()) };
     take_down(&container.reload()?, log)
+}
+
+/// Its lock: whoever creates it, or runs it in the foreground, has it until then, and may delete it. By force, it is not waited
+/// for a run that does not come to an end, as who is stopped, or prints what nobody reads; unless it is at its last hooks.
+fn take(container: &Container, force: bool) -> Result<Option<Option<OwnedFd>>> {
+    let start = Instant::now();
+    while force && container.state()?.is_attached {
+        match container.directory.lock()? {
+            Some(lock) => return Ok(Some(Some(lock))),
+            None if !container.directory.is_there()? => return Ok(None),
+            None if start.elapsed() < GRACE => std::thread::sleep(Duration::from_millis(10)),
+            None if container.reload()?.state.is_some_and(|state| !state.is_ending) => return Ok(Some(None)),
+            None => break,
+        }
+    }
+    Ok(container.directory.wait_for_lock()?.map(Some))
 }
 
 fn not_stopped(container: &Container, status: Status) -> Error {

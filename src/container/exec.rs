@@ -1,6 +1,7 @@
 //! `exec`: one more process in a container, by the same properties as its first one.
 
-use super::beside::{console, publish};
+use super::beside::console;
+use super::beside::publish::{self, Audience};
 use super::cgroup::Record;
 use super::create::tell;
 use super::follow::{Follow, Followed};
@@ -84,15 +85,6 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
         return Err(Error::new("cannot exec in a paused container")
             .remedy(format!("`rootlet resume {}` first, or give --ignore-paused", container.id)));
     }
-    if !options.ignore_paused
-        && let Some(cgroup) = &state.cgroup
-        && let Some(path) = cgroup.path()?
-        && let Some(frozen) = tree::find_frozen_above(path)?
-    {
-        return Err(Error::new(format!("cgroup {}, in which the container is, is frozen", frozen.display()))
-            .because("the new process would wait until somebody thaws it")
-            .remedy("write 0 to cgroup.freeze there, or give --ignore-paused"));
-    }
     let mut spec = container.config()?;
     let host = Host::new()?;
     // First of all: it may start this program again, and standard input can be read only once.
@@ -115,11 +107,20 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     }
     console::check(&plan, options.console_socket.as_deref(), !options.detach)?;
     tell(log, &plan);
+    let audience = Audience::find(options.pid_file.as_deref(), options.pidfd_socket.as_deref())?;
 
     if !options.detach {
         signal::block_all().map_err(system)?;
     }
     let cgroup = find_cgroup(container, options.cgroup.as_deref())?;
+    if !options.ignore_paused
+        && let Some((_, place)) = &cgroup
+        && let Some(frozen) = tree::find_frozen(place)?
+    {
+        return Err(Error::new(format!("cgroup {}, in which the process would be, is frozen", frozen.display()))
+            .because("it would wait until somebody thaws it")
+            .remedy("write 0 to cgroup.freeze there, or give --ignore-paused"));
+    }
     let mut take = |pid| match &cgroup {
         Some((record, place)) => record.take(place, &host, pid),
         None => Err(super::state::not_running()),
@@ -149,12 +150,7 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     let follow = Follow { init, plan, container, status, begins, is_alone, outputs: [None, None], interrupt };
     let publish = |Followed { terminal, tolerated, .. }| {
         tolerated.iter().for_each(|decision| log.debug(&decision.to_string()));
-        if let Some(socket) = &options.pidfd_socket {
-            publish::send_pidfd(socket, &init.process)?;
-        }
-        if let Some(path) = &options.pid_file {
-            publish::write_pid_file(path, init.process.pid)?;
-        }
+        audience.tell(&init.process)?;
         Ok(terminal)
     };
     let terminal = init

@@ -6,6 +6,7 @@ use super::state::{Container, not_running};
 use super::status::Status;
 use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
+use crate::log::Log;
 use crate::sys::{process, signal};
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -42,7 +43,7 @@ pub fn pause(container: &mut Container) -> Result<()> {
 }
 
 /// Lets them go on.
-pub fn resume(container: &mut Container) -> Result<()> {
+pub fn resume(container: &mut Container, log: &Log) -> Result<()> {
     let _turn = container.directory.take_turn()?;
     let _held = signal::Held::new().map_err(|error| Error::from_call("signals", error))?;
     match container.status()? {
@@ -53,7 +54,20 @@ pub fn resume(container: &mut Container) -> Result<()> {
         _ => return Err(Error::new("container not paused").remedy("see `rootlet list`")),
     }
     match container.state()?.cgroup.clone() {
-        Some(cgroup) => unless_ended(container, tree::thaw(cgroup.require()?)),
+        Some(cgroup) => {
+            let path = cgroup.require()?;
+            unless_ended(container, tree::thaw(path))?;
+            if let Some(frozen) = tree::find_frozen(path)? {
+                log.warn(
+                    &Error::new(format!(
+                        "the container does not go on: cgroup {}, in which it is, is frozen",
+                        frozen.display()
+                    ))
+                    .remedy("write 0 to cgroup.freeze there"),
+                );
+            }
+            Ok(())
+        }
         None => {
             send_to_all(&Members::of(container)?, signal::SIGCONT)?;
             mark(container, false)
@@ -103,7 +117,7 @@ fn stop_all(members: &Members) -> Result<()> {
         std::thread::sleep(Duration::from_millis(1));
     }
     Err(Error::new("the container's processes do not stop")
-        .because("one of them hangs in the kernel (as who waits for its vfork does) or is about to end, or they wake each other, or fork faster than they can be stopped")
+        .because("one of them hangs in the kernel (as who waits for its vfork does), is traced, or is about to end, or they wake each other, or fork faster than they can be stopped")
         .remedy("start it with a cgroup of its own, which is frozen as a whole"))
 }
 

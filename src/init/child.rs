@@ -5,7 +5,7 @@
 
 use super::handshake::Message;
 use super::join::{self, Entrance};
-use crate::plan::{Phase, Plan, Slots};
+use crate::plan::{CONSOLE, FIRST_JOIN, Phase, Plan, Slots};
 use crate::sys::{self, Call, Errno, creds, fd, memory, namespace, process, socket};
 use std::convert::Infallible;
 use std::ffi::CStr;
@@ -93,7 +93,8 @@ impl Child<'_> {
             // it still has to write its maps: there it is a step.
             creds::set_dumpable(false).map_err(|error| self.lost(error))?;
         }
-        join::enter_own(&self.plan.joins, &self.container).map_err(|error| self.lost(error))?;
+        join::enter_own(&self.plan.joins, &self.container)
+            .map_err(|(join, error)| Failure { step: FIRST_JOIN | join as u32, error })?;
         if !self.was_helped {
             self.run(Phase::Outside)?;
         }
@@ -265,9 +266,8 @@ impl Child<'_> {
     fn hand_terminal_over(&mut self) -> Result<(), Failure> {
         let Some(master) = self.slots.terminal_master.take() else { return Ok(()) };
         match self.console.take() {
-            Some(console) => {
-                socket::send(console.as_fd(), b"/dev/ptmx", Some(master.as_fd())).map_err(|error| self.lost(error))
-            }
+            Some(console) => socket::send(console.as_fd(), b"/dev/ptmx", Some(master.as_fd()))
+                .map_err(|error| Failure { step: CONSOLE, error }),
             // Nothing may be written to it before it is set up.
             None => self.ask(Message::Console, Some(master)).map(drop),
         }

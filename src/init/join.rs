@@ -32,9 +32,10 @@ impl Entrance {
 /// namespace reaches no cgroup outside of it (cgroups(7)).
 pub const OWN: i32 = CLONE_NEWTIME | CLONE_NEWCGROUP;
 
-/// Joins those that only the process itself can join.
-pub fn enter_own(joins: &[Join], container: &Entrance) -> sys::Result<()> {
-    joins.iter().try_for_each(|join| enter(join, OWN, container))
+/// Joins those that only the process itself can join; which of them has failed.
+pub fn enter_own(joins: &[Join], container: &Entrance) -> Result<(), (usize, sys::Error)> {
+    let numbered = joins.iter().enumerate();
+    numbered.into_iter().try_for_each(|(number, join)| enter(join, OWN, container).map_err(|error| (number, error)))
 }
 
 /// Joins what a helper can join for it, or a part of that: the kinds of `mask` (CLONE_NEW*).

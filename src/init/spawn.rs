@@ -7,7 +7,7 @@ use super::join::Entrance;
 use crate::error::{Error, Result};
 use crate::plan::step::trees::open_mapped;
 use crate::plan::step::{MountStep, Step};
-use crate::plan::{Join, Phase, Place, Plan, Slots, circumstances, hint, print};
+use crate::plan::{Phase, Place, Plan, Slots, circumstances, hint, print};
 use crate::sys::process::{Cloned, Ended, Process};
 use crate::sys::{self, Call, Errno, fd, process, signal, socket};
 use std::cell::OnceCell;
@@ -136,13 +136,8 @@ fn explain_unmade(plan: &Plan, made: Made) -> Error {
         Made::NotTaken(error) => error,
         Made::Failed(Failure { step, error }) => plan.blame(step as usize, error),
         Made::Refused(index, error) => match plan.joins.get(index) {
-            Some(Join::File { path, index, .. }) => Error {
-                errno: Some(error.errno),
-                ..Error::in_config(format!("linux.namespaces[{index}] ({})", path.to_string_lossy()), error.call.name())
-            }
-            .because("the namespace does not exist, or belongs to a user namespace in which you have no privilege")
-            .remedy("correct the path, or join the user namespace that it belongs to, as well"),
-            _ => hint::explain_entry(error),
+            Some(join) => hint::explain_join(join, error),
+            None => hint::explain_entry(error),
         },
         Made::Childless(error) if matches!(error.call, Call::Clone | Call::Fork) => explain(plan, error.errno),
         Made::Childless(error) => Error::from_call("the process that is to be made", error),

@@ -1,11 +1,13 @@
 //! What of this host explains a failure: facts that cannot stand in the tables of `words`, asked when it has happened.
 
+use super::print::NAMESPACES;
 use super::step::trees::Mount;
 use super::step::{MountStep, NamespaceStep, PrivilegeStep};
 use super::{Entry, Origin, Step};
 use crate::capability::CAP_SETFCAP;
 use crate::error::Error;
 use crate::host;
+use crate::sys::namespace::*;
 use crate::sys::{self, Call, Errno, creds};
 
 /// Adds what is known of the host to the message for a step that failed.
@@ -32,6 +34,14 @@ fn with_facts(message: Error, entry: &Entry, error: sys::Error) -> Error {
                      or `procMount: Unmasked` (Kubernetes); or leave the pid namespace out, then /proc is bound",
                 ),
         },
+        (Step::Namespace(NamespaceStep::Unshare { kinds }), _, Errno::ENOSPC | Errno::EUSERS) => too_many(message, &[*kinds]),
+        (Step::Namespace(NamespaceStep::SetTimeOffsets { .. }), Call::Unshare, Errno::ENOSPC | Errno::EUSERS) => {
+            let property = "linux.namespaces".to_owned();
+            too_many(Error { property, ..message }, &[CLONE_NEWTIME])
+        }
+        (Step::Mount(MountStep::Propagate { .. }), _, Errno::EINVAL) if host::is_in_chroot() => message
+            .because("you are in a chroot whose root is no mount, and its propagation cannot be set")
+            .remedy("make it one before you enter it (`mount --bind DIR DIR`), or enter it by pivot_root"),
         // The clone succeeds there, but whoever is in the new namespace has no capabilities.
         (
             Step::Namespace(NamespaceStep::MapIds { .. })
@@ -71,11 +81,12 @@ pub fn explain_clone(namespaces: &str, errno: Errno) -> Error {
     let setting = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
     let explained = match errno {
         Errno::ENOSPC | Errno::EUSERS => {
-            let most = setting("/proc/sys/user/max_user_namespaces");
-            error
-                .because(format!("namespaces are nested too deeply, or too many: user.max_user_namespaces is {most}"))
-                .remedy("as root: sysctl user.max_user_namespaces=15000 (and see the other user.max_*_namespaces)")
+            let kinds: Vec<_> = NAMESPACES.iter().filter(|(name, _)| namespaces.contains(name)).map(|(_, kind)| *kind).collect();
+            too_many(error, &kinds)
         }
+        Errno::EAGAIN => error
+            .because("you, or a cgroup around, may have no more processes (RLIMIT_NPROC, pids.max)")
+            .remedy("end some, or raise the limit"),
         Errno::EPERM if setting("/proc/sys/kernel/unprivileged_userns_clone") == "0" => error
             .because("this host forbids user namespaces to ordinary users: kernel.unprivileged_userns_clone is 0")
             .remedy("as root: sysctl kernel.unprivileged_userns_clone=1"),
@@ -93,6 +104,30 @@ pub fn explain_clone(namespaces: &str, errno: Errno) -> Error {
     with_surroundings(explained, sys::Error::new(Call::Clone, errno))
 }
 
+/// A limit of namespaces is reached: the lowest one of these kinds is named.
+fn too_many(error: Error, kinds: &[i32]) -> Error {
+    const SETTINGS: [(i32, &str); 8] = [
+        (CLONE_NEWUSER, "max_user_namespaces"),
+        (CLONE_NEWNS, "max_mnt_namespaces"),
+        (CLONE_NEWPID, "max_pid_namespaces"),
+        (CLONE_NEWIPC, "max_ipc_namespaces"),
+        (CLONE_NEWUTS, "max_uts_namespaces"),
+        (CLONE_NEWNET, "max_net_namespaces"),
+        (CLONE_NEWCGROUP, "max_cgroup_namespaces"),
+        (CLONE_NEWTIME, "max_time_namespaces"),
+    ];
+    let most = |name: &str| std::fs::read_to_string(format!("/proc/sys/user/{name}")).ok()?.trim().parse::<u64>().ok();
+    let asked = SETTINGS.iter().filter(|(kind, _)| kinds.contains(kind));
+    match asked.filter_map(|(_, name)| Some((most(name)?, name))).min() {
+        Some((most, name)) => error
+            .because(format!("namespaces are too many, or nested too deeply: user.{name} is {most}"))
+            .remedy(format!(
+                "as root, where there are more than that: sysctl user.{name}=15000; or leave the namespace out"
+            )),
+        None => error,
+    }
+}
+
 /// What an outer container forbids, where nothing else is known to be the cause.
 fn with_surroundings(message: Error, error: sys::Error) -> Error {
     match error.errno {
@@ -108,6 +143,9 @@ fn with_surroundings(message: Error, error: sys::Error) -> Error {
                 ),
             None => message,
         },
+        Errno::EMFILE if message.because.is_none() => message
+            .because("RLIMIT_NOFILE, of process.rlimits or the caller's, lets the process open too few files")
+            .remedy("raise RLIMIT_NOFILE in process.rlimits to 16 or more, or `ulimit -n`"),
         Errno::EPERM | Errno::ENOSYS if message.because.is_none() && host::is_filtered() => message
             .because(format!("a system call filter is in force around rootlet, and may forbid {}", error.call.name()))
             .remedy(

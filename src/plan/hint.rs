@@ -1,9 +1,9 @@
 //! The message for a step that failed: which property, what the kernel said, why, and what mends it. What is known of a step
 //! whatever the host is stands in `words`; what depends on this host in `circumstances.rs`.
 
-use super::{Entry, circumstances};
+use super::{Entry, Join, circumstances};
 use crate::error::Error;
-use crate::sys::{self, Errno};
+use crate::sys::{self, Call, Errno};
 
 /// The whole message for a step that failed.
 pub fn explain(entry: &Entry, error: sys::Error, is_filtered: bool) -> Error {
@@ -41,6 +41,24 @@ fn with_filter(mut message: Error, error: sys::Error, is_filtered: bool) -> Erro
     message
 }
 
+/// A namespace could not be joined.
+pub fn explain_join(join: &Join, error: sys::Error) -> Error {
+    let Join::File { path, index, .. } = join else { return explain_entry(error) };
+    let property = format!("linux.namespaces[{index}] ({})", path.to_string_lossy());
+    let message = Error { errno: Some(error.errno), ..Error::in_config(property, error.call.name()) };
+    match (error.call, error.errno) {
+        (Call::Open, Errno::ENOENT | Errno::ESRCH | Errno::ENOTDIR) => message
+            .because("there is no such namespace, or the process that it was named by has ended")
+            .remedy("correct the path of the namespace"),
+        (Call::Setns, Errno::EINVAL | Errno::ENOTTY) => message
+            .because("what is there is no namespace of that type")
+            .remedy("correct the path, or the type; see `ls -l` of it"),
+        _ => message
+            .because("the namespace does not exist, or belongs to a user namespace in which you have no privilege")
+            .remedy("correct the path, or join the user namespace that it belongs to, as well"),
+    }
+}
+
 /// The namespaces of a container could not be entered.
 pub fn explain_entry(error: sys::Error) -> Error {
     let message = Error::from_call("cannot enter the container's namespaces", error);
@@ -60,7 +78,7 @@ mod tests {
     use crate::plan::step::trees::{Attributes, Bind};
     use crate::plan::step::{MountStep, ProgramStep, Step};
     use crate::plan::{Origin, Phase};
-    use crate::sys::{Call, mount};
+    use crate::sys::mount;
     use std::ffi::CStr;
 
     fn entry(step: impl Into<Step>) -> Entry {

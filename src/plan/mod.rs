@@ -262,6 +262,12 @@ impl Setting {
     }
 }
 
+/// What a child names in the place of a step when it fails at joining: this, and which of [`Plan::joins`].
+pub const FIRST_JOIN: u32 = 1 << 31;
+
+/// What it names when it fails at handing its terminal over.
+pub const CONSOLE: u32 = 1 << 30;
+
 /// A compiled config.
 #[derive(Debug, Default, PartialEq)]
 pub struct Plan {
@@ -345,6 +351,14 @@ impl Plan {
 
     /// The message for a step that failed.
     pub fn blame(&self, step: usize, error: sys::Error) -> Error {
+        if step == CONSOLE as usize {
+            return Error::from_call("--console-socket", error)
+                .because("who listens there has closed the connection before it got the terminal")
+                .remedy("see why it does, such as in its own log");
+        }
+        if let Some(join) = step.checked_sub(FIRST_JOIN as usize).and_then(|join| self.joins.get(join)) {
+            return hint::explain_join(join, error);
+        }
         match self.entries.get(step) {
             Some(entry) => {
                 let is_filtered = self.entries.iter().take(step).any(Entry::installs_filter);

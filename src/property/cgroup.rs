@@ -169,10 +169,15 @@ fn plan_devices(planner: &mut Planner, cgroup: &mut Cgroup) -> Result<()> {
         false => "only the host's root may attach a program that decides about devices",
     };
     let property = std::mem::replace(&mut planner.current.property, RESOURCES.path());
-    let may_mount = !planner.has_other_user_namespace() && keeps(planner, CAP_SYS_ADMIN);
-    let decided = if devices::lists_what_is_allowed(rules) && !may_mount {
-        let done =
-            "device rules: nodes of the root and of binds are dead (nodev), and those that the config names work";
+    // Who may mount lifts nodev again. An ordinary user's container opens by that no more than the user could: the nodes are
+    // the host's root's, by their modes.
+    let may_mount = keeps(planner, CAP_SYS_ADMIN);
+    let is_lost = may_mount && !(planner.has_other_user_namespace() && planner.host.is_ordinary_user());
+    let decided = if devices::lists_what_is_allowed(rules) && !is_lost {
+        let until = if may_mount { ", until the container, which keeps CAP_SYS_ADMIN, lifts that" } else { "" };
+        let done = format!(
+            "device rules: nodes of the root and of binds are dead (nodev), and those that the config names work{until}"
+        );
         planner.decide(done, reason)
     } else {
         give_up(planner, "devices", reason, "keep to \"deny all\" and what is allowed, and take CAP_SYS_ADMIN out")

@@ -73,12 +73,19 @@ pub fn check(text: &str, request: &Request, host: &Host) -> Vec<Problem> {
     };
 
     let mut unknown = Vec::new();
-    let spec = serde_ignored::deserialize(&value, |path| unknown.push(load::path_of(&path.to_string())));
-    let spec: Spec = spec.unwrap_or_default();
-    let (mut errors, plan) = super::check_all(&spec, request, host);
-    errors.extend(probe(&plan));
-    errors.extend(missing_hooks(&spec));
-    errors.extend(load::check_version(&spec, text).err());
+    let spec: Result<Spec, _> =
+        serde_ignored::deserialize(&value, |path| unknown.push(load::path_of(&path.to_string())));
+    let (mut errors, plan) = match spec {
+        Ok(spec) => {
+            let (mut errors, plan) = super::check_all(&spec, request, host);
+            errors.extend(probe(&plan));
+            errors.extend(missing_hooks(&spec));
+            errors.extend(load::check_version(&spec, text).err());
+            (errors, plan)
+        }
+        // Of what could not be read, nothing is known to be missing.
+        Err(_) => Default::default(),
+    };
     errors.retain(|error| !is_about_them(&error.property));
 
     let unknown = unknown.iter().map(|path| load::unknown_property(path));

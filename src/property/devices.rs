@@ -6,6 +6,7 @@ use crate::plan::Phase;
 use crate::plan::step::MountStep;
 use crate::plan::step::nodes::{HostNode, Node};
 use crate::spec::Device;
+use std::path::Path;
 
 pub const PROPERTY: Property = Property { paths: &["linux.devices"], phase: Phase::Inside, scope: Scope::Create, plan };
 
@@ -106,6 +107,21 @@ fn plan_device(planner: &mut Planner, device: &Device) -> Result<()> {
         // decides about devices, only what is bound can be.
         // It is the host's own node: nobody who could may change its mode or owner. To a device one can write all the same.
         let readonly = !planner.host.is_ordinary_user();
+        // Engines repeat what the host's node has; and whose it is there says nothing of who it is in the container.
+        let asked = device.file_mode.map(|mode| mode & 0o7777);
+        if let (Some(asked), Some(mode)) = (asked, planner.host.permissions(Path::new(place))?)
+            && asked != mode
+        {
+            planner.decide(
+                format!("{place} keeps the permissions and owner that it has on the host, {mode:o}"),
+                "a user namespace shows the host's own node",
+            )?;
+        } else if device.uid.is_some_and(|uid| uid != 0) || device.gid.is_some_and(|gid| gid != 0) {
+            planner.decide(
+                format!("{place} keeps the owner that it has on the host"),
+                "a user namespace shows the host's own node",
+            )?;
+        }
         let node = Node { path: path.clone(), mode: kind, major, minor, ..Node::default() };
         planner.step(MountStep::BindNode(HostNode { source: path, node, readonly }));
     } else {

@@ -176,6 +176,14 @@ pub fn is_mapped_to(mappings: &[IdMapping], id: u32) -> bool {
     mappings.iter().any(|mapping| id >= mapping.host_id && id - mapping.host_id < mapping.size)
 }
 
+/// Whether the host's root is somebody in the container's user namespace. Of one whose maps cannot be read, that is assumed.
+pub fn maps_the_hosts_root(planner: &Planner) -> bool {
+    match planner.spec.namespace("user").and_then(|namespace| namespace.path.as_ref()) {
+        Some(path) => planner.host.id_maps(Path::new(path)).map_or(true, |[uids, _]| is_mapped_to(&parse(&uids), 0)),
+        None => is_mapped_to(&planner.spec.linux().uid_mappings, 0),
+    }
+}
+
 fn is_own(mappings: &[IdMapping], id: u32) -> bool {
     matches!(mappings, [mapping] if mapping.size == 1 && mapping.host_id == id)
 }

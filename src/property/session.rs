@@ -12,8 +12,8 @@ pub const PROPERTY: Property =
 fn plan(planner: &mut Planner) -> Result<()> {
     if !planner.spec.process().terminal {
         // The host's root is nobody there, and so nobody can change what is the host's.
-        let is_root_mapped = id_mappings::is_mapped_to(&planner.spec.linux().uid_mappings, 0);
-        let may_stay = planner.host.is_ordinary_user() || (planner.has_other_user_namespace() && !is_root_mapped);
+        let may_stay = planner.host.is_ordinary_user()
+            || (planner.has_other_user_namespace() && !id_mappings::maps_the_hosts_root(planner));
         planner.step(ProgramStep::ReopenNull { may_stay });
         // As the peers do for root's containers. An ordinary user's own files would be a subordinate id's.
         let uid = planner.spec.process().user.uid;

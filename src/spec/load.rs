@@ -82,10 +82,6 @@ pub fn parse(text: &str) -> Result<Loaded> {
     let mut spec: Spec = serde_ignored::deserialize(&mut deserializer, |path| unknown.push(path_of(&path.to_string())))
         .and_then(|spec| deserializer.end().map(|()| spec))
         .map_err(|_| explain(text))?;
-    if !text.trim_start().starts_with('{') {
-        // serde takes a list for the fields of an object, in their order.
-        return Err(not_an_object());
-    }
     check_version(&spec, text)?;
     read_as_its_version_has_it(&mut spec);
     Ok(Loaded { spec, unknown })
@@ -115,9 +111,9 @@ pub fn resources(value: serde_json::Value) -> Result<super::Resources> {
 
 /// Reads a file with a `process`.
 pub fn process(path: &Path) -> Result<super::Process> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Error::from_io(format!("cannot read {}", path.display()), &error).remedy("correct --process")
-    })?;
+    let failed = |error: std::io::Error| Error::from_io(format!("cannot read {}", path.display()), &error);
+    let opened = std::fs::File::open(path).map_err(|error| failed(error).remedy("correct --process"))?;
+    let text = read_opened(opened, path)?;
     let mut deserializer = serde_json::Deserializer::from_str(&text);
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let at = format!("{} (line {}, column {})", path.display(), error.inner().line(), error.inner().column());
@@ -203,7 +199,7 @@ fn explain(text: &str) -> Error {
             error.line(),
             error.column()
         ))
-        .remedy(mend(text, error.line()));
+        .remedy(mend(text, error.line(), reason));
     }
     if looks_pre_draft(text) {
         return pre_draft();
@@ -224,7 +220,7 @@ fn explain(text: &str) -> Error {
                         .because("which of the two is meant cannot be told")
                         .remedy("leave one of them out")
                 }
-                None if path.is_empty() => Error { property: String::new(), ..wrong_type("", reason) },
+                None if path.is_empty() => return not_an_object(),
                 None => wrong_type(path, reason),
             };
             error.message.push_str(&format!(" (line {}, column {})", inner.line(), inner.column()));
@@ -234,7 +230,7 @@ fn explain(text: &str) -> Error {
 }
 
 /// What mends a text that is not JSON.
-fn mend(text: &str, line: usize) -> &'static str {
+fn mend(text: &str, line: usize, reason: &str) -> &'static str {
     let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     if text.trim().is_empty() {
         "the file is empty; remove it, and write one with `rootlet spec`"
@@ -242,6 +238,8 @@ fn mend(text: &str, line: usize) -> &'static str {
         "save the file without a byte order mark"
     } else if line.trim_start().starts_with("//") || line.contains("/*") || line.trim_start().starts_with('#') {
         "remove the comment: JSON has none"
+    } else if reason.contains("invalid number") {
+        "write digits without a leading zero; JSON's numbers are decimal: octal 0022 is 18, 0644 is 420"
     } else {
         "mend the line; a comma too many or too few, or a missing quote, is the usual cause"
     }
@@ -257,9 +255,10 @@ const TYPES: [(&str, &str, &str); 10] = [
     ("u16", "a whole number from 0 to 65535", NUMBER),
     ("u32", "a whole number from 0 to 4294967295", NUMBER),
     ("u64", "a whole number from 0 on", NUMBER),
-    ("i32", "a whole number", NUMBER),
-    ("i64", "a whole number", NUMBER),
+    ("i32", "a whole number from -2147483648 to 2147483647", NUMBER),
+    ("i64", "a whole number from -9223372036854775808 to 9223372036854775807", NUMBER),
 ];
+const DECIMAL: &str = "write digits alone; JSON's numbers are decimal: octal 0022 is 18, 0644 is 420";
 const NUMBER: &str = "write digits alone, without quotes and without a unit";
 
 /// serde's complaint about a value, as somebody who writes JSON understands it.
@@ -273,8 +272,15 @@ pub fn wrong_type(property: impl Into<String>, complaint: &str) -> Error {
     };
     let expected = complaint.split(", expected ").nth(1).unwrap_or_default();
     match TYPES.iter().find(|(word, ..)| expected.starts_with(word)) {
-        Some((_, wanted, remedy)) => {
-            Error::in_config(property, format!("{found}, where {wanted} is needed")).remedy(*remedy)
+        Some((word, wanted, remedy)) => {
+            let property = property.into();
+            let remedy = match (found, *word) {
+                ("an object", "a sequence") => "put it into brackets: [{ ... }]",
+                (number, _) if number.starts_with("integer") || number.contains("e1") => "write a number in that range",
+                _ if property.ends_with(".umask") || property.ends_with(".fileMode") => DECIMAL,
+                _ => remedy,
+            };
+            Error::in_config(property, format!("{found}, where {wanted} is needed")).remedy(remedy)
         }
         None => Error::in_config(property, complaint),
     }

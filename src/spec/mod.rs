@@ -8,6 +8,7 @@ pub mod default;
 pub mod edit;
 mod linux;
 pub mod load;
+mod objects;
 pub mod position;
 mod process;
 pub mod profile;
@@ -69,8 +70,14 @@ macro_rules! object {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
-        #[serde(rename_all = "camelCase", default)]
+        #[serde(rename_all = "camelCase", default, remote = "Self")]
         pub struct $name { $($(#[$field_doc])* pub $field: $type),* }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
+                $name::deserialize(crate::spec::objects::Objects(deserializer))
+            }
+        }
     };
 }
 use object;

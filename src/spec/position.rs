@@ -22,8 +22,14 @@ pub enum Part {
     Index(usize),
 }
 
+/// Objects whose keys are anybody's, with dots in them.
+const MAPS: [&str; 3] = ["annotations.", "linux.sysctl.", "linux.resources.unified."];
+
 /// `mounts[3].options` in parts. What follows after a blank is for people.
 pub fn parts(property: &str) -> Vec<Part> {
+    if let Some((map, key)) = MAPS.iter().find_map(|map| Some((map, property.strip_prefix(map)?))) {
+        return [parts(map.trim_end_matches('.')), vec![Part::Key(key.to_owned())]].concat();
+    }
     let path = property.split(' ').next().unwrap_or_default();
     let mut parts = Vec::new();
     for piece in path.split('.').filter(|piece| !piece.is_empty()) {
@@ -123,5 +129,6 @@ mod tests {
         assert_eq!(place("mounts[0].source"), (3, 3), "what is missing is at the object where it should be");
         assert_eq!(place("process.args"), (1, 1));
         assert_eq!(pointer(&parts("mounts[0].options[1]")), "/mounts/0/options/1");
+        assert_eq!(pointer(&parts("linux.sysctl.net.ipv4.ip_forward")), "/linux/sysctl/net.ipv4.ip_forward");
     }
 }

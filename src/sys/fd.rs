@@ -527,6 +527,12 @@ pub fn rename_at(dir: BorrowedFd, from: &CStr, to: &CStr) -> Result<()> {
     syscall!(Call::Rename, libc::SYS_renameat, dir, from.as_ptr(), dir, to.as_ptr()).map(drop)
 }
 
+/// renameat(2) into another directory.
+pub fn move_to(dir: BorrowedFd, from: &CStr, to_dir: BorrowedFd, to: &CStr) -> Result<()> {
+    let (dir, to_dir) = (dir.as_raw_fd(), to_dir.as_raw_fd());
+    syscall!(Call::Rename, libc::SYS_renameat, dir, from.as_ptr(), to_dir, to.as_ptr()).map(drop)
+}
+
 /// Whether there is something of that name (faccessat(2)).
 pub fn exists_at(dir: BorrowedFd, name: &CStr) -> Result<bool> {
     match syscall!(Call::Access, libc::SYS_faccessat, dir.as_raw_fd(), name.as_ptr(), libc::F_OK) {

@@ -17,8 +17,14 @@ fn full_set() -> libc::sigset_t {
 }
 
 /// Blocks every signal, so that they can be read from [`open_queue`].
+/// But for those of job control, by which a background process waits until it is in the foreground (termios(3)).
 pub fn block_all() -> Result<()> {
-    let set = full_set();
+    let mut set = full_set();
+    // SAFETY: `set` is a signal set.
+    unsafe {
+        libc::sigdelset(&mut set, libc::SIGTTIN);
+        libc::sigdelset(&mut set, libc::SIGTTOU);
+    }
     // SAFETY: `set` is a signal set.
     check(Call::Sigprocmask, unsafe { libc::sigprocmask(libc::SIG_SETMASK, &set, ptr::null_mut()) }).map(drop)
 }

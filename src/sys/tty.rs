@@ -78,8 +78,12 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // SAFETY: `before` came from tcgetattr.
-        unsafe { libc::tcsetattr(0, libc::TCSADRAIN, &self.before) };
+        // In the background, it is another's to set: this process would be stopped.
+        // SAFETY: plain system calls.
+        if unsafe { libc::tcgetpgrp(0) == libc::getpgrp() } {
+            // SAFETY: `before` came from tcgetattr.
+            unsafe { libc::tcsetattr(0, libc::TCSADRAIN, &self.before) };
+        }
     }
 }
 

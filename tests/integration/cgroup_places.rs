@@ -205,8 +205,22 @@ fn nobody_waits_for_a_cgroup_that_is_frozen_by_others() {
     let words = [name.as_str(), "is frozen", "write 0 to cgroup.freeze there"];
     assert!(done.code == 255 && words.iter().all(|words| done.err.contains(words)), "{done:?}");
     assert_eq!(sandbox.status("box"), "running", "`pause` has not stopped it");
+    // Nor is one made there, and who lets a container go on is told that it does not.
+    sandbox.edit(|config| config["linux"]["cgroupsPath"] = json!(format!("{}/other", above.name())));
+    sandbox.on_bundle(&["create", "other"]).fails(&[&name, "is frozen", "write 0 to cgroup.freeze there"]);
+    sandbox.rootlet(&["pause", "box"]).ok();
+    let done = sandbox.rootlet(&["resume", "box"]).ok();
+    assert!(done.err.contains("does not go on") && done.err.contains(&name), "{done:?}");
     fs::write(above.0.join("cgroup.freeze"), "0").unwrap();
     sandbox.rootlet(&["exec", "box", "true"]).ok();
+    // What the container has frozen itself is nothing to wait for, either.
+    let own = sandbox.cgroup();
+    fs::create_dir(own.join("below")).unwrap();
+    fs::write(own.join("below/cgroup.freeze"), "1").unwrap();
+    let done = sandbox.rootlet(&["exec", "--cgroup", "below", "box", "true"]);
+    assert!(done.code == 255 && done.err.contains("below, in which the process would be, is frozen"), "{done:?}");
+    fs::write(own.join("below/cgroup.freeze"), "0").unwrap();
+    sandbox.rootlet(&["exec", "--cgroup", "below", "box", "true"]).ok();
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
     sandbox.assert_clean();
 }

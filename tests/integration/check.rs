@@ -96,6 +96,22 @@ fn all_problems_are_named_at_once_with_their_places() {
 }
 
 #[test]
+fn what_is_wrong_at_a_key_with_dots_hides_nothing_else() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.edit(|config| {
+        config["annotations"] = json!({"org.example.is-true": true});
+        config["linux"]["sysctl"] = json!({"kernel.shmmax": 1});
+        config["hostnam"] = json!("box");
+    });
+    let found: Vec<_> = problems(&sandbox)
+        .iter()
+        .filter(|problem| problem["level"] != "note")
+        .map(|problem| problem["pointer"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(found, ["/linux/sysctl/kernel.shmmax", "/annotations/org.example.is-true", "/hostnam"]);
+}
+
+#[test]
 fn it_says_of_each_config_what_run_says() {
     let sandbox = Sandbox::ordinary();
     let config = sandbox.config();

@@ -621,6 +621,32 @@ fn a_missing_directory_is_made_by_run_and_not_by_exec() {
 }
 
 #[test]
+fn what_a_tracer_holds_is_not_paused_while_another_thread_runs() {
+    let sandbox = Sandbox::ordinary();
+    if !compile(&sandbox, "traced", include_str!("traced.c")) {
+        return;
+    }
+    sandbox.edit(|config| config["root"]["readonly"] = json!(false));
+    sandbox.sh("/bin/traced /tmp/count & wait");
+    sandbox.start();
+    let count = || fs::read_to_string(sandbox.rootfs().join("tmp/count")).unwrap_or_default();
+    eventually("it counts", || count().len() > 1);
+    for _ in 0..3 {
+        let paused = sandbox.rootlet(&["pause", "box"]);
+        let before = (sandbox.status("box"), count());
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        if paused.code == 0 || before.0 == "paused" {
+            assert_eq!(count(), before.1, "{paused:?}");
+            sandbox.rootlet(&["resume", "box"]).ok();
+        } else {
+            assert!(paused.err.contains("is traced"), "{paused:?}");
+        }
+    }
+    sandbox.rootlet(&["delete", "--force", "box"]).ok();
+    sandbox.assert_clean();
+}
+
+#[test]
 fn a_pause_that_one_process_has_left_is_none() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("sleep 1234 & exec sleep 1000");

@@ -791,3 +791,61 @@ fn a_container_that_is_deleted_while_it_is_paused_keeps_nobody_waiting() {
     }
     sandbox.assert_clean();
 }
+
+#[test]
+fn a_program_does_not_run_of_which_nobody_would_hear() {
+    let sandbox = Sandbox::ordinary();
+    let mark = sandbox.rootfs().join("tmp/ran");
+    sandbox.edit(|config| config["root"]["readonly"] = json!(false));
+    sandbox.sh("touch /tmp/ran; exit 5");
+    for flags in [["--pid-file", "/nosuch/pid"], ["--pid-file", "/proc/pid"], ["--pidfd-socket", "/nosuch.sock"]] {
+        sandbox.on_bundle(&["run", flags[0], flags[1], "box"]).fails(&["/nosuch", "/proc"].map(|_| flags[1]));
+        assert!(!mark.exists(), "{flags:?}");
+        sandbox.assert_clean();
+    }
+    assert_eq!(sandbox.on_bundle(&["run", "box"]).code, 5);
+    assert!(mark.exists());
+    sandbox.sh("sleep 1000");
+    sandbox.start();
+    let done = sandbox.rootlet(&["exec", "--pid-file", "/nosuch/pid", "box", "touch", "/tmp/again"]);
+    assert!(done.code == 255 && done.err.contains("/nosuch/pid"), "{done:?}");
+    assert!(!sandbox.rootfs().join("tmp/again").exists());
+    sandbox.rootlet(&["delete", "-f", "box"]).ok();
+    sandbox.assert_clean();
+}
+
+#[test]
+fn states_are_found_behind_a_link() {
+    let sandbox = Sandbox::ordinary();
+    let (states, link) = (sandbox.mkdir("states", 0o700), sandbox.path().join("link"));
+    std::os::unix::fs::symlink(&states, &link).unwrap();
+    let (states, link) = (states.to_str().unwrap(), link.to_str().unwrap());
+    sandbox.sh("sleep 1000");
+    sandbox.on_bundle(&["--root", link, "run", "-d", "box"]).ok();
+    for root in [states, link] {
+        assert!(sandbox.rootlet(&["--root", root, "state", "box"]).ok().out.contains("\"running\""));
+        assert_eq!(sandbox.rootlet(&["--root", root, "list", "-q"]).ok().out, "box\n");
+    }
+    sandbox.rootlet(&["--root", link, "exec", "box", "true"]).ok();
+    sandbox.rootlet(&["--root", link, "delete", "-f", "box"]).ok();
+    assert_eq!(sandbox.rootlet(&["--root", states, "list", "-q"]).ok().out, "");
+    assert_eq!(sandbox.processes(), [""; 0]);
+}
+
+#[test]
+fn a_foreground_run_that_comes_to_no_end_keeps_no_name() {
+    let sandbox = Sandbox::ordinary();
+    let mark = sandbox.path().join("poststop");
+    let hook = sandbox.script("hook", &format!("echo >>{}", mark.display()));
+    sandbox.edit(|config| config["hooks"] = json!({"poststop": [{"path": hook}]}));
+    sandbox.sh("echo ready; exec sleep 1000");
+    let mut run = sandbox.run_until_ready();
+    let send = |signal| nix::sys::signal::kill(nix::unistd::Pid::from_raw(run.id() as i32), signal).unwrap();
+    send(nix::sys::signal::SIGSTOP);
+    sandbox.rootlet(&["delete", "-f", "box"]).ok();
+    assert_eq!(sandbox.rootlet(&["list", "-q"]).ok().out, "");
+    send(nix::sys::signal::SIGCONT);
+    assert_eq!(wait(&mut run), 137);
+    assert_eq!(fs::read_to_string(&mark).unwrap(), "\n", "the hook was run once");
+    sandbox.assert_clean();
+}

@@ -66,17 +66,18 @@ pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// The binary, where every user can execute it and only root can write it.
+/// The binary, where every user can execute it and only root can write it: the one that was built, or that of $ROOTLET_BINARY,
+/// such as an older one, to see a test fail.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        let built = Path::new(env!("CARGO_BIN_EXE_rootlet"));
+        let built = std::env::var_os("ROOTLET_BINARY").unwrap_or(env!("CARGO_BIN_EXE_rootlet").into());
         let stamp =
-            fs::metadata(built).unwrap().modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+            fs::metadata(&built).unwrap().modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
         let place = std::env::temp_dir().join(format!("rootlet-test-{}-{stamp}", nix::unistd::geteuid()));
         if !place.exists() {
             let draft = place.with_extension(std::process::id().to_string());
-            fs::copy(built, &draft).unwrap();
+            fs::copy(&built, &draft).unwrap();
             fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
             fs::rename(draft, &place).unwrap();
         }

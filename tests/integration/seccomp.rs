@@ -19,7 +19,9 @@ const ENOSYS: i32 = 38;
 fn probe() -> &'static PathBuf {
     static PROBE: OnceLock<PathBuf> = OnceLock::new();
     PROBE.get_or_init(|| {
-        let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("probe");
+        let place = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        fs::create_dir_all(&place).unwrap();
+        let program = place.join("probe");
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integration/probe.c");
         let compiler = Command::new("cc").args(["-static", "-O1", "-o"]).arg(&program).arg(source).status().unwrap();
         assert!(compiler.success(), "cc is missing, or the static C library");

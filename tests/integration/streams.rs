@@ -1,6 +1,6 @@
 //! What a program gets from its caller: streams, descriptors, arguments and variables byte for byte, processors, a manager.
 
-use crate::sandbox::{Done, Sandbox, binary, finish};
+use crate::sandbox::{Done, Sandbox, binary, eventually, finish};
 use serde_json::json;
 use std::ffi::OsStr;
 use std::fs;
@@ -213,5 +213,30 @@ fn what_a_program_tells_a_manager_names_no_process_of_the_hosts() {
     let mut buffer = [0; 4096];
     let length = manager.recv(&mut buffer).unwrap();
     assert_eq!(String::from_utf8_lossy(&buffer[..length]), "READY=1\nSTATUS=x", "{run:?}");
+    sandbox.assert_clean();
+}
+
+#[test]
+fn what_a_container_leaves_where_it_speaks_to_a_manager_is_removed() {
+    let sandbox = Sandbox::ordinary();
+    let path = sandbox.path().join("xdg/manager.sock");
+    let _manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    nix::unistd::chown(&path, Some(sandbox.uid().into()), None).unwrap();
+    sandbox.edit(|config| {
+        for set in config["process"]["capabilities"].as_object_mut().unwrap().values_mut() {
+            *set = serde_json::json!(["CAP_SYS_ADMIN"]);
+        }
+    });
+    sandbox.sh("mount -o remount,bind,rw /run/notify && mkdir -p /run/notify/d/e/f && chmod 0 /run/notify/d/e /run/notify/d; sleep 1000");
+    for _ in 0..2 {
+        sandbox.caller(&format!("NOTIFY_SOCKET={} $rootlet create -b $bundle box", path.display())).ok();
+        sandbox.rootlet(&["start", "box"]).ok();
+        let place = sandbox.states().join("box/notify/d");
+        eventually("it has made its directories", || {
+            std::fs::metadata(&place).is_ok_and(|place| std::os::unix::fs::MetadataExt::mode(&place) & 0o777 == 0)
+        });
+        sandbox.rootlet(&["delete", "-f", "box"]).ok();
+        assert_eq!(std::fs::read_dir(sandbox.states()).unwrap().count(), 0);
+    }
     sandbox.assert_clean();
 }

@@ -163,3 +163,70 @@ fn one_that_maps_every_id_to_itself_is_not_the_hosts() {
     let done = finish(sandbox.program("nsenter".as_ref(), &arguments)).ok();
     assert!(done.out.contains("bind device 1:3 /dev/null on /dev/null"), "{done:?}");
 }
+
+#[test]
+fn what_is_no_such_namespace_is_named() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("true");
+    let before = sandbox.config();
+    for kind in ["cgroup", "time", "network"] {
+        for (path, because) in [("/nosuch", "no such namespace"), ("/proc/self/ns/uts", "no namespace of that type")] {
+            sandbox.edit(|config| {
+                *config = before.clone();
+                let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+                namespaces.retain(|namespace| namespace["type"] != kind);
+                namespaces.push(json!({"type": kind, "path": path}));
+                config["mounts"]
+                    .as_array_mut()
+                    .unwrap()
+                    .retain(|mount| mount["type"] != "sysfs" && mount["type"] != "cgroup");
+            });
+            let done = sandbox.run();
+            let words = ["linux.namespaces[", path, because];
+            assert!(done.code == 1 && words.iter().all(|word| done.err.contains(word)), "{kind}: {done:?}");
+        }
+    }
+}
+
+#[test]
+fn the_limit_of_namespaces_that_is_reached_is_named() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("true");
+    let command = format!(
+        "exec unshare -Urm sh -c 'echo 0 >/proc/sys/user/max_uts_namespaces && exec {} --root {} run -b {} box'",
+        crate::sandbox::binary().display(),
+        sandbox.mkdir("states", 0o700).display(),
+        sandbox.bundle().display()
+    );
+    let done = crate::sandbox::finish(sandbox.program(std::path::Path::new("sh"), &["-c", &command]));
+    assert!(done.code == 1 && done.err.contains("user.max_uts_namespaces is 0"), "{done:?}");
+}
+
+#[test]
+fn no_null_device_of_the_hosts_stays_where_a_joined_namespace_has_its_root() {
+    let Some(sandbox) = Sandbox::remapped() else { return };
+    let user = Holder::of_ids("0 0 65536\n");
+    sandbox.edit(|config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.iter_mut().find(|namespace| namespace["type"] == "user").unwrap()["path"] = json!(user.path("user"));
+        for mappings in ["uidMappings", "gidMappings"] {
+            config["linux"].as_object_mut().unwrap().remove(mappings);
+        }
+    });
+    let plan = sandbox.on_bundle(&["plan", "--format", "json"]).ok().out;
+    assert!(plan.contains("open /dev/null again"), "{plan}");
+    sandbox.sh("umount -l /dev/null; rm -f /dev/null; echo ready; sleep 1000");
+    sandbox.edit(|config| {
+        for set in config["process"]["capabilities"].as_object_mut().unwrap().values_mut() {
+            *set = json!(["CAP_SYS_ADMIN"]);
+        }
+    });
+    let mut run = sandbox.run_until_ready();
+    let hosts = fs::metadata("/dev/null").unwrap();
+    let done = sandbox.rootlet(&["exec", "box", "sh", "-c", "stat -L -c '%d %i' /proc/self/fd/0"]);
+    use std::os::unix::fs::MetadataExt;
+    assert!(done.code == 255 || done.out != format!("{} {}\n", hosts.dev(), hosts.ino()), "{done:?}");
+    sandbox.rootlet(&["delete", "--force", "box"]).ok();
+    crate::sandbox::wait(&mut run);
+    sandbox.assert_clean();
+}

@@ -33,6 +33,11 @@ pub fn run_poststart(container: &Container, interrupt: &Interrupt) -> Result<()>
     }
 }
 
+/// Whether there are poststop hooks.
+pub fn has_poststop(container: &Container) -> bool {
+    container.state.as_ref().and_then(|state| state.hooks.as_ref()).is_some_and(|hooks| !hooks.poststop.is_empty())
+}
+
 /// poststop: all is over, so a failure changes nothing; the next ones are run.
 pub fn run_poststop(container: &Container) -> Vec<Error> {
     let Some(hooks) = container.state.as_ref().and_then(|state| state.hooks.as_ref()) else { return Vec::new() };
@@ -116,7 +121,24 @@ fn run(
     };
     let error = failed(format!("{}: {how}", hook.path))
         .remedy("run it by hand: on its standard input it gets the container's state, as `rootlet state` prints it");
-    Err(with_words(error, &words.last()))
+    let said = words.last();
+    Err(if said.is_empty() { with_meaning(error, &how) } else { with_words(error, &said) })
+}
+
+/// Adds what shells and `execve` mean by an exit status, of a hook that says nothing.
+fn with_meaning(error: Error, how: &str) -> Error {
+    match how {
+        "exit status 126" => error
+            .because("it could not be executed: it is neither a program for this machine nor a script with a #! line")
+            .remedy("see `file` of it; a script needs a first line such as #!/bin/sh"),
+        "exit status 127" if error.property.starts_with("hooks.startContainer") => error
+            .because("such a hook is looked up in the container, which has no program of that path, or not the interpreter or loader that it names")
+            .remedy("put it into the root file system or bind it, or make it a createContainer hook, which is looked up on the host"),
+        "exit status 127" => error
+            .because("there is no interpreter or loader of the name in its first line or its header")
+            .remedy("correct its #! line, or see `ldd` of it"),
+        _ => error,
+    }
 }
 
 /// What a hook says, as much of the end as is shown. Somebody whom it has left behind may hold the pipe for ever.
@@ -197,6 +219,7 @@ pub fn with_status(mut error: Error, cause: sys::Error, status: u16) -> Error {
     if cause.call == Call::HookExit {
         let how = if status > 128 { format!("signal {}", status - 128) } else { format!("exit status {status}") };
         error.message = format!("{}: {how}", error.message);
+        error = with_meaning(error, &how);
     }
     error
 }

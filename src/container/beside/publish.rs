@@ -1,6 +1,6 @@
 //! What callers get besides the state: the pid file, the pidfd, the sockets.
 
-use crate::container::state::directory::{Directory, START};
+use crate::container::state::directory::{Directory, START, c_path};
 use crate::error::{Error, Result, found};
 use crate::sys::process::Process;
 use crate::sys::{self, Errno, fd, socket};
@@ -13,21 +13,58 @@ use std::path::{Path, PathBuf};
 /// How many names a draft is tried by.
 const DRAFTS: usize = 100;
 
-/// Writes the pid: digits without a newline (clients parse the whole file), complete or not at all.
-pub fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    let failed = |error: &std::io::Error| {
-        Error::from_io(format!("cannot write the pid file {}", path.display()), error)
-            .remedy("correct --pid-file, or make room there")
-    };
+/// Who wants to hear of a process.
+#[derive(Debug)]
+pub struct Audience {
+    pid_file: Option<PathBuf>,
+    socket: Option<(PathBuf, OwnedFd)>,
+}
+
+impl Audience {
+    /// Finds them, before there is anything to tell: a program is not to run if nobody would hear of it.
+    pub fn find(pid_file: Option<&Path>, socket: Option<&Path>) -> Result<Audience> {
+        pid_file.map_or(Ok(()), check_pid_file)?;
+        let socket = socket.map(|path| Ok((path.to_owned(), connect(path)?))).transpose()?;
+        Ok(Audience { pid_file: pid_file.map(Path::to_owned), socket })
+    }
+
+    /// Sends the pidfd, with the pid as its text, and writes the pid file.
+    pub fn tell(&self, process: &Process) -> Result<()> {
+        if let Some((path, socket)) = &self.socket {
+            socket::send(socket.as_fd(), process.pid.to_string().as_bytes(), Some(process.pidfd.as_fd()))
+                .map_err(|error| Error::from_call(path.display(), error))?;
+        }
+        self.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, process.pid))
+    }
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
+    Error::from_io(format!("cannot write the pid file {}", path.display()), error)
+        .remedy("correct --pid-file, or make room there")
+}
+
+fn check_pid_file(path: &Path) -> Result<()> {
     if path.file_name().is_none() {
         return Err(Error::new(format!("--pid-file {} is not a file", path.display())).remedy("correct --pid-file"));
     }
     // /dev/null, or a fifo, would be replaced by a file.
-    let there = found(path.symlink_metadata()).map_err(|error| failed(&error))?;
+    let there = found(path.symlink_metadata()).map_err(|error| cannot_write(path, &error))?;
     if there.is_some_and(|metadata| !metadata.is_file()) {
         return Err(Error::new(format!("--pid-file {} is there, and is no file", path.display()))
             .remedy("name a file that is missing, or may be replaced"));
     }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |errno: Errno| cannot_write(path, &std::io::Error::from_raw_os_error(errno as i32));
+    match fd::may_write(&c_path(directory)) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(failed(Errno::EACCES)),
+        Err(error) => Err(failed(error.errno)),
+    }
+}
+
+/// Writes the pid: digits without a newline (clients parse the whole file), complete or not at all.
+fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let failed = |error: &std::io::Error| cannot_write(path, error);
     // Not after the file's name, which may be as long as a name can be.
     let drafts = (0..).map(|number| path.with_file_name(format!(".rootlet-pid.{}.{number}", std::process::id())));
     // One may be left by who had this pid before.
@@ -77,11 +114,4 @@ pub fn listen(directory: &Directory) -> Result<OwnedFd> {
 pub fn send_terminal(path: &Path, master: &OwnedFd) -> Result<()> {
     socket::send(connect(path)?.as_fd(), b"/dev/ptmx", Some(master.as_fd()))
         .map_err(|error| Error::from_call("--console-socket", error))
-}
-
-/// Sends the pidfd of the first process; the text is the pid.
-pub fn send_pidfd(path: &Path, process: &Process) -> Result<()> {
-    let socket = connect(path)?;
-    socket::send(socket.as_fd(), process.pid.to_string().as_bytes(), Some(process.pidfd.as_fd()))
-        .map_err(|error| Error::from_call(path.display(), error))
 }

@@ -5,9 +5,10 @@
 use super::external;
 use super::images::{self, Images};
 use super::stage::Stage;
-use crate::container::beside::{console, hooks, publish};
+use crate::container::beside::publish::{self, Audience};
+use crate::container::beside::{console, hooks};
 use crate::container::cgroup::Making;
-use crate::container::create::{self, Created, Start, Undo, announce, describe, lost, rootfs_of, tell};
+use crate::container::create::{self, Created, Start, Undo, describe, lost, rootfs_of, tell};
 use crate::container::interrupt::Interrupt;
 use crate::container::state::Container;
 use crate::container::state::directory::STAGE;
@@ -46,6 +47,7 @@ pub fn restore(options: &Options, as_created: &create::Options, log: &Log) -> Re
     tell(log, &plan);
     check_attachment(options, as_created.start)?;
     let unprivileged = images::check_privileges(&host)?;
+    let audience = Audience::find(as_created.pid_file.as_deref(), as_created.pidfd_socket.as_deref())?;
 
     let mut undo = Undo::default();
     undo.reservation = Some(as_created.root.reserve(&as_created.request.id)?);
@@ -115,7 +117,7 @@ pub fn restore(options: &Options, as_created: &create::Options, log: &Log) -> Re
         publish::send_terminal(socket, master)?;
         terminal = None;
     }
-    announce(as_created, undo.process.as_ref().ok_or_else(lost)?, None)?;
+    audience.tell(undo.process.as_ref().ok_or_else(lost)?)?;
     let mut created = undo.disarm(terminal.map(console::set_up).transpose()?)?;
     created.notify = notify;
     Ok(created)

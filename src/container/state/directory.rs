@@ -3,6 +3,7 @@
 //! It is opened once, when the container is looked for, and all else goes by that: the name may be another container's at
 //! any moment.
 
+use super::removal;
 use crate::error::{Error, Result, found};
 use crate::sys::{self, Errno, creds, fd};
 use std::ffi::{CString, OsStr};
@@ -118,6 +119,9 @@ impl Directory {
         };
         write().map_err(|error| match error.errno {
             Errno::ENOENT => self.gone(),
+            Errno::EFBIG => Error::from_call(format!("cannot write {}", self.path.join(name).display()), error)
+                .because("RLIMIT_FSIZE lets this command write no file as large")
+                .remedy("raise it: `ulimit -f unlimited`"),
             _ => Error::from_call(format!("cannot write {}", self.path.join(name).display()), error)
                 .remedy("make room there, or keep states elsewhere with --root DIR"),
         })
@@ -133,8 +137,8 @@ impl Directory {
     /// Removes all that a state's directory may have in it.
     pub fn empty(&self) -> Result<()> {
         let removed = FILES.iter().try_for_each(|name| self.remove(name));
-        // Privileged containers can write there.
-        let _ = std::fs::remove_dir_all(self.path.join(NOTIFY));
+        removal::remove_tree(self.opened.as_fd(), &c_name(NOTIFY))
+            .map_err(|error| Error::from_call(format!("cannot remove {}", self.path.join(NOTIFY).display()), error))?;
         let _ = std::fs::remove_dir(self.path.join(STAGE));
         removed
     }

@@ -92,29 +92,24 @@ fn boot() -> Result<&'static str> {
     Ok(BOOT.get_or_init(|| id.trim().to_owned()))
 }
 
-/// Whether all threads of a process are stopped by a signal; `None` if it is gone.
+/// Whether all threads of a process are stopped by a signal; `None` if it is gone. Each is looked at: the first may have ended,
+/// or rest in a stop of a tracer's (t), from which that and nobody else wakes it, while others run.
 pub fn is_stopped(pid: i32) -> Result<Option<bool>> {
-    match state_of(pid)? {
-        None | Some(('X', _)) => Ok(None),
-        Some((letter, _)) if letter != 'Z' => Ok(Some(matches!(letter, 'T' | 't'))),
-        // Its first thread has ended; the others go on.
-        Some(_) => {
-            let path = format!("/proc/{pid}/task");
-            let unread = |error: std::io::Error| Error::from_io(&path, &error);
-            let mut answer = None;
-            for entry in found(std::fs::read_dir(&path)).map_err(unread)?.into_iter().flatten() {
-                let stat = entry.map_err(unread)?.path().join("stat");
-                let text = found(std::fs::read_to_string(stat)).map_err(unread)?.unwrap_or_default();
-                let letter = text.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-                match letter {
-                    Some('T' | 't') => answer = Some(answer.unwrap_or(true)),
-                    None | Some('X' | 'Z') => {}
-                    Some(_) => answer = Some(false),
-                }
-            }
-            Ok(answer)
+    let path = format!("/proc/{pid}/task");
+    let unread = |error: std::io::Error| Error::from_io(&path, &error);
+    let mut answer = None;
+    for entry in found(std::fs::read_dir(&path)).map_err(unread)?.into_iter().flatten() {
+        // A directory that is gone while it is listed is a process that is.
+        let Some(entry) = found(entry).map_err(unread)? else { continue };
+        let text = found(std::fs::read_to_string(entry.path().join("stat"))).map_err(unread)?.unwrap_or_default();
+        let letter = text.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        match letter {
+            Some('T') => answer = Some(answer.unwrap_or(true)),
+            None | Some('X' | 'Z') => {}
+            Some(_) => answer = Some(false),
         }
     }
+    Ok(answer)
 }
 
 /// Whether a process has become another program since it was cloned (PF_FORKNOEXEC, which a zombie still shows); `None` if it

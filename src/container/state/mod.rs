@@ -2,6 +2,7 @@
 
 pub mod directory;
 pub mod identity;
+mod removal;
 pub mod root;
 
 use super::cgroup::{Record, remove_announced};
@@ -88,6 +89,9 @@ pub struct State {
     /// Whether `pause` has stopped its processes one by one, for want of a cgroup.
     #[serde(default)]
     pub is_suspended: bool,
+    /// Whether its foreground run is at its last hooks.
+    #[serde(default)]
+    pub is_ending: bool,
     /// What each step after `start` is called in a message, by its index in the plan.
     #[serde(default)]
     pub last_steps: Vec<(u32, String)>,

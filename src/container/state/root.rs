@@ -41,12 +41,17 @@ impl Root {
             return Ok(Root { path, explicit: false, passed_over });
         };
         let failed = |error: std::io::Error| Error::from_io(format!("--root {}", path.display()), &error);
-        if found(path.canonicalize()).map_err(failed)?.is_some_and(|path| path == Path::new("/")) {
-            return Err(
-                Error::new("--root / cannot hold states").remedy("name a directory such as --root /tmp/rootlet")
-            );
-        }
-        Ok(Root { path: std::path::absolute(path).map_err(failed)?, explicit: true, passed_over: None })
+        // Who names it may name it by a link, which is followed once.
+        let path = match found(path.canonicalize()).map_err(failed)? {
+            Some(path) if path == Path::new("/") => {
+                return Err(
+                    Error::new("--root / cannot hold states").remedy("name a directory such as --root /tmp/rootlet")
+                );
+            }
+            Some(path) => path,
+            None => std::path::absolute(path).map_err(failed)?,
+        };
+        Ok(Root { path, explicit: true, passed_over: None })
     }
 
     /// The directory.

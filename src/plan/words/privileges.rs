@@ -40,6 +40,11 @@ impl PrivilegeStep {
             (PrivilegeStep::BecomeUser { .. }, Call::Setgroups, Errno::EPERM) => {
                 ("supplementary groups cannot be set with a single mapped gid", "leave process.user.additionalGids out")
             }
+            (PrivilegeStep::BecomeUser { groups: Some(groups), .. }, Call::Setgroups, Errno::EINVAL)
+                if groups.len() > 65536 =>
+            {
+                ("a process has at most 65536 groups", "leave some of process.user.additionalGids out")
+            }
             (PrivilegeStep::BecomeUser { .. } | PrivilegeStep::BecomeId { .. }, _, Errno::EINVAL) => (
                 "the id is not mapped in the container's user namespace",
                 "map it in linux.uidMappings and linux.gidMappings",

@@ -97,6 +97,11 @@ impl ProgramStep {
 
 fn explain_program(name: &str, error: sys::Error) -> Error {
     match (error.call, error.errno) {
+        (Call::Lookup, Errno::ENOENT) if name.contains(' ') => {
+            Error::new(format!("exec: {name:?}: executable file not found in $PATH"))
+                .because("the whole text is taken for the name of one program")
+                .remedy("write each word as an argument of its own, or give the text to a shell: sh -c")
+        }
         (Call::Lookup, Errno::ENOENT) if !name.contains('/') => {
             Error::new(format!("exec: {name:?}: executable file not found in $PATH"))
                 .because("none of the directories of PATH in process.env has it in the container")

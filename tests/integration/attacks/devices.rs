@@ -92,6 +92,16 @@ fn device_rules_that_nobody_enforces_are_an_error() {
     set(deny.clone(), Some("CAP_SYS_ADMIN"));
     run(&[]).fails(&["linux.resources: devices: cannot be enforced", "--limits try"]);
     run(&["--limits", "try"]).ok();
+    // Also in a user namespace: what its own root has set there, it can lift.
+    let remapped = Sandbox::remapped().unwrap();
+    remapped.sh("true");
+    remapped.edit(|config| {
+        config["linux"]["resources"] = json!({"devices": deny.clone()});
+        for set in config["process"]["capabilities"].as_object_mut().unwrap().values_mut() {
+            *set = json!(["CAP_SYS_ADMIN"]);
+        }
+    });
+    remapped.run_with(&["--cgroup-manager", "disabled"]).fails(&["linux.resources: devices: cannot be enforced"]);
     // Whoever may only make them makes them in vain.
     sandbox.sh("for place in /dev /dev/shm; do mknod -m 666 $place/node c 10 229 && (exec 3<>$place/node) 2>/dev/null && echo opened; done; \
          : </dev/zero && : >/dev/null && echo those that are there work");
