@@ -42,6 +42,12 @@ fn with_facts(message: Error, entry: &Entry, error: sys::Error) -> Error {
         (Step::Mount(MountStep::Propagate { .. }), _, Errno::EINVAL) if host::is_in_chroot() => message
             .because("you are in a chroot whose root is no mount, and its propagation cannot be set")
             .remedy("make it one before you enter it (`mount --bind DIR DIR`), or enter it by pivot_root"),
+        (Step::Mount(step @ (MountStep::Mount(_) | MountStep::MakeTree(_))), Call::Mount | Call::Fsopen, Errno::EINVAL) => {
+            match unknown_option(step) {
+                Some(option) => message.because(format!("tmpfs has no option {option:?}")).remedy("correct it: see tmpfs(5), and mount(8) for those of every file system"),
+                None => message,
+            }
+        }
         // The clone succeeds there, but whoever is in the new namespace has no capabilities.
         (
             Step::Namespace(NamespaceStep::MapIds { .. })
@@ -102,6 +108,47 @@ pub fn explain_clone(namespaces: &str, errno: Errno) -> Error {
         _ => error,
     };
     with_surroundings(explained, sys::Error::new(Call::Clone, errno))
+}
+
+/// The first option that tmpfs does not have, which is what most people mistype options of.
+fn unknown_option(step: &MountStep) -> Option<String> {
+    const OF_TMPFS: [&str; 21] = [
+        "size",
+        "nr_blocks",
+        "nr_inodes",
+        "mode",
+        "uid",
+        "gid",
+        "huge",
+        "mpol",
+        "inode32",
+        "inode64",
+        "noswap",
+        "quota",
+        "usrquota",
+        "grpquota",
+        "usrquota_block_hardlimit",
+        "usrquota_inode_hardlimit",
+        "grpquota_block_hardlimit",
+        "grpquota_inode_hardlimit",
+        "casefold",
+        "strict_encoding",
+        "ro",
+    ];
+    let (kind, keys): (_, Vec<String>) = match step {
+        MountStep::Mount(mount) => {
+            let data = mount.data.as_ref()?.to_string_lossy();
+            (
+                &mount.kind,
+                data.split(',').map(|option| option.split('=').next().unwrap_or_default().to_owned()).collect(),
+            )
+        }
+        MountStep::MakeTree(tree) => {
+            (&tree.kind, tree.options.iter().map(|(key, _)| key.to_string_lossy().into_owned()).collect())
+        }
+        _ => return None,
+    };
+    keys.into_iter().find(|key| kind.to_bytes() == b"tmpfs" && !key.is_empty() && !OF_TMPFS.contains(&key.as_str()))
 }
 
 /// A limit of namespaces is reached: the lowest one of these kinds is named.

@@ -257,6 +257,11 @@ pub fn wrong_values() -> Vec<(&'static str, Value, Vec<&'static str>)> {
         ("/process/oomScoreAdj", json!(99_999_999_999_i64), vec!["process.oomScoreAdj", "in that range"]),
         ("/root", json!(["rootfs", true]), vec!["root", "a list, where an object is needed"]),
         ("/mounts", json!({"destination": "/x"}), vec!["mounts", "put it into brackets"]),
+        (
+            "/mounts",
+            json!([{"destination": "/t", "type": "tmpfs", "source": "t", "options": ["noexce"]}]),
+            vec!["mounts[0] (/t)", "tmpfs has no option \"noexce\""],
+        ),
         ("/process/selinuxLabel", json!(1), vec!["process.selinuxLabel", "a text is needed"]),
         ("/linux/memoryPolicy", json!({"mode": "MPOL_X"}), vec!["linux.memoryPolicy", "MPOL_X", "MPOL_BIND"]),
         ("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "a"}), vec!["linux.memoryPolicy", "\"a\""]),

@@ -157,9 +157,13 @@ struct Tmux(std::path::PathBuf);
 impl Tmux {
     /// A session of 100x30 that runs the sandbox's container.
     fn start(sandbox: &Sandbox) -> Tmux {
+        Tmux::run(sandbox, &format!("exec {} run -b {} box", binary().display(), sandbox.bundle().display()))
+    }
+
+    /// One that runs a script.
+    fn run(sandbox: &Sandbox, script: &str) -> Tmux {
         let tmux = Tmux(sandbox.path().join("tmux.sock"));
-        let script =
-            sandbox.script("run", &format!("exec {} run -b {} box", binary().display(), sandbox.bundle().display()));
+        let script = sandbox.script("run", script);
         let xdg = format!("XDG_RUNTIME_DIR={}", sandbox.path().join("xdg").display());
         let become_user = format!("setpriv --reuid {0} --regid {0} --clear-groups env {xdg} {script}", sandbox.uid());
         let command = if crate::sandbox::is_root() { become_user } else { format!("env {xdg} {script}") };
@@ -215,5 +219,31 @@ fn in_tmux_the_window_size_follows_and_jobs_are_controlled() {
         tmux.type_line("exit");
         tmux.call(&["list-sessions"]).is_empty()
     });
+    sandbox.assert_clean();
+}
+
+#[test]
+fn in_the_background_a_run_waits_for_its_terminal() {
+    if Command::new("tmux").arg("-V").output().is_err() {
+        return skip("tmux is not installed");
+    }
+    let sandbox = interactive();
+    let tmux = Tmux::run(&sandbox, "exec bash --norc --noprofile -i");
+    eventually("a prompt", || tmux.shows("$"));
+    tmux.type_line(&format!("{} run -b {} box &", binary().display(), sandbox.bundle().display()));
+    tmux.type_line("echo typed at the shell");
+    eventually("the shell has it", || tmux.shows("\ntyped at the shell"));
+    tmux.type_line("fg");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    tmux.type_line("echo pid $$ in the container");
+    eventually("the container's shell has it", || tmux.shows("\npid 1 in the container"));
+    assert_eq!(sandbox.status("box"), "running");
+    tmux.type_line("exit 3");
+    eventually("the shell is back", || {
+        tmux.type_line("echo code $?; stty -a | grep -o ' icanon'");
+        tmux.shows(" icanon")
+    });
+    tmux.type_line("exit");
+    eventually("all is over", || sandbox.processes().is_empty());
     sandbox.assert_clean();
 }

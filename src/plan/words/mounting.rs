@@ -246,7 +246,7 @@ impl MountStep {
 
 const OPTIONS: Advice = (
     "the file system does not take one of the options or its value, or an id in them is not mapped in the container",
-    "look into `dmesg`, and at the options",
+    "correct the options; what the kernel says of them is in `dmesg`, which root may read",
 );
 
 fn advise_mount(mount: &Mount, error: sys::Error) -> Option<Advice> {
