@@ -2,7 +2,7 @@
 //!
 //! It is planned, created, started, looked at, entered and waited for. The program's output is the container's.
 
-use rootlet::container::{self, Options, Root, exec};
+use rootlet::container::{self, Options, States, exec};
 use rootlet::error::Error;
 use rootlet::host::Host;
 use rootlet::log::Log;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bundle: PathBuf = std::env::args_os().nth(1).ok_or("usage: embed BUNDLE")?.into();
-    let (root, log, id) = (Root::new(None)?, Log::default(), format!("embed-{}", std::process::id()));
+    let (root, log, id) = (States::new(None)?, Log::default(), format!("embed-{}", std::process::id()));
     let options = Options::new(&root, &id, bundle.canonicalize()?);
 
     // What would happen, as data: nothing is made yet.

@@ -2,7 +2,7 @@
 
 use super::Globals;
 use crate::container::beside::notify;
-use crate::container::{self, Options, Root, Start};
+use crate::container::{self, Options, Start, States};
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::property::{NOTIFY_VARIABLE, Request};
@@ -53,7 +53,7 @@ pub struct Common {
 
 impl Common {
     /// The arguments as the lifecycle takes them.
-    pub fn options<'a>(self, globals: &Globals, root: &'a Root, start: Start, log: &Log) -> Result<Options<'a>> {
+    pub fn options<'a>(self, globals: &Globals, root: &'a States, start: Start, log: &Log) -> Result<Options<'a>> {
         let listening = listening_descriptors();
         let notify = notify::manager(log).map(|_| notify::place(&root.place(&self.id)));
         let mut environment = match listening {

@@ -2,7 +2,7 @@
 
 use super::spelling::{mend_dashes, tolerant};
 use super::{SUBCOMMANDS, definition, print};
-use crate::container::Root;
+use crate::container::States;
 use crate::error::Result;
 use crate::log::{self, Log};
 use crate::property::CgroupManager;
@@ -105,8 +105,8 @@ impl Globals {
     }
 
     /// Where states are kept.
-    pub fn root(&self) -> Result<Root> {
-        Root::new(self.root.as_deref())
+    pub fn root(&self) -> Result<States> {
+        States::new(self.root.as_deref())
     }
 
     /// Whether `--debug` is given.

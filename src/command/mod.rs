@@ -24,7 +24,7 @@ mod start;
 mod state;
 mod update;
 
-use crate::container::{Container, Root};
+use crate::container::{Container, States};
 use crate::error::{Error, printable};
 use crate::log::Log;
 use crate::sys::memory::note_arguments;
@@ -113,7 +113,7 @@ fn print(text: &str, log: &Log) -> ExitCode {
 
 /// Does something with each container whose name a regular expression matches, whatever becomes of the others.
 fn for_each_match(
-    root: &Root,
+    root: &States,
     pattern: &str,
     log: &Log,
     act: impl Fn(&Container) -> crate::error::Result<()>,

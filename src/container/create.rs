@@ -7,7 +7,7 @@ use super::cgroup::{Keeper, Making};
 use super::follow::{Follow, Followed};
 use super::interrupt::{self, Interrupt};
 use super::state::identity::{Identity, pid_namespace};
-use super::state::root::{Reservation, Root};
+use super::state::states::{Reservation, States};
 use super::state::{Container, State};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -36,7 +36,7 @@ pub enum Start {
 #[derive(Debug)]
 pub struct Options<'a> {
     /// Where its state goes.
-    pub root: &'a Root,
+    pub root: &'a States,
     /// What the plan depends on.
     pub request: Request,
     /// The config, from the bundle.
@@ -53,7 +53,7 @@ pub struct Options<'a> {
 
 impl<'a> Options<'a> {
     /// A container of that name from a bundle's config.json, which waits for `start` and tells nobody.
-    pub fn new(root: &'a Root, id: &str, bundle: PathBuf) -> Options<'a> {
+    pub fn new(root: &'a States, id: &str, bundle: PathBuf) -> Options<'a> {
         Options {
             root,
             request: Request { id: id.to_owned(), bundle, ..Request::default() },
@@ -143,9 +143,17 @@ fn make(options: &Options, log: &Log) -> Result<Created> {
     container.save(&text)?;
     cgroup.complete()?;
     init.run_born_steps(&plan)?;
-    let begins = options.start == Start::Now;
-    let follow =
-        Follow { init: &init, plan: &plan, container, status: "creating", begins, is_alone: false, outputs, interrupt };
+    let starts_now = options.start == Start::Now;
+    let follow = Follow {
+        init: &init,
+        plan: &plan,
+        container,
+        status: "creating",
+        starts_now,
+        is_alone: false,
+        outputs,
+        interrupt,
+    };
     let Followed { terminal, mut tolerated, pid_namespace } = follow.to_the_end()?;
     cgroup.tell_what_is_left_out(log);
     tolerated.append(&mut cgroup.left_out);

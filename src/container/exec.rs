@@ -146,8 +146,8 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
         Ok(Status::Stopped) => stopped(),
         _ => error,
     })?;
-    let (init, plan, status, begins, is_alone) = (&init, &plan, "running", true, options.detach);
-    let follow = Follow { init, plan, container, status, begins, is_alone, outputs: [None, None], interrupt };
+    let (init, plan, status, starts_now, is_alone) = (&init, &plan, "running", true, options.detach);
+    let follow = Follow { init, plan, container, status, starts_now, is_alone, outputs: [None, None], interrupt };
     let publish = |Followed { terminal, tolerated, .. }| {
         tolerated.iter().for_each(|decision| log.debug(&decision.to_string()));
         audience.tell(&init.process)?;
@@ -167,7 +167,7 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
             _ => Ok(0),
         };
     }
-    run::attend(&init.process, terminal).map(process::Ended::code).inspect_err(|_| init.process.end())
+    run::follow(&init.process, terminal).map(process::Ended::code).inspect_err(|_| init.process.end())
 }
 
 /// The container's cgroup and its record, or a cgroup below it.

@@ -20,8 +20,8 @@ pub struct Follow<'a> {
     pub container: &'a Container,
     /// The container's status, for hooks and agents.
     pub status: &'a str,
-    /// Whether its program begins at once: then the end of file is the beginning.
-    pub begins: bool,
+    /// Whether its program starts_now at once: then the end of file is the beginning.
+    pub starts_now: bool,
     /// Whether nobody asks how it ends: then it says that it is ready.
     pub is_alone: bool,
     /// What hooks in the container say: those of the host's, and those of the image's.
@@ -55,7 +55,7 @@ impl Follow<'_> {
     fn answer(&mut self, servers: &mut Vec<Serving>) -> Result<Followed> {
         let Follow { init, plan, container, status, .. } = *self;
         let mut followed = Followed::default();
-        let mut may_begin = self.begins && !self.is_alone && !plan.is_filtered_early();
+        let mut may_begin = self.starts_now && !self.is_alone && !plan.is_filtered_early();
         loop {
             fuse::wait_for_word(init, servers, &self.interrupt)?;
             match init.receive()? {
@@ -84,7 +84,7 @@ impl Follow<'_> {
                     let property = blame.property.clone();
                     followed.tolerated.push(Decision { property, done, reason: blame.to_string() });
                 }
-                Some((Message::Ready { .. }, _)) if self.begins => may_begin = true,
+                Some((Message::Ready { .. }, _)) if self.starts_now => may_begin = true,
                 Some((Message::Ready { namespace }, _)) => {
                     followed.pid_namespace = Some(namespace).filter(|inode| *inode != 0);
                     return Ok(followed);

@@ -33,7 +33,7 @@ pub use processes::processes;
 pub use run::run;
 pub use start::start;
 pub use state::directory::Directory;
-pub use state::root::Root;
+pub use state::states::States;
 pub use state::{Container, State};
 pub use status::Status;
 pub use update::update;

@@ -46,7 +46,7 @@ pub fn stay(mut created: Created, keep: bool, log: &Log) -> Result<i32> {
         created.destroy();
         return Err(error);
     }
-    let ended = match attend(&created.process, created.terminal.take()) {
+    let ended = match follow(&created.process, created.terminal.take()) {
         Ok(ended) => ended,
         Err(error) => {
             created.destroy();
@@ -84,9 +84,9 @@ fn remove_pid_file(options: &Options) {
 }
 
 /// Passes signals on, and bytes if there is a terminal, until the first process has ended.
-pub fn attend(process: &Process, terminal: Option<OwnedFd>) -> Result<Ended> {
+pub fn follow(process: &Process, terminal: Option<OwnedFd>) -> Result<Ended> {
     match terminal {
-        Some(master) => Relay::new(master)?.attend(process),
+        Some(master) => Relay::new(master)?.relay(process),
         None => loop {
             if let Some(ended) = foreground::handle(signal::next(), process)? {
                 return Ok(ended);

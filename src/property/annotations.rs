@@ -33,19 +33,19 @@ pub const HOOKS_ERROR: &str = "run.oci.hooks.stderr";
 /// runc's: in front of a property of the scope.
 pub const UNIT_PROPERTY: &str = "org.systemd.property.";
 
-/// All that are followed.
-pub const KNOWN: [&str; 11] = [
-    CRIU_CONFIG,
-    UNIT_PROPERTY,
-    DELEGATED,
-    HOOKS_ERROR,
-    HOOKS_OUTPUT,
-    KEEP_GROUPS,
-    MOUNT_CONTEXT,
-    PIDFD_RECEIVER,
-    SECCOMP_RECEIVER,
-    SECCOMP_PROGRAM,
-    SUBGROUP,
+/// All that are followed, and who reads them. `features` lists them: each changes what rootlet does.
+pub const KNOWN: [(&str, &str); 11] = [
+    (CRIU_CONFIG, "container/checkpoint/images.rs"),
+    (UNIT_PROPERTY, "property/cgroup.rs"),
+    (DELEGATED, "property/delegation.rs"),
+    (HOOKS_ERROR, "container/beside/hooks.rs"),
+    (HOOKS_OUTPUT, "container/beside/hooks.rs"),
+    (KEEP_GROUPS, "property/user.rs"),
+    (MOUNT_CONTEXT, "property/selinux.rs"),
+    (PIDFD_RECEIVER, "container/create.rs"),
+    (SECCOMP_RECEIVER, "property/seccomp.rs"),
+    (SECCOMP_PROGRAM, "property/seccomp.rs"),
+    (SUBGROUP, "property/cgroup.rs"),
 ];
 
 /// In front of crun's own, and of what its plug-ins look for.
@@ -59,7 +59,7 @@ pub fn find<'a>(spec: &'a Spec, name: &str) -> Option<&'a str> {
 fn plan(planner: &mut Planner) -> Result<()> {
     for name in planner.spec.annotations.iter().flatten().map(|(name, _)| name) {
         let is_theirs = |prefix: &&str| name.strip_prefix(*prefix).is_some_and(|rest| rest.starts_with('.'));
-        if FOREIGN.iter().any(is_theirs) && !KNOWN.contains(&name.as_str()) {
+        if FOREIGN.iter().any(is_theirs) && !KNOWN.iter().any(|(known, _)| *known == name) {
             let warning = Error::in_config("annotations", format!("{name} is not followed"))
                 .because("it asks for something that crun does, and rootlet does not")
                 .remedy("take it out, if it is not needed");

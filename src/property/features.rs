@@ -1,7 +1,7 @@
 //! What this binary supports (runtime-spec, features.md), from the tables that the properties themselves use.
 
 use super::mounts::options;
-use super::{REFUSED, memory_policy, seccomp};
+use super::{REFUSED, annotations, memory_policy, seccomp};
 use crate::capability;
 use crate::plan::print::NAMESPACES;
 use crate::seccomp::ARCHITECTURES;
@@ -55,12 +55,9 @@ pub fn document() -> Value {
             "netDevices": { "enabled": is_done("linux.netDevices") },
         },
         "annotations": { "rootlet.version": env!("CARGO_PKG_VERSION") },
-        "potentiallyUnsafeConfigAnnotations": ANNOTATIONS,
+        "potentiallyUnsafeConfigAnnotations": annotations::KNOWN.map(|(name, _)| name),
     })
 }
-
-/// Every annotation that changes what rootlet does.
-use super::annotations::KNOWN as ANNOTATIONS;
 
 /// True for a property that a row of ORDER claims and that is not refused.
 pub fn is_done(path: &str) -> bool {

@@ -386,7 +386,7 @@ pub fn open_user_namespace(pid: i32) -> Result<OwnedFd> {
 }
 
 /// Who a program beside the caller is.
-pub struct Identity<'a> {
+pub struct Credentials<'a> {
     /// Its user namespace.
     pub user_namespace: BorrowedFd<'a>,
     /// In that namespace.
@@ -405,27 +405,27 @@ pub fn start_beside(
     environment: &Strings,
     output: BorrowedFd,
     handed: BorrowedFd,
-    identity: Identity,
+    credentials: Credentials,
 ) -> Result<Process> {
     match clone(0, false, None)? {
         Cloned::Parent(process) => Ok(process),
         Cloned::Child => {
-            let _ = become_beside(output, handed, identity).map(|()| execute(path, arguments, environment, None));
+            let _ = become_beside(output, handed, credentials).map(|()| execute(path, arguments, environment, None));
             super::exit_now(126)
         }
     }
 }
 
-fn become_beside(output: BorrowedFd, handed: BorrowedFd, identity: Identity) -> Result<()> {
+fn become_beside(output: BorrowedFd, handed: BorrowedFd, credentials: Credentials) -> Result<()> {
     use super::{creds, fd};
     // CVE-2016-9962: those who are there already must not trace who comes; execve lifts it.
     creds::set_dumpable(false)?;
-    super::namespace::join(identity.user_namespace, libc::CLONE_NEWUSER)?;
-    if identity.drops_groups {
+    super::namespace::join(credentials.user_namespace, libc::CLONE_NEWUSER)?;
+    if credentials.drops_groups {
         creds::set_groups(&[])?;
     }
-    creds::set_gid(identity.gid)?;
-    creds::set_uid(identity.uid)?;
+    creds::set_gid(credentials.gid)?;
+    creds::set_uid(credentials.uid)?;
     start_session()?;
     super::signal::reset()?;
     {

@@ -103,7 +103,7 @@ impl Relay {
     }
 
     /// Relays until the first process has ended, and all that it has printed was taken.
-    pub fn attend(mut self, process: &Process) -> Result<Ended> {
+    pub fn relay(mut self, process: &Process) -> Result<Ended> {
         let mut ended = None;
         loop {
             self.turn(ended.is_none()).map_err(|error| Error::from_call("terminal", error))?;

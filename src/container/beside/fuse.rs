@@ -7,7 +7,7 @@ use crate::init::{Init, environment};
 use crate::plan::step::MountStep;
 use crate::plan::{Join, Plan, Step};
 use crate::sys::namespace::CLONE_NEWUSER;
-use crate::sys::process::{Ended, Identity, Process, kill_group, start_beside, wait, wait_readable};
+use crate::sys::process::{Credentials, Ended, Process, kill_group, start_beside, wait, wait_readable};
 use crate::sys::{self, fd, signal};
 use std::ffi::CString;
 use std::io::Read;
@@ -44,11 +44,13 @@ pub fn serve(init: &Init, plan: &Plan, step: u32, device: Option<OwnedFd>) -> Re
         joined.unwrap_or_else(|| CString::new(format!("/proc/{}/ns/user", init.process.pid)).unwrap_or_default());
     let user_namespace = fd::open(&path, fd::O_RDONLY, 0).map_err(blame)?;
     let (uid, gid) = server.ids;
-    let identity = Identity { user_namespace: user_namespace.as_fd(), uid, gid, drops_groups: server.drops_groups };
+    let credentials =
+        Credentials { user_namespace: user_namespace.as_fd(), uid, gid, drops_groups: server.drops_groups };
     let output = fd::memory_file(c"fuse").map_err(blame)?;
     let environment = environment();
-    let process = start_beside(&server.path, &server.arguments, &environment, output.as_fd(), device.as_fd(), identity)
-        .map_err(blame)?;
+    let process =
+        start_beside(&server.path, &server.arguments, &environment, output.as_fd(), device.as_fd(), credentials)
+            .map_err(blame)?;
     let property = format!("{origin} ({})", mount.target.to_string_lossy());
     Ok(Serving { property, name: server.path.to_string_lossy().into_owned(), process, output })
 }

@@ -3,7 +3,7 @@
 pub mod directory;
 pub mod identity;
 mod removal;
-pub mod root;
+pub mod states;
 
 use super::cgroup::{Record, remove_announced};
 use crate::error::{Error, Result, found};

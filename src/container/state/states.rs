@@ -25,20 +25,20 @@ const OVERFLOW: u32 = 65534;
 
 /// The directory of all states.
 #[derive(Clone, Debug)]
-pub struct Root {
+pub struct States {
     path: PathBuf,
     explicit: bool,
     /// What $XDG_RUNTIME_DIR names, if that is somebody else's.
     passed_over: Option<PathBuf>,
 }
 
-impl Root {
+impl States {
     /// The directory that `--root` names, or the default one. Nothing is made yet.
-    pub fn new(explicit: Option<&Path>) -> Result<Root> {
+    pub fn new(explicit: Option<&Path>) -> Result<States> {
         let Some(path) = explicit else {
             let mut passed_over = None;
             let path = default_path(&mut passed_over)?;
-            return Ok(Root { path, explicit: false, passed_over });
+            return Ok(States { path, explicit: false, passed_over });
         };
         let failed = |error: std::io::Error| Error::from_io(format!("--root {}", path.display()), &error);
         // Who names it may name it by a link, which is followed once.
@@ -51,7 +51,7 @@ impl Root {
             Some(path) => path,
             None => std::path::absolute(path).map_err(failed)?,
         };
-        Ok(Root { path, explicit: true, passed_over: None })
+        Ok(States { path, explicit: true, passed_over: None })
     }
 
     /// The directory.
@@ -101,7 +101,7 @@ impl Root {
                 .because(format!("it belongs to uid {} with mode {:o}", metadata.uid(), mode & 0o7777))
                 .remedy("name another with --root DIR, or set XDG_RUNTIME_DIR"));
         }
-        // Root may do all anyway, and OVERFLOW is what a user namespace shows of who is not mapped.
+        // States may do all anyway, and OVERFLOW is what a user namespace shows of who is not mapped.
         let is_trusted = match metadata.uid() {
             OVERFLOW => own == OVERFLOW || !Host::new()?.in_initial_user_namespace()?,
             uid => uid == own || uid == 0,
