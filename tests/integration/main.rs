@@ -6,6 +6,7 @@ mod annotations;
 mod attacks;
 mod bad_input;
 mod callers;
+mod cgroup_owners;
 mod cgroup_places;
 mod cgroups;
 mod check;
