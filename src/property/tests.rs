@@ -65,6 +65,58 @@ fn phases_never_run_backwards() {
     assert!(plan.entries.is_sorted_by_key(|entry| entry.phase));
 }
 
+/// Plans of hosts that no machine has to be are written down; a change shows in review. ROOTLET_BLESS=1 writes them anew.
+#[test]
+fn plans_are_as_written_down() {
+    let mut mapped = config();
+    mapped["process"]["user"] = json!({"uid": 1000, "gid": 1000, "additionalGids": [5]});
+    mapped["process"]["terminal"] = json!(true);
+    mapped["process"]["noNewPrivileges"] = json!(true);
+    mapped["process"]["oomScoreAdj"] = json!(50);
+    mapped["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 64, "hard": 64}]);
+    mapped["linux"]["namespaces"]
+        .as_array_mut()
+        .unwrap()
+        .extend([json!({"type": "cgroup"}), json!({"type": "network"})]);
+    for mappings in ["uidMappings", "gidMappings"] {
+        mapped["linux"][mappings] = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    }
+    mapped["linux"]["cgroupsPath"] = json!("box");
+    mapped["linux"]["resources"] = json!({"devices": [{"allow": false, "access": "rwm"}]});
+    mapped["linux"]["netDevices"] = json!({"eth1": {"name": "eth0"}});
+    mapped["linux"]["maskedPaths"] = json!(["/proc/keys"]);
+    mapped["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW"});
+    mapped["mounts"] = json!([
+        {"destination": "/data", "type": "bind", "source": "/data", "options": ["rbind", "ro"]},
+        {"destination": "/mapped", "type": "bind", "source": "/data", "options": ["rbind", "idmap"]},
+        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"},
+        {"destination": "/dev/pts", "type": "devpts", "source": "devpts"},
+    ]);
+    let hook = json!([{"path": "/bin/hook", "args": ["hook", "word"], "timeout": 2}]);
+    mapped["hooks"] = json!({"createRuntime": hook, "createContainer": hook, "startContainer": hook});
+    let host = Host { levels: levels(true), ..root() };
+    let request = Request { id: "box".to_owned(), bundle: "/bundle".into(), ..Request::default() };
+    let spec = parse(&mapped.to_string()).unwrap().spec;
+    let namespaces = crate::plan::print::namespace_flags(&["user", "mount", "pid"].map(str::to_owned));
+    for (name, plan) in [
+        ("mapped.txt", compile(&spec, &request, &host).unwrap()),
+        ("exec.txt", compile_exec(namespaces, &spec, &request, &host).unwrap()),
+    ] {
+        let (place, text) =
+            (std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plan").join(name), plan.to_string());
+        // Each architecture has its own.
+        let text = text.lines().map(|line| match line.split_once(" system call filter of ") {
+            Some((before, _)) => format!("{before} system call filter\n"),
+            None => format!("{line}\n"),
+        });
+        let text: String = text.collect();
+        if std::env::var_os("ROOTLET_BLESS").is_some() {
+            std::fs::write(&place, &text).unwrap();
+        }
+        assert_eq!(text, std::fs::read_to_string(place).unwrap(), "{name}");
+    }
+}
+
 #[test]
 fn compiling_is_pure() {
     assert_eq!(plan(&config(), &ordinary()).unwrap(), plan(&config(), &ordinary()).unwrap());
