@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 8] = [
 const CHILD: [&str; 5] = ["init/", "passwd.rs", "plan/slots.rs", "plan/step/", "sys/"];
 
 /// What is there too, and is the parent's alone or makes something ready for the child.
-const PARENT: [&str; 5] = ["init/mod.rs", "init/seal.rs", "init/spawn.rs", "sys/process.rs", "sys/signal.rs"];
+const PARENT: [&str; 5] = ["init/mod.rs", "init/seal.rs", "init/spawn.rs", "sys/program.rs", "sys/signal.rs"];
 
 fn floor(module: &str) -> Option<usize> {
     FLOORS.iter().position(|modules| modules.contains(&module))

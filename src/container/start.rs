@@ -14,7 +14,7 @@ use crate::log::Log;
 use crate::plan::step::{PrivilegeStep, ProgramStep};
 use crate::plan::{Entry, Origin, Phase, Step, hint};
 use crate::property::without_process;
-use crate::sys::process::Strings;
+use crate::sys::program::Strings;
 use crate::sys::{self, Errno, process};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};

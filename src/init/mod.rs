@@ -14,7 +14,7 @@ pub use helper::Birthplace;
 pub use join::Entrance;
 pub use spawn::{Equipment, Init, prepare, spawn};
 
-use crate::sys::process::Strings;
+use crate::sys::program::Strings;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
 

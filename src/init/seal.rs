@@ -5,7 +5,7 @@
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::spec::{IdMapping, Spec};
-use crate::sys::process::{Strings, execute_fd};
+use crate::sys::program::{Strings, execute_fd};
 use crate::sys::{self, Call, Errno, copy, fd};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};

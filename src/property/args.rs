@@ -4,7 +4,7 @@ use super::{Planner, Property, Scope};
 use crate::error::{Error, Result};
 use crate::plan::Phase;
 use crate::plan::step::ProgramStep;
-use crate::sys::process::Strings;
+use crate::sys::program::Strings;
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;

@@ -6,7 +6,7 @@ use crate::plan::Phase;
 use crate::plan::step::ProgramStep;
 use crate::plan::step::programs::Program;
 use crate::spec::Hook;
-use crate::sys::process::Strings;
+use crate::sys::program::Strings;
 use std::ffi::CString;
 
 pub const RUNTIME: Property = Property {

@@ -13,6 +13,7 @@ pub mod mount;
 pub mod namespace;
 pub mod net;
 pub mod process;
+pub mod program;
 pub mod resolve;
 pub mod sched;
 pub mod seccomp;

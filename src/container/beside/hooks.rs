@@ -6,8 +6,9 @@ use crate::error::{Error, Result, quote};
 use crate::plan::c_string;
 use crate::property::annotations::{HOOKS_ERROR, HOOKS_OUTPUT};
 use crate::spec::{Hook, Spec};
-use crate::sys::process::{Ended, Invocation, Strings};
-use crate::sys::{self, Call, Errno, fd, process, signal};
+use crate::sys::process::Ended;
+use crate::sys::program::{Invocation, Strings};
+use crate::sys::{self, Call, Errno, fd, process, program, signal};
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr};
 use std::fs::OpenOptions;
@@ -96,7 +97,7 @@ fn run(
         output: out.as_ref().unwrap_or(&said).as_fd(),
         error: err.as_ref().unwrap_or(&said).as_fd(),
     };
-    let process = process::start_program(&invocation).map_err(lost)?;
+    let process = program::start_program(&invocation).map_err(lost)?;
     drop(said);
     let timeout = hook.timeout.map_or(-1, |seconds| i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX));
     let waited = interrupt.wait_readable(process.pidfd.as_fd(), timeout).and_then(|has_ended| match has_ended {

@@ -5,8 +5,9 @@ use crate::passwd;
 use crate::plan::Slots;
 use crate::plan::slots::Home;
 use crate::sys::fd::{self, Kind, Status};
-use crate::sys::process::{self, Invocation, Strings};
-use crate::sys::{Call, Errno, Error, Result, resolve, signal, tty};
+use crate::sys::process::{self};
+use crate::sys::program::{Invocation, Strings};
+use crate::sys::{Call, Errno, Error, Result, program, resolve, signal, tty};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -69,7 +70,7 @@ impl ProgramStep {
             ProgramStep::Execute { candidates, arguments, environment } => {
                 let home = slots.home.as_ref().and_then(Home::as_cstr);
                 let path = candidates.get(slots.executable).ok_or(Error::new(Call::Execve, Errno::ENOENT))?;
-                Err(process::execute(path, arguments, environment, home))
+                Err(program::execute(path, arguments, environment, home))
             }
         }
     }
@@ -93,25 +94,25 @@ pub struct Program {
 }
 
 /// Runs a hook in the container's namespaces, with the state on its standard input.
-fn run_hook(program: &Program, slots: &mut Slots) -> Result<()> {
+fn run_hook(hook: &Program, slots: &mut Slots) -> Result<()> {
     let input = fd::memory_file(c"state")?;
-    fd::write(input.as_fd(), program.input.0.to_bytes())?;
+    fd::write(input.as_fd(), hook.input.0.to_bytes())?;
     fd::write(input.as_fd(), fd::Name::of_number(process::own_pid()).as_cstr().to_bytes())?;
-    fd::write(input.as_fd(), program.input.1.to_bytes())?;
+    fd::write(input.as_fd(), hook.input.1.to_bytes())?;
     fd::rewind(input.as_fd())?;
     let output = slots.hook_output.as_ref().map_or(fd::borrow(2), AsFd::as_fd);
-    let home = slots.home.as_ref().filter(|_| program.takes_home).and_then(Home::as_cstr);
+    let home = slots.home.as_ref().filter(|_| hook.takes_home).and_then(Home::as_cstr);
     let invocation = Invocation {
-        path: &program.path,
-        arguments: &program.arguments,
-        environment: program.environment.as_ref().map(|environment| (environment, home)),
+        path: &hook.path,
+        arguments: &hook.arguments,
+        environment: hook.environment.as_ref().map(|environment| (environment, home)),
         // Before the root is entered, it is where hooks begin; later, they begin where the program does.
         directory: slots.root.as_ref().map(AsFd::as_fd),
         input: input.as_fd(),
         output,
         error: output,
     };
-    let ended = process::run_to_end(&invocation, program.timeout)?.code();
+    let ended = program::run_to_end(&invocation, hook.timeout)?.code();
     if ended == 0 {
         return Ok(());
     }

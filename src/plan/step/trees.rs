@@ -2,7 +2,8 @@
 
 use crate::plan::Slots;
 use crate::sys::fd::{self, Kind};
-use crate::sys::process::{Process, Strings};
+use crate::sys::process::Process;
+use crate::sys::program::Strings;
 use crate::sys::{Call, Errno, Error, Result, copy, mount, namespace, process, resolve};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -11,7 +11,7 @@ use crate::plan::step::trees::{FuseMount, Server};
 use crate::property::{Planner, id_mappings};
 use crate::spec::Mount;
 use crate::sys::mount::{MS_PRIVATE, MS_SLAVE};
-use crate::sys::process::Strings;
+use crate::sys::program::Strings;
 use std::ffi::CString;
 use std::path::PathBuf;
 
