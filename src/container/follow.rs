@@ -6,14 +6,14 @@ use super::cgroup;
 use super::interrupt::Interrupt;
 use super::state::Container;
 use crate::error::Result;
-use crate::init::{Init, Message};
+use crate::init::{Handle, Message};
 use crate::plan::{Decision, Phase, Plan};
 use std::os::fd::OwnedFd;
 
 /// What there is to listen to.
 pub struct Follow<'a> {
     /// The process.
-    pub init: &'a Init,
+    pub init: &'a Handle,
     /// What it does.
     pub plan: &'a Plan,
     /// The container that it belongs to.

@@ -158,8 +158,9 @@ fn explain(state: &super::State, step: u32, error: sys::Error) -> Error {
             ("process.args", ProgramStep::Execute { candidates: Box::new([]), arguments, environment: nothing }.into())
         }
         sys::Call::Seccomp => ("linux.seccomp", PrivilegeStep::InstallFilter { filter: Box::new([]), flags: 0 }.into()),
-        sys::Call::HookExit | sys::Call::HookTimeout => {
-            return Error::in_config(name.clone(), format!("the {} failed", error.call.name()));
+        sys::Call::Wait => {
+            let how = if error.errno == Errno::ETIMEDOUT { "took too long and was ended" } else { "failed" };
+            return Error::in_config(name.clone(), format!("the hook {how}"));
         }
         _ => return Error { errno: Some(error.errno), ..Error::in_config(name.clone(), error.call.name()) },
     };

@@ -12,7 +12,7 @@ pub use child::Beginning;
 pub use handshake::Message;
 pub use helper::Birthplace;
 pub use join::Entrance;
-pub use spawn::{Equipment, Init, prepare, spawn};
+pub use spawn::{Equipment, Handle, prepare, spawn};
 
 use crate::sys::program::Strings;
 use std::ffi::CString;

@@ -33,7 +33,7 @@ pub struct Equipment<'a> {
 
 /// The container's process, as its parent sees it.
 #[derive(Debug)]
-pub struct Init {
+pub struct Handle {
     /// Who it is.
     pub process: Process,
     /// The handshake.
@@ -66,7 +66,7 @@ fn run_steps(plan: &Plan, phase: Phase, slots: &mut Slots) -> Result<()> {
 }
 
 /// Clones the container's process, which follows `plan` at once.
-pub fn spawn(plan: &Plan, equipment: Equipment) -> Result<Init> {
+pub fn spawn(plan: &Plan, equipment: Equipment) -> Result<Handle> {
     let system = |error| Error::from_call("container", error);
     let (socket, theirs) = socket::pair().map_err(system)?;
     let Equipment { start, container, mut cgroup, console, slots } = equipment;
@@ -93,7 +93,7 @@ pub fn spawn(plan: &Plan, equipment: Equipment) -> Result<Init> {
     match made {
         // The parent's copy of the child's end goes with `child`: it would hide the child's death.
         Made::Born(process) => {
-            Ok(Init { process, socket, waits: plan.waits_when_born() || child.is_outside, root: OnceCell::new() })
+            Ok(Handle { process, socket, waits: plan.waits_when_born() || child.is_outside, root: OnceCell::new() })
         }
         made => Err(explain_unmade(plan, made)),
     }
@@ -147,7 +147,7 @@ fn explain_unmade(plan: &Plan, made: Made) -> Error {
     }
 }
 
-impl Init {
+impl Handle {
     /// Runs the Born steps for the waiting child, and lets it go on.
     pub fn run_born_steps(&self, plan: &Plan) -> Result<()> {
         if !self.waits {

@@ -100,7 +100,7 @@ mod tests {
     fn engines_recognise_a_missing_and_a_forbidden_program() {
         let find = |name: &CStr, errno| {
             let step = ProgramStep::FindExecutable { name: name.into(), candidates: Box::new([]) };
-            explain(&entry(step), sys::Error::new(Call::Lookup, errno), false).message
+            explain(&entry(step), sys::Error::new(Call::Access, errno), false).message
         };
         assert_eq!(find(c"nosuch", Errno::ENOENT), "exec: \"nosuch\": executable file not found in $PATH");
         assert!(find(c"/nosuch", Errno::ENOENT).contains("no such file or directory"));

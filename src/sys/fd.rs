@@ -242,7 +242,7 @@ pub fn has_attribute(file: BorrowedFd, name: &CStr) -> Result<bool> {
 /// True if the effective user may execute `fd`, a regular file (faccessat2(2), Linux 5.8).
 pub fn check_executable(fd: BorrowedFd) -> Result<()> {
     let flags = libc::AT_EACCESS | libc::AT_EMPTY_PATH;
-    syscall!(Call::Lookup, libc::SYS_faccessat2, fd.as_raw_fd(), c"".as_ptr(), libc::X_OK, flags).map(drop)
+    syscall!(Call::Access, libc::SYS_faccessat2, fd.as_raw_fd(), c"".as_ptr(), libc::X_OK, flags).map(drop)
 }
 
 /// Writes all of `bytes` to the file `path`, in one write(2) as /proc wants it.

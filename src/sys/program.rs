@@ -160,9 +160,9 @@ pub fn run_to_end(invocation: &Invocation, milliseconds: i32) -> Result<Ended> {
         // It may not lead its group yet.
         send_signal(std::os::fd::AsFd::as_fd(&pidfd), libc::SIGKILL)?;
         wait(pid, true)?;
-        return Err(Error::new(Call::HookTimeout, Errno::ETIMEDOUT));
+        return Err(Error::new(Call::Wait, Errno::ETIMEDOUT));
     }
-    wait(pid, true)?.ok_or(Error::new(Call::HookExit, Errno::ECHILD))
+    wait(pid, true)?.ok_or(Error::new(Call::Wait, Errno::ECHILD))
 }
 
 /// Starts a program, which leads a session of its own, and ends with who has started it.

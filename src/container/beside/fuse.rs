@@ -3,7 +3,7 @@
 use super::hooks::last_words;
 use crate::container::interrupt::Interrupt;
 use crate::error::{Error, Result};
-use crate::init::{Init, environment};
+use crate::init::{Handle, environment};
 use crate::plan::step::MountStep;
 use crate::plan::{Join, Plan, Step};
 use crate::sys::namespace::CLONE_NEWUSER;
@@ -27,7 +27,7 @@ pub struct Serving {
 }
 
 /// Starts the server that a step asks for; `device` is the opened /dev/fuse.
-pub fn serve(init: &Init, plan: &Plan, step: u32, device: Option<OwnedFd>) -> Result<Serving> {
+pub fn serve(init: &Handle, plan: &Plan, step: u32, device: Option<OwnedFd>) -> Result<Serving> {
     let blame = |error: sys::Error| plan.blame(step as usize, error);
     let entry = plan.entries.get(step as usize);
     let (Some((MountStep::MountFuse(mount), origin)), Some(device)) =
@@ -57,7 +57,7 @@ pub fn serve(init: &Init, plan: &Plan, step: u32, device: Option<OwnedFd>) -> Re
 }
 
 /// Waits for the child's next word, but not for ever: a server may hold its file system without answering.
-pub fn wait_for_word(init: &Init, servers: &[Serving], interrupt: &Interrupt) -> Result<()> {
+pub fn wait_for_word(init: &Handle, servers: &[Serving], interrupt: &Interrupt) -> Result<()> {
     let Some(last) = servers.last() else { return interrupt.wait_readable(init.socket.as_fd(), -1).map(drop) };
     match interrupt.wait_readable(init.socket.as_fd(), PATIENCE_MILLISECONDS)? {
         true => Ok(()),

@@ -217,7 +217,7 @@ fn open_annotated(annotations: Option<&BTreeMap<String, String>>, name: &str) ->
 
 /// Adds how a hook in the container has ended.
 pub fn with_status(mut error: Error, cause: sys::Error, status: u16) -> Error {
-    if cause.call == Call::HookExit {
+    if (cause.call, cause.errno) == (Call::Wait, Errno::ECHILD) {
         let how = if status > 128 { format!("signal {}", status - 128) } else { format!("exit status {status}") };
         error.message = format!("{}: {how}", error.message);
         error = with_meaning(error, &how);

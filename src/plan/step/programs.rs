@@ -117,7 +117,8 @@ fn run_hook(hook: &Program, slots: &mut Slots) -> Result<()> {
         return Ok(());
     }
     slots.hook_status = ended as u16;
-    Err(Error::new(Call::HookExit, Errno::ECHILD))
+    // It has ended, and not well.
+    Err(Error::new(Call::Wait, Errno::ECHILD))
 }
 
 /// An /etc/passwd is not read further than that.
@@ -174,13 +175,13 @@ fn find_home(uid: u32, root: BorrowedFd) -> Result<Home> {
 
 /// The first candidate that may be executed, or the most telling error: one that exists but may not be run over ENOENT.
 fn find_executable(candidates: &[CString]) -> Result<usize> {
-    let mut error = Error::new(Call::Lookup, Errno::ENOENT);
+    let mut error = Error::new(Call::Access, Errno::ENOENT);
     for (index, candidate) in candidates.iter().enumerate() {
         match check_executable(candidate) {
             Ok(()) => return Ok(index),
             Err(other) if matches!(other.errno, Errno::ENOENT | Errno::ENOTDIR) => {}
             Err(other @ Error { errno: Errno::ELOOP, .. }) => error = other,
-            Err(other) => error = Error::new(Call::Lookup, other.errno),
+            Err(other) => error = Error::new(Call::Access, other.errno),
         }
     }
     Err(error)
@@ -190,10 +191,10 @@ fn check_executable(path: &CStr) -> Result<()> {
     let file = resolve::open_program(path)?;
     let status: Status = fd::status(file.as_fd())?;
     if status.kind() == Kind::Directory {
-        return Err(Error::new(Call::Lookup, Errno::EISDIR));
+        return Err(Error::new(Call::Access, Errno::EISDIR));
     }
     if !status.is_regular() {
-        return Err(Error::new(Call::Lookup, Errno::EACCES));
+        return Err(Error::new(Call::Access, Errno::EACCES));
     }
     match fd::check_executable(file.as_fd()) {
         // A filter that hides this call: execve will say it.

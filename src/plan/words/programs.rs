@@ -81,9 +81,9 @@ impl ProgramStep {
             }
             ProgramStep::RunHook(hook) => {
                 let path = hook.path.to_string_lossy();
-                match error.call {
-                    Call::HookExit => Some(Error::new(format!("hook {path} failed"))),
-                    Call::HookTimeout => Some(Error::new(format!(
+                match (error.call, error.errno) {
+                    (Call::Wait, Errno::ECHILD) => Some(Error::new(format!("hook {path} failed"))),
+                    (Call::Wait, Errno::ETIMEDOUT) => Some(Error::new(format!(
                         "hook {path} took longer than {} s and was ended",
                         hook.timeout / 1000
                     ))),
@@ -97,26 +97,26 @@ impl ProgramStep {
 
 fn explain_program(name: &str, error: sys::Error) -> Error {
     match (error.call, error.errno) {
-        (Call::Lookup, Errno::ENOENT) if name.contains(' ') => {
+        (Call::Access, Errno::ENOENT) if name.contains(' ') => {
             Error::new(format!("exec: {name:?}: executable file not found in $PATH"))
                 .because("the whole text is taken for the name of one program")
                 .remedy("write each word as an argument of its own, or give the text to a shell: sh -c")
         }
-        (Call::Lookup, Errno::ENOENT) if !name.contains('/') => {
+        (Call::Access, Errno::ENOENT) if !name.contains('/') => {
             Error::new(format!("exec: {name:?}: executable file not found in $PATH"))
                 .because("none of the directories of PATH in process.env has it in the container")
                 .remedy("correct process.args, set PATH in process.env, or put the program into the root file system")
         }
-        (Call::Lookup, Errno::ENOENT) => Error::new(format!("exec: {name:?}: stat {name}: no such file or directory"))
+        (Call::Access, Errno::ENOENT) => Error::new(format!("exec: {name:?}: stat {name}: no such file or directory"))
             .because("the container has no such program")
             .remedy("correct process.args, or put the program into the root file system"),
         (Call::Openat2, Errno::ELOOP) => Error::new(format!("exec: {name:?}: its path leads by a link of procfs, or by links in a circle"))
             .because("a link of procfs could lead out of the container (CVE-2024-21626)")
             .remedy("write the program's own path in process.args"),
-        (Call::Lookup | Call::Open, Errno::EACCES) => Error::new(format!("exec: {name:?}: permission denied"))
+        (Call::Access | Call::Open, Errno::EACCES) => Error::new(format!("exec: {name:?}: permission denied"))
             .because("process.user may not execute the file, or a directory on its path may not be searched, or it lies on a noexec mount")
             .remedy("chmod a+x it in the root file system"),
-        (Call::Lookup, Errno::EISDIR) => Error::new(format!("exec: {name:?}: is a directory"))
+        (Call::Access, Errno::EISDIR) => Error::new(format!("exec: {name:?}: is a directory"))
             .because("only a file can be executed")
             .remedy("name a program in it, in process.args"),
         (Call::Execve, Errno::E2BIG) => Error::new(format!("exec: {name:?}: argument list too long"))
