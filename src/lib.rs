@@ -21,8 +21,8 @@
 //! plan, spec, seccomp
 //!              steps, their text, their advice; config.json: its types, loading, the configs that are written; and from
 //!              a profile to the program that filters system calls
-//! host, error, log, capability
-//!              what the caller and the kernel allow; what the user reads
+//! host, error, log, capability, passwd
+//!              what the caller and the kernel allow; what the user reads; lines of /etc/passwd
 //! sys          system calls: the only unsafe code; no allocation, no formatting; errors are call + errno
 //! ```
 //!
@@ -38,7 +38,7 @@
 //! - What may stand in config.json? [`spec::schema::KEYS`]: each key is claimed by a row of ORDER (a test), and what a row
 //!   only refuses is in [`property::REFUSED`], with its reason. `rootlet features` is made from the same tables.
 //! - Why does an error say what it says? `plan/words`, tables, and `plan/circumstances.rs`, facts of the host.
-//! - What does a client of runc rely on? `command/mod.rs` and `log.rs`.
+//! - What does a client of runc rely on? `command/mod.rs`, `command/spelling.rs` and `log.rs`.
 //!
 //! # Invariants
 //!
@@ -132,7 +132,8 @@
 //!     33 us and its end as much again; nobody of the container can look at it before it is closed. For the same reason, a container
 //!     that joins another's pid namespace without a user namespace is seen while it is made: README, Security.
 //! 27. **Device rules are a program, or nodev, or an error** (`property/cgroup.rs`). Every engine writes "deny all, and allow what
-//!     is listed" for every container, so where nobody can attach a program that is a decision and not an error.
+//!     is listed" for every container, so where nobody can attach a program that is a decision and not an error. For root it is
+//!     one where the container keeps CAP_SYS_ADMIN, also in a user namespace: `mount -o remount,bind,dev /` opened a node there.
 //! 28. **An idmapped tree is copied from the mounts of the container's process**, so that the kernel has locked the flags of the host's
 //!     mounts in it: from the host's own, a read-only mount could be remounted writable inside.
 //! 29. **A question has three answers**: yes, no, and an error that says why that is not known (`error::found`). With one
@@ -160,6 +161,10 @@
 //!     said for switched off, on the whole host, and with nsdelegate goes what keeps a container from lifting its own limits.
 //! 38. **Who divides a cgroup gets its directory and what the kernel lists in /sys/kernel/cgroup/delegate, by uid and gid.** With the
 //!     uid alone, `exec` could put no process there: in a user namespace, a capability counts where both ids are mapped.
+//! 39. **Without a cgroup, a pause is each thread in a stop by a signal.** A first thread that rested in its tracer's stop was
+//!     taken for a stopped process while another one counted (6 of 6 tries); and a tracer can swallow SIGSTOP.
+//! 40. **`delete --force` takes what a foreground `run` has locked**, when its container has ended and the run comes to no end, as
+//!     one that is stopped or prints what nobody reads. Only at its poststop hooks, which its state then says, it is waited for.
 
 pub mod capability;
 pub mod cgroup;
