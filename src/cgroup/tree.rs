@@ -327,9 +327,10 @@ pub fn is_frozen(path: &Path) -> Result<bool> {
     Ok(words(path, "cgroup.freeze")? == "1")
 }
 
-/// The cgroup that keeps its processes frozen, itself or one above, as far as it is in sight.
-pub fn find_frozen(path: &Path) -> Result<Option<&Path>> {
-    for above in path.ancestors().take_while(|above| above.starts_with("/sys/fs/cgroup")) {
+/// The cgroup that keeps processes at that place frozen, there or above, as far as it is in sight. The container's own does not
+/// count: whether that is frozen is its status, or a signal's doing for a moment.
+pub fn find_frozen<'a>(place: &'a Path, own: &Path) -> Result<Option<&'a Path>> {
+    for above in place.ancestors().take_while(|above| above.starts_with("/sys/fs/cgroup")).filter(|path| *path != own) {
         // It tells of those above, too.
         if value(&words(above, "cgroup.events")?, "frozen") == Some(0) {
             break;

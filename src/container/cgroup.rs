@@ -125,7 +125,8 @@ impl<'a> Making<'a> {
             keeper: None,
         };
         if let Some(cgroup @ Cgroup { place: Place::Directory { base, path, is_proposal }, .. }) = making.cgroup {
-            if let Some(frozen) = tree::find_frozen(path)? {
+            // What is at a proposed place is another container's, and another place is taken.
+            if let Some(frozen) = tree::find_frozen(path, if *is_proposal { path } else { Path::new("") })? {
                 return Err(Error::new(format!(
                     "cgroup {}, in which the container would be, is frozen",
                     frozen.display()

@@ -114,8 +114,8 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     }
     let cgroup = find_cgroup(container, options.cgroup.as_deref())?;
     if !options.ignore_paused
-        && let Some((_, place)) = &cgroup
-        && let Some(frozen) = tree::find_frozen(place)?
+        && let Some((record, place)) = &cgroup
+        && let Some(frozen) = tree::find_frozen(place, &record.path)?
     {
         return Err(Error::new(format!("cgroup {}, in which the process would be, is frozen", frozen.display()))
             .because("it would wait until somebody thaws it")

@@ -57,7 +57,7 @@ pub fn resume(container: &mut Container, log: &Log) -> Result<()> {
         Some(cgroup) => {
             let path = cgroup.require()?;
             unless_ended(container, tree::thaw(path))?;
-            if let Some(frozen) = tree::find_frozen(path)? {
+            if let Some(frozen) = tree::find_frozen(path, path)? {
                 log.warn(
                     &Error::new(format!(
                         "the container does not go on: cgroup {}, in which it is, is frozen",

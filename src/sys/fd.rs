@@ -543,6 +543,16 @@ pub fn exists_at(dir: BorrowedFd, name: &CStr) -> Result<bool> {
 
 /// Whether the caller may write to `path` (faccessat2(2), Linux 5.8).
 pub fn may_write(path: &CStr) -> Result<bool> {
+    match check_writable(path) {
+        Err(Error { errno: Errno::EACCES | Errno::EPERM | Errno::EROFS | Errno::ENOENT | Errno::ENOTDIR, .. }) => {
+            Ok(false)
+        }
+        other => other.map(|()| true),
+    }
+}
+
+/// Why the caller may not write to `path`, if it may not.
+pub fn check_writable(path: &CStr) -> Result<()> {
     let (here, name) = (libc::AT_FDCWD, path.as_ptr());
     let asked = match syscall!(Call::Access, libc::SYS_faccessat2, here, name, libc::W_OK, libc::AT_EACCESS) {
         // An older kernel, or a sandbox that does not know the call, which asks as the real user: that is the same one.
@@ -551,12 +561,7 @@ pub fn may_write(path: &CStr) -> Result<bool> {
         }
         other => other,
     };
-    match asked {
-        Err(Error { errno: Errno::EACCES | Errno::EPERM | Errno::EROFS | Errno::ENOENT | Errno::ENOTDIR, .. }) => {
-            Ok(false)
-        }
-        other => other.map(|_| true),
-    }
+    asked.map(drop)
 }
 
 /// The number of a descriptor as text, for the names in /proc/self/fd.

@@ -840,6 +840,9 @@ fn a_foreground_run_that_comes_to_no_end_keeps_no_name() {
     sandbox.edit(|config| config["hooks"] = json!({"poststop": [{"path": hook}]}));
     sandbox.sh("echo ready; exec sleep 1000");
     let mut run = sandbox.run_until_ready();
+    // The program may be faster than who has made it.
+    let state = || fs::read_to_string(sandbox.states().join("box/state.json")).unwrap_or_default();
+    eventually("it is created", || state().contains("\"isCreating\":false"));
     let send = |signal| nix::sys::signal::kill(nix::unistd::Pid::from_raw(run.id() as i32), signal).unwrap();
     send(nix::sys::signal::SIGSTOP);
     sandbox.rootlet(&["delete", "-f", "box"]).ok();

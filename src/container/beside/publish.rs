@@ -54,12 +54,8 @@ fn check_pid_file(path: &Path) -> Result<()> {
             .remedy("name a file that is missing, or may be replaced"));
     }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let failed = |errno: Errno| cannot_write(path, &std::io::Error::from_raw_os_error(errno as i32));
-    match fd::may_write(&c_path(directory)) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(failed(Errno::EACCES)),
-        Err(error) => Err(failed(error.errno)),
-    }
+    fd::check_writable(&c_path(directory))
+        .map_err(|error| cannot_write(path, &std::io::Error::from_raw_os_error(error.errno as i32)))
 }
 
 /// Writes the pid: digits without a newline (clients parse the whole file), complete or not at all.
