@@ -30,7 +30,8 @@
 //!
 //! - What happens when a container is created? [`container::create()`], top to bottom. Its mirror is `init/child.rs`, and
 //!   what they say to each other is drawn over `init/handshake.rs`.
-//! - In which order? [`property::ORDER`]. To add a property: one file in `property/`, one row there.
+//! - In which order? [`property::ORDER`]. To add a property: one file in `property/`, one row there, its
+//!   type and its key in `spec` (`KEYS`).
 //! - What does a step do? [`plan::Step::run`].
 //! - What does `exec` share with `create`? Each row of ORDER has a scope; [`container::exec()`] compiles the other one.
 //! - What can be written by `checkpoint`, and where does `restore` find the rest? `container/checkpoint/external.rs`.
@@ -39,6 +40,15 @@
 //!   only refuses is in [`property::REFUSED`], with its reason. `rootlet features` is made from the same tables.
 //! - Why does an error say what it says? `plan/words`, tables, and `plan/circumstances.rs`, facts of the host.
 //! - What does a client of runc rely on? `command/mod.rs`, `command/spelling.rs` and `log.rs`.
+//!
+//! # From a program of one's own
+//!
+//! `default-features = false` leaves the command line out; `examples/embed.rs` shows a life. [`container::Options::new`] says what
+//! is created, [`container::create()`] makes a [`container::create::Created`], which has the container's lock: let it go before the
+//! container is paused or deleted by its name. [`container::start()`], [`container::exec()`], [`container::processes()`] and the rest
+//! take a [`container::Container`], as [`container::States::find`] gives it: its state is a snapshot, `status` looks. Processes are
+//! children of the calling *process*, which waits for them; with [`container::Start::Now`] they end with the calling *thread*
+//! (PR_SET_PDEATHSIG): create them waiting, in a pool of threads. Errors are for people: [`error::Error::in_one_line`] is all of one.
 //!
 //! # Invariants
 //!

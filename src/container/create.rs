@@ -52,7 +52,7 @@ pub struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    /// A container of that name from a bundle's config.json, which waits for `start` and tells nobody.
+    /// A container of that name from the config.json of a bundle, given by its absolute path; it waits for `start` and tells nobody.
     pub fn new(root: &'a States, id: &str, bundle: PathBuf) -> Options<'a> {
         Options {
             root,
@@ -66,7 +66,8 @@ impl<'a> Options<'a> {
     }
 }
 
-/// A container that was just created.
+/// A container that was just created, with its lock: as long as this lives, others wait who would pause or delete it. Let it go by
+/// [`Created::keep`] or by dropping it, and find the container by [`States::find`]; or end it by [`Created::forget`].
 #[derive(Debug)]
 pub struct Created {
     /// Its state.
@@ -87,8 +88,12 @@ pub fn create_waiting(options: &Options, log: &Log) -> Result<Created> {
     interrupt::hold(log, || create(options, log))
 }
 
-/// Creates a container: its first process is in its namespaces and its root, and waits for `start`, or has started. The
-/// caller has blocked the signals that would end it meanwhile.
+/// Creates a container: its first process is in its namespaces and its root, and waits for `start`, or has started. It is a child
+/// of the calling process, which has to wait for it, and its standard streams are the caller's.
+///
+/// A caller that may get signals that end it blocks them meanwhile, or calls [`create_waiting`]. Where the container could write
+/// to the binary of the calling program, as to one that is its user's own, that program is started again from its begin, as a sealed
+/// copy in memory (`init::seal`; CVE-2019-5736): call this before anything that must not be done twice.
 pub fn create(options: &Options, log: &Log) -> Result<Created> {
     make(options, log).map_err(|error| error.of_file(&options.config))
 }
@@ -194,7 +199,7 @@ pub(super) fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan,
         pid_namespace: None,
         is_creating: true,
         is_suspended: false,
-        is_ending: false,
+        is_followed: false,
         last_steps: last.map(|(index, entry)| (index, name_of(entry))).collect(),
     })
 }
@@ -285,25 +290,36 @@ impl Created {
         cgroup::explain_out_of_memory(self.container.state.as_ref()?.cgroup.as_ref()?)
     }
 
+    /// Says in the state that its hooks have been run, if there are some: by then, it can be deleted by force although whoever made
+    /// it has it.
+    pub fn note_that_it_is_followed(&mut self) -> Result<()> {
+        match hooks::runs_some_before_its_end(&self.container) {
+            true => self.container.change(|state| state.is_followed = true),
+            false => Ok(()),
+        }
+    }
+
     /// Ends the foreground run's hold on the container, and removes its state. What poststop hooks have failed at.
     pub fn forget(mut self) -> Result<Vec<Error>> {
         self.keeper = None;
-        if !self.container.directory.is_there()? {
-            // Somebody has deleted it, and run its last hooks.
-            return Ok(Vec::new());
-        }
-        let mut failures = Vec::new();
-        if hooks::has_poststop(&self.container) {
-            self.container.change(|state| state.is_ending = true)?;
-            failures = hooks::run_poststop(&self.container);
-        }
+        // Somebody who has deleted it by force has run its last hooks, or is at it.
+        let directory = &self.container.directory;
+        let _end = match hooks::has_poststop(&self.container) {
+            true => match directory.claim_end()? {
+                None => return Ok(Vec::new()),
+                end => end,
+            },
+            false if !directory.is_there()? => return Ok(Vec::new()),
+            false => None,
+        };
+        let mut failures = hooks::run_poststop(&self.container);
         self.container.forget()?;
         failures.extend(self.container.may_have_left());
         drop(self.reservation);
         Ok(failures)
     }
 
-    /// Ends the foreground run's hold on the container, and leaves its state to `delete`.
+    /// Lets go of the container, and leaves its state to `delete`.
     pub fn keep(mut self) -> Result<()> {
         self.container.change(|state| state.is_attached = false)
     }

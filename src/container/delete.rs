@@ -45,12 +45,18 @@ pub fn delete(container: &Container, force: bool, log: &Log) -> Result<()> {
         status if !ends_by_itself(container)? => return Err(not_stopped(container, status)),
         _ => {}
     }
-    let Some(_lock) = take(container, force)? else { return Ok(()) };
-    take_down(&container.reload()?, log)
+    let Some(lock) = take(container, force)? else { return Ok(()) };
+    let container = container.reload()?;
+    // Whoever has the lock is alone, but for one who has come without it.
+    if lock.is_some() && !hooks::has_poststop(&container) {
+        return finish(&container, log);
+    }
+    take_down(&container, log)
 }
 
 /// Its lock: whoever creates it, or runs it in the foreground, has it until then, and may delete it. By force, it is not waited
-/// for a run that does not come to an end, as who is stopped, or prints what nobody reads; unless it is at its last hooks.
+/// for a run that does nothing any more but follow the container, and comes to no end, as who is stopped, or prints what nobody
+/// reads.
 fn take(container: &Container, force: bool) -> Result<Option<Option<OwnedFd>>> {
     let start = Instant::now();
     while force && container.state()?.is_attached {
@@ -58,11 +64,17 @@ fn take(container: &Container, force: bool) -> Result<Option<Option<OwnedFd>>> {
             Some(lock) => return Ok(Some(Some(lock))),
             None if !container.directory.is_there()? => return Ok(None),
             None if start.elapsed() < GRACE => std::thread::sleep(Duration::from_millis(10)),
-            None if container.reload()?.state.is_some_and(|state| !state.is_ending) => return Ok(Some(None)),
+            None if container.reload().is_ok_and(|container| is_only_followed(&container)) => return Ok(Some(None)),
             None => break,
         }
     }
     Ok(container.directory.wait_for_lock()?.map(Some))
+}
+
+fn is_only_followed(container: &Container) -> bool {
+    let has_begun = container.state.as_ref().is_some_and(|state| !state.is_creating);
+    let is_followed = container.state.as_ref().is_some_and(|state| state.is_followed);
+    has_begun && (is_followed || !hooks::runs_some_before_its_end(container))
 }
 
 fn not_stopped(container: &Container, status: Status) -> Error {
@@ -104,9 +116,26 @@ fn ends_no_process(cause: &Error) -> Error {
 }
 
 fn take_down(container: &Container, log: &Log) -> Result<()> {
+    let start = Instant::now();
+    let _end = loop {
+        match container.directory.claim_end()? {
+            Some(end) => break end,
+            None if !container.directory.is_there()? => return Ok(()),
+            None if start.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(10)),
+            None => {
+                return Err(Error::new(format!("container {} is being deleted", container.id))
+                    .because("another process runs its last hooks, and one of them takes longer than 10 s")
+                    .remedy("try again when they are over; see `ps`"));
+            }
+        }
+    };
     for error in hooks::run_poststop(container) {
         log.warn(&error);
     }
+    finish(container, log)
+}
+
+fn finish(container: &Container, log: &Log) -> Result<()> {
     container.forget()?;
     container.may_have_left().iter().for_each(|warning| log.warn(warning));
     Ok(())

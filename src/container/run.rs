@@ -46,6 +46,9 @@ pub fn stay(mut created: Created, keep: bool, log: &Log) -> Result<i32> {
         created.destroy();
         return Err(error);
     }
+    if let Err(error) = created.note_that_it_is_followed() {
+        log.warn(&error);
+    }
     let ended = match follow(&created.process, created.terminal.take()) {
         Ok(ended) => ended,
         Err(error) => {

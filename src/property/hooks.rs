@@ -2,12 +2,12 @@
 
 use super::{Planner, Property, Scope};
 use crate::error::{Error, Result};
-use crate::plan::Phase;
 use crate::plan::step::ProgramStep;
 use crate::plan::step::programs::Program;
+use crate::plan::{Phase, c_string};
 use crate::spec::Hook;
 use crate::sys::program::Strings;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 
 pub const RUNTIME: Property = Property {
     paths: &["hooks.createRuntime", "hooks.prestart", "hooks.poststart", "hooks.poststop"],
@@ -40,6 +40,10 @@ fn check(property: &str, hook: &Hook) -> Result<()> {
     if !hook.path.starts_with('/') {
         return Err(Error::in_config(property, format!("path {:?} is not absolute", hook.path))
             .remedy("write the whole path of the program"));
+    }
+    let texts = [&hook.path].into_iter().chain(&hook.args).chain(hook.env.iter().flatten());
+    for text in texts {
+        c_string(property, OsStr::new(text))?;
     }
     if hook.timeout.is_some_and(|timeout| timeout <= 0) {
         return Err(Error::in_config(property, "timeout is not above 0").remedy("leave it out to wait without end"));

@@ -81,7 +81,7 @@ pub struct Property {
 }
 
 /// The container's biography. Phases never run backwards; within one, a row stands where it stands for the reason beside it.
-/// Rows without one could stand elsewhere in their phase.
+/// Rows without one could stand elsewhere in their phase, as far as the reasons of others let them.
 pub const ORDER: &[Property] = &[
     annotations::PROPERTY,
     platforms::PROPERTY,
@@ -106,6 +106,7 @@ pub const ORDER: &[Property] = &[
     keyring::PROPERTY,
     // Before the first mount, or the host would get it.
     propagation::PROPERTY,
+    // What mounts are mounted in.
     root::PROPERTY,
     // Mounts take it among their options.
     selinux::MOUNT_LABEL,
@@ -167,6 +168,7 @@ pub const ORDER: &[Property] = &[
     // The image's hooks are under it, as with the peers.
     seccomp::LATE,
     hooks::START_CONTAINER,
+    // There is nothing after execve.
     args::PROPERTY,
 ];
 

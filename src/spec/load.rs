@@ -115,7 +115,12 @@ pub fn process(path: &Path) -> Result<super::Process> {
     let opened = std::fs::File::open(path).map_err(|error| failed(error).remedy("correct --process"))?;
     let text = read_opened(opened, path)?;
     let mut deserializer = serde_json::Deserializer::from_str(&text);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    let read = serde_path_to_error::deserialize(&mut deserializer);
+    let rest = deserializer.end();
+    if let (Ok(_), Err(error)) = (&read, rest) {
+        return Err(Error::new(format!("{}: not JSON: {error}", path.display())).remedy("correct --process"));
+    }
+    read.map_err(|error: serde_path_to_error::Error<serde_json::Error>| {
         let at = format!("{} (line {}, column {})", path.display(), error.inner().line(), error.inner().column());
         let property = match error.path().to_string() {
             property if property == "." => "process".to_owned(),

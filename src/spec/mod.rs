@@ -82,6 +82,23 @@ macro_rules! object {
 }
 use object;
 
+/// What an object that is written, too, has of serde's `remote`.
+macro_rules! objects_only {
+    ($name:ident) => {
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
+                $name::deserialize(objects::Objects(deserializer))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                $name::serialize(self, serializer)
+            }
+        }
+    };
+}
+
 object! {
     /// The whole of config.json (runtime-spec, config.md).
     Spec {
@@ -147,7 +164,7 @@ object! {
 
 /// `hooks`: lists of programs by moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Hooks {
     /// Deprecated; in the runtime's namespaces, before createRuntime.
     pub prestart: List<Hook>,
@@ -179,7 +196,7 @@ impl Hooks {
 
 /// One hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Hook {
     /// An absolute path.
     pub path: String,
@@ -190,6 +207,9 @@ pub struct Hook {
     /// Seconds, above 0.
     pub timeout: Option<i64>,
 }
+
+objects_only!(Hooks);
+objects_only!(Hook);
 
 impl Spec {
     /// `linux`, or its default.

@@ -91,7 +91,8 @@ struct Arena {
     forbidden: AtomicBool,
 }
 
-#[global_allocator]
+/// The command line's own: whoever embeds the library has an allocator.
+#[cfg_attr(feature = "cli", global_allocator)]
 static ARENA: Arena = Arena { used: AtomicUsize::new(0), forbidden: AtomicBool::new(false) };
 
 impl Arena {

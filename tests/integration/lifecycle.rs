@@ -803,6 +803,17 @@ fn a_program_does_not_run_of_which_nobody_would_hear() {
         assert!(!mark.exists(), "{flags:?}");
         sandbox.assert_clean();
     }
+    if is_root() {
+        // Where everybody may write, a file can be somebody else's to replace.
+        let place = sandbox.mkdir("shared", 0o755);
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o1777)).unwrap();
+        chown(&place, Some(0), Some(0)).unwrap();
+        let file = place.join("pid");
+        fs::write(&file, "").unwrap();
+        chown(&file, Some(12_346), None).unwrap();
+        sandbox.on_bundle(&["run", "--pid-file", file.to_str().unwrap(), "box"]).fails(&["cannot write the pid file"]);
+        assert!(!mark.exists());
+    }
     assert_eq!(sandbox.on_bundle(&["run", "box"]).code, 5);
     assert!(mark.exists());
     sandbox.sh("sleep 1000");
@@ -826,6 +837,13 @@ fn states_are_found_behind_a_link() {
         assert!(sandbox.rootlet(&["--root", root, "state", "box"]).ok().out.contains("\"running\""));
         assert_eq!(sandbox.rootlet(&["--root", root, "list", "-q"]).ok().out, "box\n");
     }
+    if is_root() {
+        // Another user's link leads where that user likes.
+        let theirs = sandbox.path().join("theirs");
+        std::os::unix::fs::symlink(states, &theirs).unwrap();
+        std::os::unix::fs::lchown(&theirs, Some(12_346), None).unwrap();
+        sandbox.rootlet(&["--root", theirs.to_str().unwrap(), "list"]).fails(&["another user's link"]);
+    }
     sandbox.rootlet(&["--root", link, "exec", "box", "true"]).ok();
     sandbox.rootlet(&["--root", link, "delete", "-f", "box"]).ok();
     assert_eq!(sandbox.rootlet(&["--root", states, "list", "-q"]).ok().out, "");
@@ -836,7 +854,7 @@ fn states_are_found_behind_a_link() {
 fn a_foreground_run_that_comes_to_no_end_keeps_no_name() {
     let sandbox = Sandbox::ordinary();
     let mark = sandbox.path().join("poststop");
-    let hook = sandbox.script("hook", &format!("echo >>{}", mark.display()));
+    let hook = sandbox.script("hook", &format!("echo >>{}; sleep 1", mark.display()));
     sandbox.edit(|config| config["hooks"] = json!({"poststop": [{"path": hook}]}));
     sandbox.sh("echo ready; exec sleep 1000");
     let mut run = sandbox.run_until_ready();
@@ -845,9 +863,15 @@ fn a_foreground_run_that_comes_to_no_end_keeps_no_name() {
     eventually("it is created", || state().contains("\"isCreating\":false"));
     let send = |signal| nix::sys::signal::kill(nix::unistd::Pid::from_raw(run.id() as i32), signal).unwrap();
     send(nix::sys::signal::SIGSTOP);
-    sandbox.rootlet(&["delete", "-f", "box"]).ok();
+    // Whoever comes meanwhile, and the run itself when it goes on, have nothing left to do.
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| sandbox.rootlet(&["delete", "-f", "box"]).ok());
+        }
+        eventually("the hook runs", || mark.exists());
+        send(nix::sys::signal::SIGCONT);
+    });
     assert_eq!(sandbox.rootlet(&["list", "-q"]).ok().out, "");
-    send(nix::sys::signal::SIGCONT);
     assert_eq!(wait(&mut run), 137);
     assert_eq!(fs::read_to_string(&mark).unwrap(), "\n", "the hook was run once");
     sandbox.assert_clean();

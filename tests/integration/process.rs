@@ -255,6 +255,9 @@ pub fn wrong_values() -> Vec<(&'static str, Value, Vec<&'static str>)> {
         ("/process/capabilities", json!(["CAP_KILL"]), vec!["process.capabilities", "where an object is needed"]),
         ("/process/user/umask", json!("0022"), vec!["process.user.umask", "octal 0022 is 18"]),
         ("/process/oomScoreAdj", json!(99_999_999_999_i64), vec!["process.oomScoreAdj", "in that range"]),
+        ("/hooks", json!([[{"path": "/bin/true"}]]), vec!["hooks", "a list, where an object is needed"]),
+        ("/hooks", json!({"prestart": [["/bin/true"]]}), vec!["hooks.prestart[0]", "where an object is needed"]),
+        ("/hooks", json!({"poststop": [{"path": "/bin/true", "args": ["a\u{0}b"]}]}), vec!["hooks.poststop[0]", "NUL"]),
         ("/root", json!(["rootfs", true]), vec!["root", "a list, where an object is needed"]),
         ("/mounts", json!({"destination": "/x"}), vec!["mounts", "put it into brackets"]),
         (

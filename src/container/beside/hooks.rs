@@ -39,6 +39,12 @@ pub fn has_poststop(container: &Container) -> bool {
     container.state.as_ref().and_then(|state| state.hooks.as_ref()).is_some_and(|hooks| !hooks.poststop.is_empty())
 }
 
+/// Whether there are other hooks than poststop's.
+pub fn runs_some_before_its_end(container: &Container) -> bool {
+    let hooks = container.state.as_ref().and_then(|state| state.hooks.as_ref());
+    hooks.is_some_and(|hooks| hooks.lists().iter().any(|(name, list)| *name != "poststop" && !list.is_empty()))
+}
+
 /// poststop: all is over, so a failure changes nothing; the next ones are run.
 pub fn run_poststop(container: &Container) -> Vec<Error> {
     let Some(hooks) = container.state.as_ref().and_then(|state| state.hooks.as_ref()) else { return Vec::new() };

@@ -3,11 +3,12 @@
 use crate::container::state::directory::{Directory, START, c_path};
 use crate::error::{Error, Result, found};
 use crate::sys::process::Process;
-use crate::sys::{self, Errno, fd, socket};
+use crate::sys::{self, Errno, creds, fd, socket};
 use std::ffi::CString;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// How many names a draft is tried by.
@@ -49,13 +50,20 @@ fn check_pid_file(path: &Path) -> Result<()> {
     }
     // /dev/null, or a fifo, would be replaced by a file.
     let there = found(path.symlink_metadata()).map_err(|error| cannot_write(path, &error))?;
-    if there.is_some_and(|metadata| !metadata.is_file()) {
+    if there.as_ref().is_some_and(|metadata| !metadata.is_file()) {
         return Err(Error::new(format!("--pid-file {} is there, and is no file", path.display()))
             .remedy("name a file that is missing, or may be replaced"));
     }
+    let owner = there.as_ref().map(MetadataExt::uid);
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fd::check_writable(&c_path(directory))
-        .map_err(|error| cannot_write(path, &std::io::Error::from_raw_os_error(error.errno as i32)))
+    let failed = |errno: Errno| cannot_write(path, &std::io::Error::from_raw_os_error(errno as i32));
+    fd::check_writable(&c_path(directory)).map_err(|error| failed(error.errno))?;
+    // inode(7): in a sticky directory, only their owner replaces files, and who has the directory.
+    const STICKY: u32 = 0o1000;
+    let (own, place) = (creds::effective_uid(), directory.metadata().map_err(|error| cannot_write(path, &error))?);
+    let may_replace =
+        own == 0 || place.mode() & STICKY == 0 || place.uid() == own || owner.is_none_or(|owner| owner == own);
+    if may_replace { Ok(()) } else { Err(failed(Errno::EPERM)) }
 }
 
 /// Writes the pid: digits without a newline (clients parse the whole file), complete or not at all.

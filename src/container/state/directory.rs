@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Its files. What begins with a point is a draft.
-pub const FILES: [&str; 8] = [".state.json", ".config.json", CONFIG, STATE, START, TURN, SIGNALLED, ANNOUNCED];
+pub const FILES: [&str; 9] = [".state.json", ".config.json", CONFIG, STATE, START, TURN, SIGNALLED, ENDING, ANNOUNCED];
 
 /// What the container is.
 pub const STATE: &str = "state.json";
@@ -29,6 +29,8 @@ pub const START: &str = "start.sock";
 
 /// Whose turn it is to change a container that runs has a lock on this.
 pub const TURN: &str = "update.lock";
+/// Locked by whoever runs its last hooks.
+const ENDING: &str = "ending.lock";
 
 /// Who freezes a container for a signal has a lock on this.
 pub const SIGNALLED: &str = "signal.lock";
@@ -137,8 +139,11 @@ impl Directory {
     /// Removes all that a state's directory may have in it.
     pub fn empty(&self) -> Result<()> {
         let removed = FILES.iter().try_for_each(|name| self.remove(name));
-        removal::remove_tree(self.opened.as_fd(), &c_name(NOTIFY))
-            .map_err(|error| Error::from_call(format!("cannot remove {}", self.path.join(NOTIFY).display()), error))?;
+        removal::remove_tree(self.opened.as_fd(), &c_name(NOTIFY)).map_err(|error| {
+            Error::from_call(format!("cannot remove {}", self.path.join(NOTIFY).display()), error)
+                .because("a process that the container has left writes there, or has put there what cannot be removed")
+                .remedy("see `ps`, and `lsattr` of it, and delete the container again")
+        })?;
         let _ = std::fs::remove_dir(self.path.join(STAGE));
         removed
     }
@@ -151,7 +156,15 @@ impl Directory {
         }
         let aside = draft(&self.path);
         let moved = match fd::rename_to_new(&c_path(&self.path), &c_path(&aside)) {
-            Ok(()) => Directory { path: aside, ..self },
+            Ok(()) => {
+                let moved = Directory { path: aside, ..self.clone() };
+                if !moved.is_there()? {
+                    // Somebody else has removed it meanwhile, and its name is another container's.
+                    let _ = fd::rename_to_new(&c_path(&moved.path), &c_path(&self.path));
+                    return Ok(());
+                }
+                moved
+            }
             Err(_) => self,
         };
         usual.iter().try_for_each(|name| moved.remove(name))?;
@@ -260,6 +273,21 @@ impl Directory {
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(Some(file))
+    }
+
+    /// The part of running a container's last hooks, which is one's own as long as this is kept; `None` where it is another's, or
+    /// the container is gone.
+    pub fn claim_end(&self) -> Result<Option<OwnedFd>> {
+        if !self.is_there()? {
+            return Ok(None);
+        }
+        let Some(file) =
+            found(self.open_file(ENDING, fd::O_WRONLY | fd::O_CREAT)).map_err(|error| self.failed(ENDING, error))?
+        else {
+            return Ok(None);
+        };
+        let is_own = fd::try_lock(file.as_fd()).map_err(|error| self.failed(ENDING, error))?;
+        Ok((is_own && self.is_there()?).then_some(file))
     }
 
     /// What is said where the container was deleted since it was looked for.

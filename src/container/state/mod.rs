@@ -89,9 +89,9 @@ pub struct State {
     /// Whether `pause` has stopped its processes one by one, for want of a cgroup.
     #[serde(default)]
     pub is_suspended: bool,
-    /// Whether its foreground run is at its last hooks.
+    /// Whether its foreground run has run its hooks, and only waits for the end; where it has none, it does once it is created.
     #[serde(default)]
-    pub is_ending: bool,
+    pub is_followed: bool,
     /// What each step after `start` is called in a message, by its index in the plan.
     #[serde(default)]
     pub last_steps: Vec<(u32, String)>,

@@ -1,17 +1,25 @@
 //! Removal of a directory that a container could write to: whatever modes it has set there, and however deep it has gone.
 
 use crate::error::found;
-use crate::sys::{Errno, Error, Result, fd};
+use crate::sys::{Call, Errno, Error, Result, fd};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::time::{Duration, Instant};
+
+/// How long that may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Removes a directory and all below it, if it is there. Directories are moved up before they are emptied, so that no depth
 /// takes more descriptors than another.
 pub fn remove_tree(parent: BorrowedFd, name: &CStr) -> Result<()> {
     let Some(top) = regain(parent, name)? else { return Ok(()) };
-    let mut number = 0u64;
+    let (mut number, start) = (0u64, Instant::now());
     loop {
+        if start.elapsed() > PATIENCE {
+            // Somebody who is left there writes faster than this removes.
+            return Err(Error::new(Call::Unlink, Errno::EBUSY));
+        }
         let names = names(&top);
         if names.is_empty() {
             return found(fd::remove_dir_at(parent, name)).map(drop);

@@ -41,7 +41,13 @@ impl States {
             return Ok(States { path, explicit: false, passed_over });
         };
         let failed = |error: std::io::Error| Error::from_io(format!("--root {}", path.display()), &error);
-        // Who names it may name it by a link, which is followed once.
+        // Who names it may name it by a link, which is followed once; another user's would lead where that user likes.
+        let link = found(path.symlink_metadata()).map_err(failed)?.filter(|metadata| metadata.is_symlink());
+        if let Some(link) = link.filter(|link| ![0, creds::effective_uid()].contains(&link.uid())) {
+            return Err(Error::new(format!("--root {} is another user's link", path.display()))
+                .because(format!("it belongs to uid {}, who could let it lead elsewhere", link.uid()))
+                .remedy("name the directory itself, or a link of your own"));
+        }
         let path = match found(path.canonicalize()).map_err(failed)? {
             Some(path) if path == Path::new("/") => {
                 return Err(

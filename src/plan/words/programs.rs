@@ -51,6 +51,10 @@ impl ProgramStep {
             (ProgramStep::MakeDirectory { .. } | ProgramStep::Chdir { .. }, _, Errno::ENOTDIR) => {
                 ("it is not a directory", "correct process.cwd")
             }
+            (ProgramStep::ReopenNull { .. }, Call::Mknod, Errno::EPERM) => (
+                "a standard stream is the host's null device, whose mode the container's root could change; the container has no /dev/null in its place, and a user namespace makes none",
+                "put /dev/null into the container (linux.devices has it by default), or give another standard stream",
+            ),
             (ProgramStep::MakeDirectory { .. }, Call::Mkdir, _) => (
                 "it is missing and cannot be made",
                 "make the directory in the root file system, or correct process.cwd",
