@@ -92,7 +92,11 @@ pub fn mend_dashes(command: &Command, arguments: &mut [OsString], stops_there: b
         if let Some(mended) = flag.and_then(|_| respell(&text)) {
             *argument = mended.into();
         }
-        index += if flag.is_some_and(takes_next_word) && !text.contains('=') { 2 } else { 1 };
+        let takes_more = match flag {
+            Some(flag) => takes_next_word(flag) && !text.contains('='),
+            None => cluster_takes_next_word(command, &text),
+        };
+        index += if takes_more { 2 } else { 1 };
     }
     index.min(arguments.len())
 }
@@ -125,6 +129,14 @@ fn respell(text: &str) -> Option<String> {
         (true, 1) => text.get(1..).map(str::to_owned),
         _ => None,
     }
+}
+
+/// Of short flags in one word, as in `-du 0`, the last one may take the next word; one before it takes the rest of its own.
+fn cluster_takes_next_word(command: &Command, text: &str) -> bool {
+    let Some(letters) = text.strip_prefix('-').filter(|letters| !letters.starts_with('-')) else { return false };
+    let find = |letter| command.get_arguments().find(|known| known.get_short() == Some(letter));
+    let taker = letters.char_indices().find(|(_, letter)| find(*letter).is_none_or(takes_next_word));
+    taker.is_some_and(|(place, letter)| find(letter).is_some() && place + letter.len_utf8() == letters.len())
 }
 
 fn takes_next_word(flag: &Arg) -> bool {

@@ -1,7 +1,7 @@
 //! `pause` and `resume`: by the cgroup's freezer, or without one by stopping each process.
 
 use super::processes::{Members, processes};
-use super::state::identity::is_stopped;
+use super::state::identity::{is_exiting, is_stopped};
 use super::state::{Container, not_running};
 use super::status::Status;
 use crate::cgroup::tree;
@@ -29,6 +29,11 @@ pub fn pause(container: &mut Container) -> Result<()> {
         Some(cgroup) => {
             let path = cgroup.require()?;
             if !tree::processes(path)?.contains(&container.state()?.pid) {
+                if is_exiting(container.state()?.pid)? {
+                    return Err(Error::new("the container is ending")
+                        .because("its first process has been killed, and waits for one of its pid namespace that its parent has not reaped")
+                        .remedy("see `ps -eo pid,ppid,stat,args`"));
+                }
                 return Err(Error::new("the container's first process is not in its cgroup")
                     .because(format!(
                         "somebody has moved it out of {}, which would be frozen without it",

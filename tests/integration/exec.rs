@@ -621,6 +621,19 @@ fn a_missing_directory_is_made_by_run_and_not_by_exec() {
 }
 
 #[test]
+fn short_flags_in_one_word_may_take_the_next() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1000");
+    sandbox.start();
+    let done = sandbox.rootlet(&["exec", "-iu", "0", "-e", "A=B", "box", "sh", "-c", "echo $A"]).ok();
+    assert_eq!(done.out, "B\n");
+    sandbox.rootlet(&["exec", "-de", "A=B", "-u", "0", "box", "true"]).ok();
+    sandbox.rootlet(&["exec", "-iu0", "-e", "A=B", "box", "true"]).ok();
+    sandbox.rootlet(&["delete", "--force", "box"]).ok();
+    sandbox.assert_clean();
+}
+
+#[test]
 fn what_a_tracer_holds_is_not_paused_while_another_thread_runs() {
     let sandbox = Sandbox::ordinary();
     if !compile(&sandbox, "traced", include_str!("traced.c")) {

@@ -136,14 +136,14 @@ fn run(
 fn with_meaning(error: Error, how: &str) -> Error {
     match how {
         "exit status 126" => error
-            .because("it could not be executed: it is neither a program for this machine nor a script with a #! line")
-            .remedy("see `file` of it; a script needs a first line such as #!/bin/sh"),
+            .because("it may not be executed, or is neither a program for this machine nor a script with a #! line")
+            .remedy("chmod +x it, and see `file` of it; a script needs a first line such as #!/bin/sh"),
         "exit status 127" if error.property.starts_with("hooks.startContainer") => error
             .because("such a hook is looked up in the container, which has no program of that path, or not the interpreter or loader that it names")
             .remedy("put it into the root file system or bind it, or make it a createContainer hook, which is looked up on the host"),
         "exit status 127" => error
-            .because("there is no interpreter or loader of the name in its first line or its header")
-            .remedy("correct its #! line, or see `ldd` of it"),
+            .because("there is no program of that path, or not the interpreter or loader that it names")
+            .remedy("correct the path of the hook, or its #! line; see `ldd` of it"),
         _ => error,
     }
 }

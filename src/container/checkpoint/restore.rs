@@ -54,14 +54,16 @@ pub fn restore(options: &Options, as_created: &create::Options, log: &Log) -> Re
     let directory = undo.reservation.as_ref().ok_or_else(lost)?.directory.clone();
     let notify = undo.notify(as_created, log)?;
     let cgroup = undo.cgroup.insert(Making::begin(&plan, as_created.start == Start::Now, directory.path())?);
-    let mut opened = options.images.open(LOG, false)?;
-    opened.give_to_root_of(&plan);
     // Whoever is root in a user namespace must get there; where that is the caller, nothing else need be hidden.
     let is_other = plan.id_maps().is_some();
     let place = if is_other { as_created.root.place("") } else { directory.path().join(STAGE) };
     let _ = std::fs::create_dir(directory.path().join(STAGE));
-    let (stage, scenery) =
-        Stage::set(place, &spec, &rootfs_of(&spec, &as_created.request.bundle), &plan, &options.images.path)?;
+    let stage = Stage::enter(place).map_err(|error| Error::from_call("criu", error))?;
+    // Opened there: CRIU mounts something in the directory of its images, which must be one of its own mount namespace's.
+    let mut opened = options.images.open(LOG, false)?;
+    opened.give_to_root_of(&plan);
+    let rootfs = rootfs_of(&spec, &as_created.request.bundle);
+    let scenery = stage.set(&spec, &rootfs, &plan, &options.images.path)?;
     let mut worker = Worker::start(Streams::Callers)?;
     drop(stage);
     // Whoever makes the processes is where they are to be.

@@ -32,10 +32,9 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Enters it, and puts there what CRIU needs.
-    pub fn set(place: PathBuf, spec: &Spec, rootfs: &Path, plan: &Plan, images: &Path) -> Result<(Stage, Scenery)> {
+    /// Puts there what CRIU needs.
+    pub fn set(&self, spec: &Spec, rootfs: &Path, plan: &Plan, images: &Path) -> Result<Scenery> {
         let system = |error| Error::from_call("criu", error);
-        let stage = Stage::enter(place).map_err(system)?;
         let root = open(&c_path(rootfs))
             .map_err(|error| Error { property: "root.path".to_owned(), ..Error::from_call(rootfs.display(), error) })?;
         make_places(plan, &root)?;
@@ -44,24 +43,24 @@ impl Stage {
             inherited.push((name.to_owned(), inherit(path)?));
         }
         let is_mapped = plan.namespaces & namespace::CLONE_NEWUSER != 0;
-        let replaced = external::replaced_mounts(plan, is_mapped, &stage.place);
-        stage.cover().map_err(system)?;
-        let root = stage.bind("root", &root, true).map_err(system)?;
+        let replaced = external::replaced_mounts(plan, is_mapped, &self.place);
+        self.cover().map_err(system)?;
+        let root = self.bind("root", &root, true).map_err(system)?;
         let mut external = Vec::new();
         for (number, (name, source, tree)) in replaced.into_iter().enumerate() {
             let place = match tree {
-                Some(tree) => stage.bind(&number.to_string(), &tree, false).map_err(system)?,
+                Some(tree) => self.bind(&number.to_string(), &tree, false).map_err(system)?,
                 None => source,
             };
             external.push(format!("mnt[{name}]:{}", place.display()));
         }
         fd::chdir(open(c"/").map_err(system)?.as_fd()).map_err(system)?;
         inherited.extend(standard_streams(images)?);
-        Ok((stage, Scenery { root, external, inherited }))
+        Ok(Scenery { root, external, inherited })
     }
 
     /// Enters it.
-    fn enter(place: PathBuf) -> sys::Result<Stage> {
+    pub fn enter(place: PathBuf) -> sys::Result<Stage> {
         let home = fd::open(c"/proc/self/ns/mnt", fd::O_RDONLY, 0)?;
         let here = open(c".")?;
         namespace::unshare(namespace::CLONE_NEWNS)?;

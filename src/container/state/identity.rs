@@ -112,6 +112,13 @@ pub fn is_stopped(pid: i32) -> Result<Option<bool>> {
     Ok(answer)
 }
 
+/// Whether a process is at its end, from which no signal keeps it (PF_EXITING).
+pub fn is_exiting(pid: i32) -> Result<bool> {
+    const EXITING: u64 = 0x4;
+    let flags = stat_of(pid)?.and_then(|fields| fields.get(9 - 3)?.parse::<u64>().ok());
+    Ok(flags.is_none_or(|flags| flags & EXITING != 0))
+}
+
 /// Whether a process has become another program since it was cloned (PF_FORKNOEXEC, which a zombie still shows); `None` if it
 /// is gone, or is out of sight.
 pub fn has_executed(pid: i32, pidfd: BorrowedFd) -> Result<Option<bool>> {
