@@ -593,7 +593,8 @@ fn a_pause_holds_whatever_the_container_does_about_it() {
                     assert_eq!(sandbox.status("box"), "paused", "{name}: {done:?}");
                     sandbox.rootlet(&["resume", "box"]).ok();
                 }
-                _ => drop(done.fails(&["do not stop"])),
+                // Before Linux 6.11, there is no telling whose a process is that is about to end.
+                _ => assert!(["do not stop", "is not known"].iter().any(|word| done.err.contains(word)), "{done:?}"),
             }
             assert_eq!(sandbox.status("box"), "running", "{name}");
         }
