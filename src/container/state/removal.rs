@@ -20,7 +20,7 @@ pub fn remove_tree(parent: BorrowedFd, name: &CStr) -> Result<()> {
             // Somebody who is left there writes faster than this removes.
             return Err(Error::new(Call::Unlink, Errno::EBUSY));
         }
-        let names = names(&top);
+        let names = names(&top)?;
         if names.is_empty() {
             return found(fd::remove_dir_at(parent, name)).map(drop);
         }
@@ -29,7 +29,7 @@ pub fn remove_tree(parent: BorrowedFd, name: &CStr) -> Result<()> {
                 continue;
             }
             let Some(directory) = regain(top.as_fd(), &name)? else { continue };
-            for below in self::names(&directory) {
+            for below in self::names(&directory)? {
                 if !is_removed(directory.as_fd(), &below)? {
                     move_up(&directory, &below, &top, &mut number)?;
                 }
@@ -54,9 +54,12 @@ fn path_of(directory: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", directory.as_raw_fd())
 }
 
-fn names(directory: &OwnedFd) -> Vec<CString> {
-    let entries = std::fs::read_dir(path_of(directory)).into_iter().flatten().flatten();
-    entries.filter_map(|entry| CString::new(entry.file_name().into_vec()).ok()).collect()
+fn names(directory: &OwnedFd) -> Result<Vec<CString>> {
+    let read = || -> std::io::Result<Vec<CString>> {
+        let name = |entry: std::fs::DirEntry| CString::new(entry.file_name().into_vec()).unwrap_or_default();
+        std::fs::read_dir(path_of(directory))?.map(|entry| entry.map(name)).collect()
+    };
+    read().map_err(|error| Error::new(Call::Getdents, error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)))
 }
 
 /// Removes what is no directory.

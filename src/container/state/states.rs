@@ -42,18 +42,22 @@ impl States {
         };
         let failed = |error: std::io::Error| Error::from_io(format!("--root {}", path.display()), &error);
         // Who names it may name it by a link, which is followed once; another user's would lead where that user likes.
+        let path = path.components().as_path();
         let link = found(path.symlink_metadata()).map_err(failed)?.filter(|metadata| metadata.is_symlink());
+        let is_link = link.is_some();
         if let Some(link) = link.filter(|link| ![0, creds::effective_uid()].contains(&link.uid())) {
             return Err(Error::new(format!("--root {} is another user's link", path.display()))
                 .because(format!("it belongs to uid {}, who could let it lead elsewhere", link.uid()))
                 .remedy("name the directory itself, or a link of your own"));
         }
-        let path = match found(path.canonicalize()).map_err(failed)? {
-            Some(path) if path == Path::new("/") => {
-                return Err(
-                    Error::new("--root / cannot hold states").remedy("name a directory such as --root /tmp/rootlet")
-                );
-            }
+        let canonical = found(path.canonicalize()).map_err(failed)?;
+        if canonical.as_deref() == Some(Path::new("/")) {
+            return Err(
+                Error::new("--root / cannot hold states").remedy("name a directory such as --root /tmp/rootlet")
+            );
+        }
+        // What was no link stays as it is named, and is opened as no link: somebody may have put one there since.
+        let path = match canonical.filter(|_| is_link) {
             Some(path) => path,
             None => std::path::absolute(path).map_err(failed)?,
         };
