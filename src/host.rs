@@ -190,7 +190,7 @@ impl Host {
     /// The socket of the caller's systemd: the user's, or for root the system's.
     pub fn bus(&self) -> Result<Option<PathBuf>> {
         let find = || {
-            let places: Vec<PathBuf> = match self.has_system_manager()? {
+            let candidates: Vec<PathBuf> = match self.has_system_manager()? {
                 true => vec!["/run/dbus/system_bus_socket".into()],
                 false => {
                     let address = std::env::var("DBUS_SESSION_BUS_ADDRESS").unwrap_or_default();
@@ -199,9 +199,9 @@ impl Host {
                     given.map(PathBuf::from).into_iter().chain(usual).collect()
                 }
             };
-            for place in places {
-                if exists(&place)? {
-                    return Ok(Some(place));
+            for candidate in candidates {
+                if exists(&candidate)? {
+                    return Ok(Some(candidate));
                 }
             }
             Ok(None)

@@ -295,13 +295,13 @@ impl Writer {
     /// An array whose elements are aligned to `to`; its length does not count the gap before the first.
     fn array(&mut self, to: usize, elements: impl FnOnce(&mut Writer)) {
         self.number(0);
-        let place = self.bytes.len() - 4;
+        let at = self.bytes.len() - 4;
         self.align(to);
         let start = self.bytes.len();
         elements(self);
         let length = (self.bytes.len() - start) as u32;
-        if let Some(place) = self.bytes.get_mut(place..place + 4) {
-            place.copy_from_slice(&length.to_le_bytes());
+        if let Some(slot) = self.bytes.get_mut(at..at + 4) {
+            slot.copy_from_slice(&length.to_le_bytes());
         }
     }
 

@@ -72,8 +72,8 @@ fn as_text(file: &Path, problems: &[Problem]) -> String {
             Level::Note => "note",
         };
         let property = if problem.property.is_empty() { String::new() } else { format!("{}: ", problem.property) };
-        let place = format!("{}:{}:{}", file.display(), problem.line, problem.column);
-        text.push_str(&format!("{place}: {level}: {property}{}\n", problem.message));
+        let position = format!("{}:{}:{}", file.display(), problem.line, problem.column);
+        text.push_str(&format!("{position}: {level}: {property}{}\n", problem.message));
         for (label, part) in [("because", &problem.because), ("try", &problem.remedy)] {
             if let Some(part) = part {
                 text.push_str(&format!("  {label}: {part}\n"));

@@ -55,7 +55,7 @@ impl Common {
     /// The arguments as the lifecycle takes them.
     pub fn options<'a>(self, globals: &Globals, root: &'a States, start: Start, log: &Log) -> Result<Options<'a>> {
         let listening = listening_descriptors();
-        let notify = notify::manager(log).map(|_| notify::place(&root.place(&self.id)));
+        let notify = notify::manager(log).map(|_| notify::directory(&root.directory(&self.id)));
         let mut environment = match listening {
             0 => Vec::new(),
             count => {

@@ -121,13 +121,13 @@ impl super::Run for Spec {
         let (bundle, rootless) = (self.bundle.clone(), self.rootless);
         let text = self.text(kind, rootless, bundle.clone())?;
         // A part of it would be in the way of the next one; and what is to be replaced stays until there is something better.
-        let place = if is_forced { path.with_extension(format!("{}.draft", std::process::id())) } else { path.clone() };
-        let open = || std::fs::OpenOptions::new().write(true).create_new(true).open(&place);
+        let draft = if is_forced { path.with_extension(format!("{}.draft", std::process::id())) } else { path.clone() };
+        let open = || std::fs::OpenOptions::new().write(true).create_new(true).open(&draft);
         let mut file = open().map_err(|error| failed(&error))?;
         let written = file.write_all(text.as_bytes());
-        let placed = written.and_then(|()| if is_forced { std::fs::rename(&place, &path) } else { Ok(()) });
+        let placed = written.and_then(|()| if is_forced { std::fs::rename(&draft, &path) } else { Ok(()) });
         placed.map_err(|error| {
-            let _ = std::fs::remove_file(&place);
+            let _ = std::fs::remove_file(&draft);
             failed(&error)
         })?;
         if is_host {

@@ -136,7 +136,7 @@ fn cluster_takes_next_word(command: &Command, text: &str) -> bool {
     let Some(letters) = text.strip_prefix('-').filter(|letters| !letters.starts_with('-')) else { return false };
     let find = |letter| command.get_arguments().find(|known| known.get_short() == Some(letter));
     let taker = letters.char_indices().find(|(_, letter)| find(*letter).is_none_or(takes_next_word));
-    taker.is_some_and(|(place, letter)| find(letter).is_some() && place + letter.len_utf8() == letters.len())
+    taker.is_some_and(|(index, letter)| find(letter).is_some() && index + letter.len_utf8() == letters.len())
 }
 
 fn takes_next_word(flag: &Arg) -> bool {

@@ -249,8 +249,10 @@ impl Undo<'_> {
 
     /// Makes the place for the program's notifications, and listens there if it starts at once.
     pub(super) fn notify(&self, options: &Options, log: &Log) -> Result<Option<notify::Relay>> {
-        let (Some(place), Some(reservation)) = (&options.request.notify, &self.reservation) else { return Ok(None) };
-        notify::make_place(place)?;
+        let (Some(directory), Some(reservation)) = (&options.request.notify, &self.reservation) else {
+            return Ok(None);
+        };
+        notify::make_directory(directory)?;
         if options.start == Start::Now { notify::Relay::open(&reservation.directory, log) } else { Ok(None) }
     }
 

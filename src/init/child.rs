@@ -206,10 +206,10 @@ impl Child<'_> {
         if let (Beginning::Later(_), Some(descriptors)) = (&self.start, &self.slots.descriptors)
             && self.plan.namespaces & namespace::CLONE_NEWUSER != 0
         {
-            for (place, (path, kind)) in self.namespaces.iter_mut().zip(NAMESPACES) {
+            for (slot, (path, kind)) in self.namespaces.iter_mut().zip(NAMESPACES) {
                 if self.plan.all_namespaces() & kind != 0 {
                     let opened = fd::open_at(descriptors.as_fd(), path, fd::O_RDONLY, 0);
-                    *place = Some(opened.map_err(|error| Failure { step: u32::MAX, error })?);
+                    *slot = Some(opened.map_err(|error| Failure { step: u32::MAX, error })?);
                 }
             }
         }

@@ -56,14 +56,14 @@ pub enum Made {
 }
 
 /// Goes there and clones the process, which lives as `child`.
-pub fn go_and_clone(child: &mut Child, place: &mut Birthplace) -> Made {
+pub fn go_and_clone(child: &mut Child, birthplace: &mut Birthplace) -> Made {
     let mut made = Made::Lost;
-    let was_taken = matches!(place, Birthplace::Taken(_));
+    let was_taken = matches!(birthplace, Birthplace::Taken(_));
     let dumpable = match creds::is_dumpable() {
         Ok(dumpable) => dumpable,
         Err(error) => return Made::Childless(error),
     };
-    let ran = run_apart(&mut || made = help(child, place));
+    let ran = run_apart(&mut || made = help(child, birthplace));
     // It belongs to the memory, and so it was the parent's, too.
     if let Err(error) = creds::set_dumpable(dumpable) {
         if let Made::Cloned(pid) = made {
@@ -87,15 +87,15 @@ pub fn go_and_clone(child: &mut Child, place: &mut Birthplace) -> Made {
     }
 }
 
-fn help(child: &mut Child, place: &mut Birthplace) -> Made {
+fn help(child: &mut Child, birthplace: &mut Birthplace) -> Made {
     if let Err(failure) = child.run(Phase::Outside) {
         return Made::Failed(failure);
     }
     child.was_helped = true;
-    if let Birthplace::Taken(take) = place {
+    if let Birthplace::Taken(take) = birthplace {
         match take(process::own_pid()) {
             // The parent's from now on, as this memory is.
-            Ok(directory) => *place = Birthplace::Directory(directory),
+            Ok(directory) => *birthplace = Birthplace::Directory(directory),
             Err(error) => return Made::NotTaken(error),
         }
     }
@@ -114,7 +114,7 @@ fn help(child: &mut Child, place: &mut Birthplace) -> Made {
             return Made::Refused(index, error);
         }
     }
-    let cgroup = place.directory();
+    let cgroup = birthplace.directory();
     // Those who are there already see the process from its birth on (CVE-2016-9962), so it is born with what it needs alone.
     // From here on, nothing that owns a descriptor may be dropped: the parent has it, too.
     let secluded = namespace::unshare_descriptors()

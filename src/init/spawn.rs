@@ -99,11 +99,11 @@ pub fn spawn(plan: &Plan, equipment: Equipment) -> Result<Handle> {
     }
 }
 
-fn make(child: &mut Child, place: &mut Birthplace) -> Made {
-    if !child.plan.joins.is_empty() || matches!(place, Birthplace::Taken(_)) {
-        return helper::go_and_clone(child, place);
+fn make(child: &mut Child, birthplace: &mut Birthplace) -> Made {
+    if !child.plan.joins.is_empty() || matches!(birthplace, Birthplace::Taken(_)) {
+        return helper::go_and_clone(child, birthplace);
     }
-    match process::clone(child.plan.namespaces, false, place.directory()) {
+    match process::clone(child.plan.namespaces, false, birthplace.directory()) {
         Ok(Cloned::Child) => child.live(),
         Ok(Cloned::Parent(process)) => Made::Born(process),
         Err(error) => Made::Childless(error),

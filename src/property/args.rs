@@ -76,11 +76,11 @@ fn candidates(planner: &Planner, name: &OsStr) -> Result<Box<[CString]>> {
     }
     let directories =
         value(planner, b"PATH=").unwrap_or(b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    let place = |directory: &[u8]| {
+    let candidate = |directory: &[u8]| {
         let directory = if directory.is_empty() { b"." } else { directory };
         planner.c_string(OsStr::from_bytes(&[directory, b"/", name.as_bytes()].concat()))
     };
-    directories.split(|byte| *byte == b':').map(place).collect()
+    directories.split(|byte| *byte == b':').map(candidate).collect()
 }
 
 fn plan_reset(planner: &mut Planner) -> Result<()> {

@@ -56,8 +56,8 @@ pub fn check(text: &str, request: &Request, host: &Host) -> Vec<Problem> {
                 return vec![problem(Level::Error, Error::new("not a config"), Position { line: 1, column: 1 }, "")];
             };
             let explained = load::parse(text).err().unwrap_or_else(|| Error::new(error.to_string()));
-            let place = Position { line: error.line(), column: error.column() };
-            return vec![problem(Level::Error, explained, place, "")];
+            let position = Position { line: error.line(), column: error.column() };
+            return vec![problem(Level::Error, explained, position, "")];
         }
     };
     if !value.is_object() {
@@ -137,7 +137,7 @@ fn neutralize(config: &mut Value) -> Vec<Error> {
         };
         errors.push(load::wrong_type(if path == "." { "config.json" } else { &path }, &message));
         match config.pointer_mut(&pointer) {
-            Some(place) if *place != neutral => *place = neutral,
+            Some(value) if *value != neutral => *value = neutral,
             _ => break,
         }
     }
@@ -149,14 +149,14 @@ fn located(level: Level, error: Error, text: &str) -> Problem {
     problem(level, error, position::find(text, &parts), &position::pointer(&parts))
 }
 
-fn problem(level: Level, error: Error, place: Position, pointer: &str) -> Problem {
+fn problem(level: Level, error: Error, position: Position, pointer: &str) -> Problem {
     let message = Error { property: String::new(), ..error.clone() }.to_string();
     Problem {
         level,
         property: error.property,
         pointer: pointer.to_owned(),
-        line: place.line,
-        column: place.column,
+        line: position.line,
+        column: position.column,
         message: message.trim_start_matches("config.json: ").to_owned(),
         because: error.because,
         remedy: error.remedy,

@@ -72,13 +72,13 @@ fn plan_device(planner: &mut Planner, device: &Device) -> Result<()> {
         "p" => S_IFIFO,
         other => return Err(planner.error(format!("type {other:?}")).remedy("write \"c\", \"b\", \"u\" or \"p\"")),
     };
-    let place = device.path.trim_end_matches('/');
-    if !place.starts_with('/') {
+    let node = device.path.trim_end_matches('/');
+    if !node.starts_with('/') {
         return Err(planner
             .error(format!("path {:?} is not an absolute path of a node", device.path))
             .remedy("write a path such as \"/dev/fuse\""));
     }
-    if place.split('/').any(|part| matches!(part, "." | "..")) {
+    if node.split('/').any(|part| matches!(part, "." | "..")) {
         return Err(planner
             .error(format!("path {:?} has . or .. in it", device.path))
             .because("an ordinary user's devices are the host's at the same path, and that must be plain to see")
@@ -95,12 +95,12 @@ fn plan_device(planner: &mut Planner, device: &Device) -> Result<()> {
         None => Err(planner.error(format!("{name} is missing")).remedy("see `ls -l` of the host's device")),
     };
     let (major, minor) = (number(device.major, "major")?, number(device.minor, "minor")?);
-    if LINKS.iter().any(|(link, _)| *link == place) {
+    if LINKS.iter().any(|(link, _)| *link == node) {
         // As in runc, /dev/ptmx is a link to that of the container's own devpts, also where an engine lists all of the host's
         // devices.
         return Ok(());
     }
-    let path = planner.c_string(place)?;
+    let path = planner.c_string(node)?;
     let is_dead = planner.has_other_user_namespace() || !planner.host.may_make_devices()? || planner.shuts_devices;
     if kind != S_IFIFO && is_dead {
         // mknod(2): a device node made in a user namespace could be used nowhere, so the kernel refuses; and where no program
@@ -109,16 +109,16 @@ fn plan_device(planner: &mut Planner, device: &Device) -> Result<()> {
         let readonly = !planner.host.is_ordinary_user();
         // Engines repeat what the host's node has; and whose it is there says nothing of who it is in the container.
         let asked = device.file_mode.map(|mode| mode & 0o7777);
-        if let (Some(asked), Some(mode)) = (asked, planner.host.permissions(Path::new(place))?)
+        if let (Some(asked), Some(mode)) = (asked, planner.host.permissions(Path::new(node))?)
             && asked != mode
         {
             planner.decide(
-                format!("{place} keeps the permissions and owner that it has on the host, {mode:o}"),
+                format!("{node} keeps the permissions and owner that it has on the host, {mode:o}"),
                 "a user namespace shows the host's own node",
             )?;
         } else if device.uid.is_some_and(|uid| uid != 0) || device.gid.is_some_and(|gid| gid != 0) {
             planner.decide(
-                format!("{place} keeps the owner that it has on the host"),
+                format!("{node} keeps the owner that it has on the host"),
                 "a user namespace shows the host's own node",
             )?;
         }

@@ -13,8 +13,8 @@ pub const PROPERTY: Property = Property { paths: &["mounts"], phase: Phase::Insi
 pub const VARIABLE: &str = "NOTIFY_SOCKET=/run/notify/notify.sock";
 
 fn plan(planner: &mut Planner) -> Result<()> {
-    let Some(place) = &planner.request.notify else { return Ok(()) };
-    let source = planner.c_string(place)?;
+    let Some(directory) = &planner.request.notify else { return Ok(()) };
+    let source = planner.c_string(directory)?;
     let target = planner.c_string("/run/notify")?;
     let options = ["ro", "nosuid", "nodev", "noexec"].map(str::to_owned).to_vec();
     let attributes = options::parse(&options).attributes();

@@ -102,7 +102,7 @@ fn plans_are_as_written_down() {
         ("mapped.txt", compile(&spec, &request, &host).unwrap()),
         ("exec.txt", compile_exec(namespaces, &spec, &request, &host).unwrap()),
     ] {
-        let (place, text) =
+        let (path, text) =
             (std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plan").join(name), plan.to_string());
         // Each architecture has its own.
         let text = text.lines().map(|line| match line.split_once(" system call filter of ") {
@@ -111,9 +111,9 @@ fn plans_are_as_written_down() {
         });
         let text: String = text.collect();
         if std::env::var_os("ROOTLET_BLESS").is_some() {
-            std::fs::write(&place, &text).unwrap();
+            std::fs::write(&path, &text).unwrap();
         }
-        assert_eq!(text, std::fs::read_to_string(place).unwrap(), "{name}");
+        assert_eq!(text, std::fs::read_to_string(path).unwrap(), "{name}");
     }
 }
 
@@ -401,13 +401,13 @@ fn a_hundred_thousand_mutated_configs_never_panic() {
                 }
                 (2, _) => {
                     let other = pointers.get(random.usize(..pointers.len())).and_then(|other| full.pointer(other));
-                    if let (Some(place), Some(other)) = (mutated.pointer_mut(pointer), other) {
-                        *place = other.clone();
+                    if let (Some(value), Some(other)) = (mutated.pointer_mut(pointer), other) {
+                        *value = other.clone();
                     }
                 }
                 _ => {
-                    if let Some(place) = mutated.pointer_mut(pointer) {
-                        *place = values.get(random.usize(..values.len())).unwrap().clone();
+                    if let Some(value) = mutated.pointer_mut(pointer) {
+                        *value = values.get(random.usize(..values.len())).unwrap().clone();
                     }
                 }
             }

@@ -41,9 +41,9 @@ impl Leaves {
     /// Adds a rule. One without conditions supersedes, and the first of several counts.
     pub fn add(&mut self, number: u32, conditions: &[Condition], action: Action, checks: &mut Vec<Check>) {
         if conditions.is_empty() {
-            let place = self.place(number);
-            if !matches!(place, Some(Leaf::Return(_))) {
-                *place = Some(Leaf::Return(action));
+            let leaf = self.leaf(number);
+            if !matches!(leaf, Some(Leaf::Return(_))) {
+                *leaf = Some(Leaf::Return(action));
             }
         } else if let Some(check) = self.check(number, checks) {
             check.alternatives.push((conditions.to_vec(), action));
@@ -73,11 +73,11 @@ impl Leaves {
     /// The check of a number, unless its fate is sealed.
     fn check<'a>(&mut self, number: u32, checks: &'a mut Vec<Check>) -> Option<&'a mut Check> {
         let wide = self.wide;
-        let index = match self.place(number) {
+        let index = match self.leaf(number) {
             Some(Leaf::Return(_)) => return None,
             Some(Leaf::Check(index)) => *index as usize,
-            place @ None => {
-                *place = Some(Leaf::Check(checks.len() as u32));
+            leaf @ None => {
+                *leaf = Some(Leaf::Check(checks.len() as u32));
                 checks.push(Check { alternatives: Vec::new(), wide });
                 checks.len() - 1
             }
@@ -85,7 +85,7 @@ impl Leaves {
         checks.get_mut(index)
     }
 
-    fn place(&mut self, number: u32) -> &mut Option<Leaf> {
+    fn leaf(&mut self, number: u32) -> &mut Option<Leaf> {
         if number >= 0xf_0000 {
             let at = self.far.partition_point(|(known, _)| *known < number);
             if self.far.get(at).is_none_or(|(known, _)| *known != number) {
@@ -132,7 +132,7 @@ impl Ranges {
 
 /// An instruction that was written, counted from the end of the program.
 #[derive(Clone, Copy, Debug)]
-pub struct Place(usize);
+pub struct Label(usize);
 
 /// linux/filter.h.
 const LOAD: u16 = 0x20;
@@ -168,9 +168,9 @@ pub struct Program {
     backwards: Vec<Instruction>,
     default: Action,
     /// Where each action was written last.
-    ends: Vec<(Action, Place)>,
+    ends: Vec<(Action, Label)>,
     /// What there is to check, and where it was written.
-    checks: Vec<(Check, Option<Place>)>,
+    checks: Vec<(Check, Option<Label>)>,
 }
 
 impl Program {
@@ -186,25 +186,25 @@ impl Program {
         self.backwards
     }
 
-    fn write(&mut self, code: u16, operand: u32, jump_true: u8, jump_false: u8) -> Place {
+    fn write(&mut self, code: u16, operand: u32, jump_true: u8, jump_false: u8) -> Label {
         self.backwards.push(Instruction { code, jump_true, jump_false, operand });
-        Place(self.backwards.len() - 1)
+        Label(self.backwards.len() - 1)
     }
 
-    /// How many instructions lie between the next one to be written and `place`.
-    fn distance(&self, place: Place) -> usize {
-        self.backwards.len() - place.0 - 1
+    /// How many instructions lie between the next one to be written and `label`.
+    fn distance(&self, label: Label) -> usize {
+        self.backwards.len() - label.0 - 1
     }
 
-    /// A place that a conditional jump reaches: `place`, or a long jump to it.
-    fn within_reach(&mut self, place: Place) -> Place {
-        match self.distance(place) {
+    /// A place that a conditional jump reaches: `label`, or a long jump to it.
+    fn within_reach(&mut self, label: Label) -> Label {
+        match self.distance(label) {
             distance if distance > NEAR => self.write(JUMP, distance as u32, 0, 0),
-            _ => place,
+            _ => label,
         }
     }
 
-    fn branch(&mut self, comparison: u16, operand: u32, yes: Place, no: Place) -> Place {
+    fn branch(&mut self, comparison: u16, operand: u32, yes: Label, no: Label) -> Label {
         let yes = self.within_reach(yes);
         let no = self.within_reach(no);
         let (yes, no) = (self.distance(yes) as u8, self.distance(no) as u8);
@@ -212,27 +212,27 @@ impl Program {
     }
 
     /// Ends with an action.
-    pub fn finish(&mut self, action: Action) -> Place {
+    pub fn finish(&mut self, action: Action) -> Label {
         // One that is near is as good as a new one.
         let known = self.ends.iter().position(|(known, _)| *known == action);
         match known.and_then(|known| self.ends.get(known)) {
-            Some((_, place)) if self.distance(*place) < NEAR => return *place,
+            Some((_, label)) if self.distance(*label) < NEAR => return *label,
             _ => {}
         }
-        let place = self.write(RETURN, action.0, 0, 0);
+        let label = self.write(RETURN, action.0, 0, 0);
         match known.and_then(|known| self.ends.get_mut(known)) {
-            Some((_, known)) => *known = place,
-            None => self.ends.push((action, place)),
+            Some((_, known)) => *known = label,
+            None => self.ends.push((action, label)),
         }
-        place
+        label
     }
 
     /// Finds the range of the number that was loaded.
-    pub fn tree(&mut self, ranges: &Ranges) -> Place {
+    pub fn tree(&mut self, ranges: &Ranges) -> Label {
         self.branches(&ranges.0)
     }
 
-    fn branches(&mut self, ranges: &[(u32, Leaf)]) -> Place {
+    fn branches(&mut self, ranges: &[(u32, Leaf)]) -> Label {
         match ranges {
             [] => self.finish(self.default),
             [(_, Leaf::Return(action))] => self.finish(*action),
@@ -247,9 +247,9 @@ impl Program {
         }
     }
 
-    fn check(&mut self, index: usize) -> Place {
+    fn check(&mut self, index: usize) -> Label {
         let (alternatives, wide) = match self.checks.get_mut(index) {
-            Some((_, Some(place))) => return *place,
+            Some((_, Some(label))) => return *label,
             Some((check, _)) => {
                 // Where rules overlap, the stricter one counts: libseccomp's order is its own, and never weaker than this.
                 check.alternatives.sort_by_key(|(_, action)| action.is_permissive());
@@ -257,11 +257,11 @@ impl Program {
             }
             None => return self.finish(self.default),
         };
-        let is_alike = |(check, place): &&(Check, Option<Place>)| {
-            place.is_some() && check.wide == wide && check.alternatives == alternatives
+        let is_alike = |(check, label): &&(Check, Option<Label>)| {
+            label.is_some() && check.wide == wide && check.alternatives == alternatives
         };
-        if let Some((_, Some(place))) = self.checks.iter().find(is_alike) {
-            return *place;
+        if let Some((_, Some(label))) = self.checks.iter().find(is_alike) {
+            return *label;
         }
         let mut otherwise = self.finish(self.default);
         for group in alternatives.chunk_by(is_one_of_several_values).rev() {
@@ -277,8 +277,8 @@ impl Program {
             }
             otherwise = then;
         }
-        if let Some((_, place)) = self.checks.get_mut(index) {
-            *place = Some(otherwise);
+        if let Some((_, label)) = self.checks.get_mut(index) {
+            *label = Some(otherwise);
         }
         otherwise
     }
@@ -289,51 +289,51 @@ impl Program {
         condition: &Condition,
         values: impl Iterator<Item = u64>,
         wide: bool,
-        yes: Place,
-        no: Place,
-    ) -> Place {
+        yes: Label,
+        no: Label,
+    ) -> Label {
         let argument = ARGUMENTS + 8 * u32::from(condition.argument);
-        let mut place = no;
+        let mut label = no;
         for value in values {
-            place = self.branch(JUMP_IF_EQUAL, value as u32, yes, place);
+            label = self.branch(JUMP_IF_EQUAL, value as u32, yes, label);
         }
-        place = self.write(LOAD, argument, 0, 0);
+        label = self.write(LOAD, argument, 0, 0);
         if wide {
-            place = self.compare(JUMP_IF_EQUAL, argument + 4, None, (condition.value >> 32) as u32, place, no);
+            label = self.compare(JUMP_IF_EQUAL, argument + 4, None, (condition.value >> 32) as u32, label, no);
         }
-        place
+        label
     }
 
-    fn condition(&mut self, condition: &Condition, wide: bool, yes: Place, no: Place) -> Place {
+    fn condition(&mut self, condition: &Condition, wide: bool, yes: Label, no: Label) -> Label {
         let argument = ARGUMENTS + 8 * u32::from(condition.argument);
         let (low, high) = (argument, argument + 4);
         let (value_low, value_high) = (condition.value as u32, (condition.value >> 32) as u32);
         // Each comparison is written from its last instruction to its first; a narrow one has no high half.
         match condition.operator {
             Operator::Equal => {
-                let place = self.compare(JUMP_IF_EQUAL, low, None, value_low, yes, no);
-                if wide { self.compare(JUMP_IF_EQUAL, high, None, value_high, place, no) } else { place }
+                let label = self.compare(JUMP_IF_EQUAL, low, None, value_low, yes, no);
+                if wide { self.compare(JUMP_IF_EQUAL, high, None, value_high, label, no) } else { label }
             }
             Operator::NotEqual => self.condition(&Condition { operator: Operator::Equal, ..*condition }, wide, no, yes),
             Operator::MaskedEqual(mask) => {
                 // As libseccomp: bits of the value outside of the mask do not count.
                 let (mask_low, mask_high) = (mask as u32, (mask >> 32) as u32);
-                let place = self.compare(JUMP_IF_EQUAL, low, Some(mask_low), value_low & mask_low, yes, no);
+                let label = self.compare(JUMP_IF_EQUAL, low, Some(mask_low), value_low & mask_low, yes, no);
                 if !wide {
-                    return place;
+                    return label;
                 }
-                self.compare(JUMP_IF_EQUAL, high, Some(mask_high), value_high & mask_high, place, no)
+                self.compare(JUMP_IF_EQUAL, high, Some(mask_high), value_high & mask_high, label, no)
             }
             Operator::GreaterOrEqual | Operator::Greater => {
                 let last = match condition.operator {
                     Operator::Greater => JUMP_IF_GREATER,
                     _ => JUMP_IF_GREATER_OR_EQUAL,
                 };
-                let place = self.compare(last, low, None, value_low, yes, no);
+                let label = self.compare(last, low, None, value_low, yes, no);
                 if !wide {
-                    return place;
+                    return label;
                 }
-                let equal = self.branch(JUMP_IF_EQUAL, value_high, place, no);
+                let equal = self.branch(JUMP_IF_EQUAL, value_high, label, no);
                 self.compare(JUMP_IF_GREATER, high, None, value_high, yes, equal)
             }
             Operator::Less => {
@@ -345,27 +345,27 @@ impl Program {
         }
     }
 
-    fn compare(&mut self, how: u16, offset: u32, mask: Option<u32>, value: u32, yes: Place, no: Place) -> Place {
-        let mut place = self.branch(how, value, yes, no);
+    fn compare(&mut self, how: u16, offset: u32, mask: Option<u32>, value: u32, yes: Label, no: Label) -> Label {
+        let mut label = self.branch(how, value, yes, no);
         if let Some(mask) = mask {
-            place = self.write(AND, mask, 0, 0);
+            label = self.write(AND, mask, 0, 0);
         }
         // What is loaded falls through to what was written last.
-        debug_assert_eq!(self.distance(place), 0);
+        debug_assert_eq!(self.distance(label), 0);
         self.write(LOAD, offset, 0, 0)
     }
 
     /// Loads the number, and goes on at `next`.
-    pub fn load_number(&mut self, next: Place) -> Place {
+    pub fn load_number(&mut self, next: Label) -> Label {
         self.load(NUMBER, next)
     }
 
     /// Loads the architecture, and goes on at `next`.
-    pub fn load_architecture(&mut self, next: Place) -> Place {
+    pub fn load_architecture(&mut self, next: Label) -> Label {
         self.load(ARCHITECTURE, next)
     }
 
-    fn load(&mut self, offset: u32, next: Place) -> Place {
+    fn load(&mut self, offset: u32, next: Label) -> Label {
         if self.distance(next) > 0 {
             let distance = self.distance(next) as u32;
             self.write(JUMP, distance, 0, 0);
@@ -374,7 +374,7 @@ impl Program {
     }
 
     /// Goes on at `yes` for one architecture, at `no` for others.
-    pub fn compare_architecture(&mut self, audit: u32, yes: Place, no: Place) -> Place {
+    pub fn compare_architecture(&mut self, audit: u32, yes: Label, no: Label) -> Label {
         self.branch(JUMP_IF_EQUAL, audit, yes, no)
     }
 }

@@ -47,8 +47,8 @@ pub fn all() -> &'static [Call] {
 /// The system call of that name.
 pub fn find(name: &str) -> Option<&'static Call> {
     let wanted = hash(name);
-    let place = HASHES.binary_search(&wanted).ok()?;
-    TABLE.get(place).filter(|call| call.name == name)
+    let index = HASHES.binary_search(&wanted).ok()?;
+    TABLE.get(index).filter(|call| call.name == name)
 }
 
 /// FNV-1a.
@@ -192,7 +192,7 @@ impl Builder {
         while at < MULTIPLEXED.len() {
             let (multiplexer, operation, name) = MULTIPLEXED[at];
             builder = builder.with(name, 1, MISSING);
-            builder.calls[builder.place(hash(name))].multiplexed = (multiplexer, operation as u32);
+            builder.calls[builder.slot(hash(name))].multiplexed = (multiplexer, operation as u32);
             at += 1;
         }
         builder
@@ -222,7 +222,7 @@ impl Builder {
 
     const fn with(mut self, name: &'static str, column: usize, number: u32) -> Builder {
         let hash = hash(name);
-        let at = self.place(hash);
+        let at = self.slot(hash);
         if at == self.length || self.calls[at].hash != hash {
             let mut end = self.length;
             while end > at {
@@ -239,7 +239,7 @@ impl Builder {
     }
 
     /// Where a hash stands, or would stand.
-    const fn place(&self, hash: u64) -> usize {
+    const fn slot(&self, hash: u64) -> usize {
         let mut at = self.length;
         while at > 0 && self.calls[at - 1].hash >= hash {
             at -= 1;

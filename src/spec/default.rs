@@ -222,9 +222,9 @@ pub fn make_host_rootfs(rootfs: &Path) -> Result<()> {
         let message = format!("cannot make {}", path.display());
         move |error: std::io::Error| Error::from_io(&message, &error)
     };
-    let places = ["/proc", "/dev", "/sys", "/tmp", "/run", "/root", "/var"].into_iter().chain(host_directories());
-    for place in places {
-        let path = rootfs.join(place.trim_start_matches('/'));
+    let directories = ["/proc", "/dev", "/sys", "/tmp", "/run", "/root", "/var"].into_iter().chain(host_directories());
+    for directory in directories {
+        let path = rootfs.join(directory.trim_start_matches('/'));
         std::fs::create_dir_all(&path).map_err(failed(&path))?;
     }
     for link in PROGRAMS {

@@ -118,16 +118,16 @@ mod tests {
     #[test]
     fn a_property_is_found_by_line_and_column() {
         let text = "{\n\t\"mounts\": [\n\t\t{\"destination\": \"/ü\", \"options\": [\"ro\",\n  7]}\n\t]\n}";
-        let place = |property: &str| {
+        let position = |property: &str| {
             let Position { line, column } = find(text, &parts(property));
             (line, column)
         };
-        assert_eq!(place("mounts"), (2, 12));
-        assert_eq!(place("mounts[0].options"), (3, 36));
-        assert_eq!(place("mounts[0].options[1]"), (4, 3));
-        assert_eq!(place("mounts[0] (/data)"), (3, 3));
-        assert_eq!(place("mounts[0].source"), (3, 3), "what is missing is at the object where it should be");
-        assert_eq!(place("process.args"), (1, 1));
+        assert_eq!(position("mounts"), (2, 12));
+        assert_eq!(position("mounts[0].options"), (3, 36));
+        assert_eq!(position("mounts[0].options[1]"), (4, 3));
+        assert_eq!(position("mounts[0] (/data)"), (3, 3));
+        assert_eq!(position("mounts[0].source"), (3, 3), "what is missing is at the object where it should be");
+        assert_eq!(position("process.args"), (1, 1));
         assert_eq!(pointer(&parts("mounts[0].options[1]")), "/mounts/0/options/1");
         assert_eq!(pointer(&parts("linux.sysctl.net.ipv4.ip_forward")), "/linux/sysctl/net.ipv4.ip_forward");
     }

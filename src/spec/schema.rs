@@ -186,8 +186,8 @@ pub const KEYS: &[&str] = &[
 
 /// The property that somebody may have meant by an unknown one: its nearest neighbour, or the same name elsewhere.
 pub fn nearest(unknown: &str) -> Option<String> {
-    let place = without_indexes(unknown);
-    let (parent, name) = place.rsplit_once('.').unwrap_or(("", &place));
+    let property = without_indexes(unknown);
+    let (parent, name) = property.rsplit_once('.').unwrap_or(("", &property));
     let siblings = KEYS.iter().filter_map(|key| {
         let below = if parent.is_empty() { key } else { key.strip_prefix(parent)?.strip_prefix('.')? };
         below.split(['.', '[']).next()

@@ -587,8 +587,8 @@ impl Name {
                 break;
             }
         }
-        for (place, digit) in text.iter_mut().zip(digits.iter().take(count).rev()) {
-            *place = *digit;
+        for (slot, digit) in text.iter_mut().zip(digits.iter().take(count).rev()) {
+            *slot = *digit;
         }
         Name(text)
     }

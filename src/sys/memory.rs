@@ -56,7 +56,7 @@ pub fn note_arguments<'a>(texts: impl DoubleEndedIterator<Item = &'a [u8]>) {
 /// Overwrites the environment and the arguments that this process was started with: /proc/PID/environ and cmdline show them to
 /// whoever may look, and they have the caller's secrets.
 pub fn wipe_traces() {
-    let mut place = environment();
+    let mut variable = environment();
     // SAFETY: the bytes that `note_arguments` has found. Of the environment, the table ends with a null pointer. Each string is
     // writable, ends with a NUL, and is looked at by no other thread.
     unsafe {
@@ -64,9 +64,9 @@ pub fn wipe_traces() {
         if length > 0 {
             core::ptr::write_bytes(start, 0, length);
         }
-        while !place.is_null() && !(*place).is_null() {
-            core::ptr::write_bytes(*place, 0, libc::strlen(*place));
-            place = place.add(1);
+        while !variable.is_null() && !(*variable).is_null() {
+            core::ptr::write_bytes(*variable, 0, libc::strlen(*variable));
+            variable = variable.add(1);
         }
     }
 }

@@ -76,12 +76,12 @@ pub fn propagate_root(propagation: u64) -> Result<()> {
 }
 
 /// Binds a directory with all below it on itself, which makes it a mount; returns its root. With `set`, MOUNT_ATTR_* of all.
-pub fn bind_root(place: BorrowedFd, set: u64) -> Result<OwnedFd> {
-    let tree = clone_tree(place, true)?;
+pub fn bind_root(root: BorrowedFd, set: u64) -> Result<OwnedFd> {
+    let tree = clone_tree(root, true)?;
     if set != 0 {
         set_attributes(tree.as_fd(), set, 0, 0, true)?;
     }
-    attach(tree.as_fd(), place)?;
+    attach(tree.as_fd(), root)?;
     Ok(tree)
 }
 
@@ -253,9 +253,9 @@ mod tests {
     #[test]
     fn what_is_not_in_procfs_is_not_written_to() {
         // CVE-2019-16884, CVE-2025-52881: a label or a parameter that goes to a file of somebody else's choice.
-        let place = tempfile::tempdir().unwrap();
-        std::fs::write(place.path().join("exec"), "").unwrap();
-        let directory = OwnedFd::from(std::fs::File::open(place.path()).unwrap());
+        let temporary = tempfile::tempdir().unwrap();
+        std::fs::write(temporary.path().join("exec"), "").unwrap();
+        let directory = OwnedFd::from(std::fs::File::open(temporary.path()).unwrap());
         let error = open_own_proc(directory.as_fd(), c"exec", fd::O_WRONLY).unwrap_err();
         assert_eq!(error.errno, super::super::Errno::ENOTSUP);
         let proc = OwnedFd::from(std::fs::File::open("/proc/self/fd").unwrap());

@@ -12,8 +12,8 @@ pub fn bring_loopback_up() -> Result<()> {
         own(syscall!(Call::Socket, libc::SYS_socket, libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?);
     // SAFETY: an all-zero ifreq is a valid value.
     let mut request: libc::ifreq = unsafe { core::mem::zeroed() };
-    for (place, byte) in request.ifr_name.iter_mut().zip(*b"lo") {
-        *place = byte as libc::c_char;
+    for (slot, byte) in request.ifr_name.iter_mut().zip(*b"lo") {
+        *slot = byte as libc::c_char;
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
     // SAFETY: SIOCSIFFLAGS reads an ifreq.
@@ -130,10 +130,10 @@ impl Message {
     fn new(kind: u16, flags: u16) -> Message {
         let mut message = Message { bytes: [0; 1024], length: HEADER };
         let flags = flags | (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16;
-        for (place, byte) in
+        for (slot, byte) in
             message.bytes.iter_mut().skip(4).zip(kind.to_ne_bytes().into_iter().chain(flags.to_ne_bytes()))
         {
-            *place = byte;
+            *slot = byte;
         }
         message
     }
@@ -141,8 +141,8 @@ impl Message {
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
         let end = self.length + bytes.len();
         // CVE-2021-43784: a length that does not fit is an error, and never wraps.
-        let place = self.bytes.get_mut(self.length..end).ok_or(Error::new(Call::Netlink, Errno::EMSGSIZE))?;
-        place.copy_from_slice(bytes);
+        let room = self.bytes.get_mut(self.length..end).ok_or(Error::new(Call::Netlink, Errno::EMSGSIZE))?;
+        room.copy_from_slice(bytes);
         self.length = end.next_multiple_of(4);
         Ok(())
     }
@@ -162,8 +162,8 @@ impl Message {
     }
 
     fn send(&mut self, socket: &OwnedFd) -> Result<()> {
-        for (place, byte) in self.bytes.iter_mut().zip((self.length as u32).to_ne_bytes()) {
-            *place = byte;
+        for (slot, byte) in self.bytes.iter_mut().zip((self.length as u32).to_ne_bytes()) {
+            *slot = byte;
         }
         fd::write(socket.as_fd(), self.bytes.get(..self.length).unwrap_or_default()).map(drop)
     }
@@ -234,8 +234,8 @@ fn collect_addresses(socket: &OwnedFd, device: i32, kept: &mut [u8]) -> Result<u
                 continue;
             }
             let end = length + 4 + payload.len();
-            let place = kept.get_mut(length..end).ok_or(Error::new(Call::Netlink, Errno::EMSGSIZE))?;
-            let (size, bytes) = place.split_at_mut(4);
+            let room = kept.get_mut(length..end).ok_or(Error::new(Call::Netlink, Errno::EMSGSIZE))?;
+            let (size, bytes) = room.split_at_mut(4);
             size.copy_from_slice(&(payload.len() as u32).to_ne_bytes());
             bytes.copy_from_slice(payload);
             length = end;

@@ -128,15 +128,15 @@ impl Stack {
     fn new() -> Result<Stack> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
         // SAFETY: a new mapping at a place of the kernel's choice.
-        let place =
+        let mapping =
             unsafe { libc::mmap(ptr::null_mut(), Stack::SIZE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
-        if place == libc::MAP_FAILED {
+        if mapping == libc::MAP_FAILED {
             return Err(Error::last(Call::Fork));
         }
-        let stack = Stack(place);
+        let stack = Stack(mapping);
         let page = super::memory::page_size() as usize;
         // SAFETY: the first page of the mapping, which nobody uses.
-        check(Call::Fork, unsafe { libc::mprotect(place, page, libc::PROT_NONE) })?;
+        check(Call::Fork, unsafe { libc::mprotect(mapping, page, libc::PROT_NONE) })?;
         Ok(stack)
     }
 

@@ -29,8 +29,8 @@ impl Strings {
     }
 
     fn table(&self, last: Option<&CStr>) -> *const c_char {
-        if let (Some(last), Some(place)) = (last, self.pointers.get(self.strings.len())) {
-            place.set(last.as_ptr());
+        if let (Some(last), Some(slot)) = (last, self.pointers.get(self.strings.len())) {
+            slot.set(last.as_ptr());
         }
         self.pointers.as_ptr().cast()
     }

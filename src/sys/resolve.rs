@@ -41,10 +41,10 @@ fn check_is_file(file: &OwnedFd) -> Result<()> {
 
 /// The same for who trusts its /proc: what was looked at is what is opened, and no device in between.
 pub fn open_same_file_in_root(root: BorrowedFd, path: &CStr) -> Result<OwnedFd> {
-    let place = open_in_root(root, path, O_PATH)?;
-    check_is_file(&place)?;
+    let found = open_in_root(root, path, O_PATH)?;
+    check_is_file(&found)?;
     let descriptors = super::fd::open(c"/proc/self/fd", O_PATH, 0)?;
-    super::fd::open_at(descriptors.as_fd(), super::fd::Name::of(&place).as_cstr(), O_RDONLY | O_NONBLOCK | O_NOCTTY, 0)
+    super::fd::open_at(descriptors.as_fd(), super::fd::Name::of(&found).as_cstr(), O_RDONLY | O_NONBLOCK | O_NOCTTY, 0)
 }
 
 fn openat2(dir: BorrowedFd, path: &CStr, flags: i32, resolve: u64) -> Result<OwnedFd> {
@@ -191,9 +191,9 @@ impl Path {
         if end >= PATH_MAX {
             return Err(too_long);
         }
-        if let Some(place) = self.bytes.get_mut(self.length..end).and_then(<[u8]>::split_first_mut) {
-            *place.0 = b'/';
-            place.1.copy_from_slice(name);
+        if let Some(slot) = self.bytes.get_mut(self.length..end).and_then(<[u8]>::split_first_mut) {
+            *slot.0 = b'/';
+            slot.1.copy_from_slice(name);
         }
         self.length = end;
         Ok(())

@@ -40,8 +40,8 @@ fn address(path: &CStr) -> Result<libc::sockaddr_un> {
     if bytes.len() > address.sun_path.len() {
         return Err(Error::new(Call::Connect, Errno::ENAMETOOLONG));
     }
-    for (place, byte) in address.sun_path.iter_mut().zip(bytes) {
-        *place = *byte as libc::c_char;
+    for (slot, byte) in address.sun_path.iter_mut().zip(bytes) {
+        *slot = *byte as libc::c_char;
     }
     Ok(address)
 }

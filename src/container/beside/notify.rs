@@ -39,16 +39,16 @@ pub struct Relay {
 }
 
 /// The directory that the container gets to see, in that of its state.
-pub fn place(directory: &Path) -> PathBuf {
+pub fn directory(directory: &Path) -> PathBuf {
     directory.join(NOTIFY)
 }
 
 /// Makes it.
-pub fn make_place(place: &Path) -> Result<()> {
+pub fn make_directory(directory: &Path) -> Result<()> {
     // Whoever the program is must get there; only the state's own directory is nobody else's.
-    std::fs::create_dir(place)
-        .and_then(|()| std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o755)))
-        .map_err(|error| Error::from_io(format!("cannot make {}", place.display()), &error))
+    std::fs::create_dir(directory)
+        .and_then(|()| std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)))
+        .map_err(|error| Error::from_io(format!("cannot make {}", directory.display()), &error))
 }
 
 /// A connection to the caller's manager. One that cannot be reached hears nothing: the variable may be somebody else's, who has

@@ -60,9 +60,9 @@ fn check_pid_file(path: &Path) -> Result<()> {
     fd::check_writable(&c_path(directory)).map_err(|error| failed(error.errno))?;
     // inode(7): in a sticky directory, only their owner replaces files, and who has the directory.
     const STICKY: u32 = 0o1000;
-    let (own, place) = (creds::effective_uid(), directory.metadata().map_err(|error| cannot_write(path, &error))?);
+    let (own, metadata) = (creds::effective_uid(), directory.metadata().map_err(|error| cannot_write(path, &error))?);
     let may_replace =
-        own == 0 || place.mode() & STICKY == 0 || place.uid() == own || owner.is_none_or(|owner| owner == own);
+        own == 0 || metadata.mode() & STICKY == 0 || metadata.uid() == own || owner.is_none_or(|owner| owner == own);
     if may_replace { Ok(()) } else { Err(failed(Errno::EPERM)) }
 }
 

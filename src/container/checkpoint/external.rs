@@ -106,12 +106,12 @@ fn makers<'a>(plan: &'a Plan, mounts: &[Mount], root: BorrowedFd) -> Makers<'a> 
     let mut on_top: BTreeMap<u64, Vec<(&CStr, Source)>> = BTreeMap::new();
     for (target, source) in sources(plan) {
         // Symlinks are followed as they were then.
-        let Ok(place) = resolve::open_in_root(root, target, fd::O_PATH) else { continue };
-        let is_directory = fd::status(place.as_fd()).is_ok_and(|status| status.kind() == fd::Kind::Directory);
+        let Ok(opened) = resolve::open_in_root(root, target, fd::O_PATH) else { continue };
+        let is_directory = fd::status(opened.as_fd()).is_ok_and(|status| status.kind() == fd::Kind::Directory);
         // A masked directory is covered by a tmpfs of the container's own.
         let source = if matches!(source, Source::Null) && is_directory { Source::Own } else { source };
-        let path = std::fs::read_link(format!("/proc/self/fd/{}", place.as_raw_fd())).unwrap_or_default();
-        let id = mount_id(std::process::id() as i32, place.as_raw_fd());
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd())).unwrap_or_default();
+        let id = mount_id(std::process::id() as i32, opened.as_raw_fd());
         // Nothing is mounted where the creation made a node instead, or where the container has unmounted it.
         if let Some(mount) = id.and_then(|id| find(mounts, id)).filter(|mount| Path::new(&mount.point) == path) {
             on_top.entry(mount.id).or_default().push((target, source));
@@ -168,12 +168,12 @@ pub fn replaced_mounts(plan: &Plan, open_trees: bool, covered: &Path) -> Vec<(St
         let needs_handle = open_trees && !below.is_empty() || path.starts_with(covered);
         let tree = if needs_handle { fd::open(source, fd::O_PATH, 0).ok() } else { None };
         for (mount, rest) in below {
-            let place = PathBuf::from(&mount.point);
+            let path = PathBuf::from(&mount.point);
             let has_more =
-                own.iter().any(|other| Path::new(&other.point).parent().is_some_and(|above| above.starts_with(&place)));
-            let c_place = CString::new(place.as_os_str().as_bytes()).unwrap_or_default();
-            let tree = if open_trees && has_more { fd::open(&c_place, fd::O_PATH, 0).ok() } else { None };
-            found.push((format!("{target}/{}", rest.display()), place, tree));
+                own.iter().any(|other| Path::new(&other.point).parent().is_some_and(|above| above.starts_with(&path)));
+            let c_path = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+            let tree = if open_trees && has_more { fd::open(&c_path, fd::O_PATH, 0).ok() } else { None };
+            found.push((format!("{target}/{}", rest.display()), path, tree));
         }
         found.push((target.into_owned(), path, tree));
     }

@@ -60,13 +60,13 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
     let host = Host::new()?;
     let unprivileged = images::check_privileges(&host)?;
     let spec = container.config()?;
-    let place = container.directory.path().join(NOTIFY);
+    let path = container.directory.path().join(NOTIFY);
     let asked = property::Request {
         id: container.id.clone(),
         bundle: state.bundle.clone(),
         cgroup_manager: CgroupManager::Disabled,
         try_limits: true,
-        notify: container.directory.has(NOTIFY)?.then_some(place),
+        notify: container.directory.has(NOTIFY)?.then_some(path),
         ..property::Request::default()
     };
     let plan = compile(&spec, &asked, &host)?;
@@ -177,8 +177,7 @@ fn write_descriptors(images: &Images, pid: i32) -> Result<Vec<String>> {
         });
     }
     let text = serde_json::to_vec(&names).unwrap_or_default();
-    let place = images.path.join(DESCRIPTORS);
-    std::fs::write(&place, text)
-        .map_err(|error| Error::from_io(format!("cannot write {}", place.display()), &error))?;
+    let path = images.path.join(DESCRIPTORS);
+    std::fs::write(&path, text).map_err(|error| Error::from_io(format!("cannot write {}", path.display()), &error))?;
     Ok(names.into_iter().filter(|name| is_replaced(name) && !name.starts_with("pipe:")).collect())
 }

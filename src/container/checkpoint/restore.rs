@@ -56,9 +56,9 @@ pub fn restore(options: &Options, as_created: &create::Options, log: &Log) -> Re
     let cgroup = undo.cgroup.insert(Making::begin(&plan, as_created.start == Start::Now, directory.path())?);
     // Whoever is root in a user namespace must get there; where that is the caller, nothing else need be hidden.
     let is_other = plan.id_maps().is_some();
-    let place = if is_other { as_created.root.place("") } else { directory.path().join(STAGE) };
+    let covered = if is_other { as_created.root.directory("") } else { directory.path().join(STAGE) };
     let _ = std::fs::create_dir(directory.path().join(STAGE));
-    let stage = Stage::enter(place).map_err(|error| Error::from_call("criu", error))?;
+    let stage = Stage::enter(covered).map_err(|error| Error::from_call("criu", error))?;
     // Opened there: CRIU mounts something in the directory of its images, which must be one of its own mount namespace's.
     let mut opened = options.images.open(LOG, false)?;
     opened.give_to_root_of(&plan);

@@ -28,7 +28,7 @@ pub struct Scenery {
 pub struct Stage {
     home: OwnedFd,
     here: OwnedFd,
-    place: PathBuf,
+    path: PathBuf,
 }
 
 impl Stage {
@@ -37,22 +37,22 @@ impl Stage {
         let system = |error| Error::from_call("criu", error);
         let root = open(&c_path(rootfs))
             .map_err(|error| Error { property: "root.path".to_owned(), ..Error::from_call(rootfs.display(), error) })?;
-        make_places(plan, &root)?;
+        make_mount_points(plan, &root)?;
         let mut inherited = Vec::new();
         for (_, name, path) in external::outer_namespaces(spec) {
             inherited.push((name.to_owned(), inherit(path)?));
         }
         let is_mapped = plan.namespaces & namespace::CLONE_NEWUSER != 0;
-        let replaced = external::replaced_mounts(plan, is_mapped, &self.place);
+        let replaced = external::replaced_mounts(plan, is_mapped, &self.path);
         self.cover().map_err(system)?;
         let root = self.bind("root", &root, true).map_err(system)?;
         let mut external = Vec::new();
         for (number, (name, source, tree)) in replaced.into_iter().enumerate() {
-            let place = match tree {
+            let path = match tree {
                 Some(tree) => self.bind(&number.to_string(), &tree, false).map_err(system)?,
                 None => source,
             };
-            external.push(format!("mnt[{name}]:{}", place.display()));
+            external.push(format!("mnt[{name}]:{}", path.display()));
         }
         fd::chdir(open(c"/").map_err(system)?.as_fd()).map_err(system)?;
         inherited.extend(standard_streams(images)?);
@@ -60,33 +60,33 @@ impl Stage {
     }
 
     /// Enters it.
-    pub fn enter(place: PathBuf) -> sys::Result<Stage> {
+    pub fn enter(path: PathBuf) -> sys::Result<Stage> {
         let home = fd::open(c"/proc/self/ns/mnt", fd::O_RDONLY, 0)?;
         let here = open(c".")?;
         namespace::unshare(namespace::CLONE_NEWNS)?;
-        let stage = Stage { home, here, place };
+        let stage = Stage { home, here, path };
         mount::propagate_root(mount::MS_SLAVE | mount::MS_REC)?;
         Ok(stage)
     }
 
     /// Covers the place, in this namespace alone: whoever the container's root is must be able to get there.
     fn cover(&self) -> sys::Result<()> {
-        let place = open(&c_path(&self.place))?;
+        let path = open(&c_path(&self.path))?;
         // A descriptor is named by its number there.
         fd::chdir(open(c"/proc/self/fd")?.as_fd())?;
-        mount::mount(c"tmpfs", &place, c"tmpfs", mount::MS_NOSUID | mount::MS_NODEV, Some(c"mode=0711"))
+        mount::mount(c"tmpfs", &path, c"tmpfs", mount::MS_NOSUID | mount::MS_NODEV, Some(c"mode=0711"))
     }
 
     /// Binds something under a name.
     fn bind(&self, name: &str, source: &OwnedFd, recursive: bool) -> sys::Result<PathBuf> {
-        let directory = open(&c_path(&self.place))?;
+        let directory = open(&c_path(&self.path))?;
         let file = CString::new(name).unwrap_or_default();
         match fd::status(source.as_fd())?.kind() {
             Kind::Directory => fd::make_dir_at(directory.as_fd(), &file, 0o755)?,
             _ => fd::make_file_at(directory.as_fd(), &file)?,
         }
         mount::bind_fd(source, &fd::open_at(directory.as_fd(), &file, fd::O_PATH, 0)?, recursive)?;
-        Ok(self.place.join(name))
+        Ok(self.path.join(name))
     }
 }
 
@@ -102,7 +102,7 @@ fn open(directory: &CStr) -> sys::Result<OwnedFd> {
 }
 
 /// Makes the places that mounts need in the root, as a fresh copy of it may lack them.
-fn make_places(plan: &Plan, root: &OwnedFd) -> Result<()> {
+fn make_mount_points(plan: &Plan, root: &OwnedFd) -> Result<()> {
     let mut covered: Vec<&CStr> = Vec::new();
     for entry in &plan.entries {
         let (target, kind) = match entry.mount_step() {

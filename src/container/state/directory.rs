@@ -42,7 +42,7 @@ pub const ANNOUNCED: &str = "cgroup";
 pub const NOTIFY: &str = "notify";
 
 /// The directories in it, which only some containers have, or for a while.
-pub const PLACES: [&str; 2] = [NOTIFY, STAGE];
+pub const DIRECTORIES: [&str; 2] = [NOTIFY, STAGE];
 
 /// Where `restore` shows CRIU what it is to mount.
 pub const STAGE: &str = "stage";
@@ -193,7 +193,7 @@ impl Directory {
     /// Whether there is nothing in it but what belongs to a state: a wrong --root, as /etc, is not full of containers.
     pub fn is_place(&self) -> Result<bool> {
         let failed = |error: std::io::Error| Error::from_io(self.path.display(), &error);
-        let is_known = |name: &OsStr| FILES.iter().chain(&PLACES).any(|known| name == *known);
+        let is_known = |name: &OsStr| FILES.iter().chain(&DIRECTORIES).any(|known| name == *known);
         let Some(mut entries) = found(std::fs::read_dir(&self.path)).map_err(failed)? else { return Ok(false) };
         entries.try_fold(true, |all, entry| Ok(all && is_known(&entry.map_err(failed)?.file_name())))
     }
@@ -222,10 +222,10 @@ impl Directory {
             match self.lock()? {
                 None if !self.is_there()? => return Ok(None),
                 None if start.elapsed() > PATIENCE => {
-                    let place = self.path.display();
-                    return Err(Error::new(format!("{place} is locked"))
+                    let path = self.path.display();
+                    return Err(Error::new(format!("{path} is locked"))
                         .because("a process creates the container, runs it or takes it down, and one of its hooks may take its time")
-                        .remedy(format!("wait, or end that process (`fuser {place}`)")));
+                        .remedy(format!("wait, or end that process (`fuser {path}`)")));
                 }
                 None => {}
                 lock => return Ok(lock),

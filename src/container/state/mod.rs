@@ -297,13 +297,13 @@ impl Container {
 
     /// Its text.
     pub fn config_text(&self) -> Result<String> {
-        let place = self.directory.path().join(CONFIG);
+        let path = self.directory.path().join(CONFIG);
         let flags = fd::O_RDONLY | fd::O_NONBLOCK | fd::O_NOCTTY;
         let file = self.directory.open_file(CONFIG, flags).map_err(|error| match error.errno {
             Errno::ENOENT => self.directory.gone(),
-            _ => Error::from_call(place.display(), error),
+            _ => Error::from_call(path.display(), error),
         })?;
-        spec::load::read_opened(file.into(), &place)
+        spec::load::read_opened(file.into(), &path)
     }
 
     /// Removes its cgroup and its directory. Whoever calls this has the lock.

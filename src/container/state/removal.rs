@@ -91,21 +91,21 @@ mod tests {
 
     #[test]
     fn modes_links_and_depth_are_no_hindrance() {
-        let place = tempfile::tempdir().unwrap();
-        let kept = place.path().join("kept");
+        let temporary = tempfile::tempdir().unwrap();
+        let kept = temporary.path().join("kept");
         fs::create_dir_all(kept.join("below")).unwrap();
-        let mut path = place.path().join("tree");
+        let mut path = temporary.path().join("tree");
         for _ in 0..30 {
             path.push("d");
         }
         fs::create_dir_all(&path).unwrap();
         fs::write(path.join("file"), "").unwrap();
         symlink(&kept, path.join("link")).unwrap();
-        fs::create_dir_all(place.path().join("tree/~0/d")).unwrap();
+        fs::create_dir_all(temporary.path().join("tree/~0/d")).unwrap();
         fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o000)).unwrap();
-        let parent = OwnedFd::from(fs::File::open(place.path()).unwrap());
+        let parent = OwnedFd::from(fs::File::open(temporary.path()).unwrap());
         remove_tree(parent.as_fd(), c"tree").unwrap();
         remove_tree(parent.as_fd(), c"tree").unwrap();
-        assert!(!place.path().join("tree").exists() && kept.join("below").exists());
+        assert!(!temporary.path().join("tree").exists() && kept.join("below").exists());
     }
 }

@@ -182,8 +182,8 @@ impl States {
     fn look_up(&self, shelf: BorrowedFd, id: &str) -> Result<Found> {
         let name = CString::new(id).unwrap_or_default();
         let Some(directory) = Directory::open_at(shelf, &name, self.path.join(id))? else { return Ok(Found::Nothing) };
-        let place = directory.path().to_owned();
-        let system = |error| Error::from_call(place.display(), error).remedy("try again");
+        let path = directory.path().to_owned();
+        let system = |error| Error::from_call(path.display(), error).remedy("try again");
         let open = || match found(directory.open_file(STATE, fd::O_RDONLY | fd::O_NONBLOCK | fd::O_NOCTTY)) {
             // A link is not followed, and a socket is no state.
             Err(error) if matches!(error.errno, Errno::ELOOP | Errno::ENXIO) => Ok(None),
@@ -200,7 +200,7 @@ impl States {
             if !status.is_regular() {
                 let refusal = Error::new(format!("the state of container {id:?} is no file"))
                     .because("a fifo or something else is in its place")
-                    .remedy(format!("see `ls -l {}`", place.display()));
+                    .remedy(format!("see `ls -l {}`", path.display()));
                 return Ok(Found::Foreign(refusal));
             }
             match status.links {
@@ -210,7 +210,7 @@ impl States {
                 _ => {
                     let refusal = Error::new(format!("container {id:?} is not yours"))
                         .because("its state has another name elsewhere (a hard link)")
-                        .remedy(format!("see who made it: `ls -li {}`", place.display()));
+                        .remedy(format!("see who made it: `ls -li {}`", path.display()));
                     return Ok(Found::Foreign(refusal));
                 }
             }
@@ -227,7 +227,7 @@ impl States {
             return match container.damage.filter(|_| is_ours && has_config) {
                 Some(damage) => Err(damage
                     .because("and there are other files than rootlet's in the directory")
-                    .remedy(format!("see what is in {}, and move away what is not the container's", place.display()))),
+                    .remedy(format!("see what is in {}, and move away what is not the container's", path.display()))),
                 None => Ok(Found::Nothing),
             };
         }
@@ -236,7 +236,7 @@ impl States {
         if is_refused && status.uid == creds::effective_uid() {
             return Err(Error::new(format!("the state of container {id:?} cannot be read"))
                 .because("somebody has changed the permissions of its directory, or of the files in it")
-                .remedy(format!("give them back: chmod 700 {0}; chmod 600 {0}/*.json", place.display())));
+                .remedy(format!("give them back: chmod 700 {0}; chmod 600 {0}/*.json", path.display())));
         }
         if status.mode & 0o777 != MODE {
             return Ok(Found::Nothing);
@@ -286,7 +286,7 @@ impl States {
     }
 
     /// Where the state of that container is.
-    pub fn place(&self, id: &str) -> PathBuf {
+    pub fn directory(&self, id: &str) -> PathBuf {
         self.path.join(id)
     }
 
@@ -297,7 +297,7 @@ impl States {
         let path = self.path.join(id);
         // Whoever sees the directory finds it locked: it gets its name only then.
         let draft = draft(&path);
-        let make = |place: &Path| match std::fs::DirBuilder::new().mode(MODE).create(place) {
+        let make = |made: &Path| match std::fs::DirBuilder::new().mode(MODE).create(made) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
                 let message = format!("cannot make {}", path.display());
                 Err(Error::from_io(message, &error).remedy("name a directory that you may write to with --root DIR"))
@@ -306,9 +306,9 @@ impl States {
         };
         let mut can_rename = true;
         loop {
-            let place = if can_rename { &draft } else { &path };
-            let is_new = make(place)?;
-            let locked = Directory::open(place.clone()).and_then(|opened| match opened {
+            let made = if can_rename { &draft } else { &path };
+            let is_new = make(made)?;
+            let locked = Directory::open(made.clone()).and_then(|opened| match opened {
                 // Whoever has a draft is about to give it its name, or to remove it.
                 Some(directory) if can_rename => Ok(directory.wait_for_lock()?.ok_or(None)),
                 Some(directory) => Ok(directory.lock()?.ok_or(Some(directory))),
@@ -318,12 +318,12 @@ impl States {
                 Ok(Ok(lock)) => lock,
                 // Another maker has it, or had it and is done.
                 Ok(Err(Some(directory))) if directory.is_there()? => return Err(already_exists(id)),
-                Ok(Err(_)) => match found(place.symlink_metadata()) {
-                    Ok(Some(metadata)) if !metadata.is_dir() => return Err(is_in_the_way(place)),
+                Ok(Err(_)) => match found(made.symlink_metadata()) {
+                    Ok(Some(metadata)) if !metadata.is_dir() => return Err(is_in_the_way(made)),
                     Ok(_) => continue,
-                    Err(error) => return Err(Error::from_io(place.display(), &error)),
+                    Err(error) => return Err(Error::from_io(made.display(), &error)),
                 },
-                Err(error) => return Err(error).inspect_err(|_| drop(is_new.then(|| std::fs::remove_dir(place)))),
+                Err(error) => return Err(error).inspect_err(|_| drop(is_new.then(|| std::fs::remove_dir(made)))),
             };
             let reserved = |lock: OwnedFd| {
                 let directory = Directory::open_at(lock.as_fd(), &c".".to_owned(), path.clone())?;

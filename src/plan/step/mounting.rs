@@ -114,11 +114,11 @@ impl MountStep {
             MountStep::OpenRoot => slots.root = Some(fd::open(c"/", fd::O_PATH | fd::O_DIRECTORY, 0)?),
             MountStep::Propagate { flags } => mount::propagate_root(*flags)?,
             MountStep::BindRoot { source, set } => {
-                let place = match slots.source.take() {
-                    Some(place) => place,
+                let root = match slots.source.take() {
+                    Some(root) => root,
                     None => fd::open(source, fd::O_PATH | fd::O_DIRECTORY, 0)?,
                 };
-                slots.root = Some(mount::bind_root(place.as_fd(), *set)?);
+                slots.root = Some(mount::bind_root(root.as_fd(), *set)?);
             }
             MountStep::Mount(mount) => trees::mount(slots, mount)?,
             MountStep::MakeTree(tree) => trees::make_tree(slots, tree)?,

@@ -106,13 +106,13 @@ pub fn bind_node(slots: &mut Slots, HostNode { source, node, readonly }: &HostNo
         other => other?,
     }
     // Never through a symlink of the image's (CVE-2026-41579: /dev/null -> elsewhere).
-    let place = resolve::open_in_root_no_symlinks(directory, name, fd::O_PATH)?;
+    let mount_point = resolve::open_in_root_no_symlinks(directory, name, fd::O_PATH)?;
     if !readonly {
-        return mount::bind_fd(&opened, &place, false);
+        return mount::bind_fd(&opened, &mount_point, false);
     }
     let tree = mount::clone_tree(opened.as_fd(), false)?;
     mount::set_attributes(tree.as_fd(), mount::MOUNT_ATTR_RDONLY, 0, 0, false)?;
-    mount::attach(tree.as_fd(), place.as_fd())
+    mount::attach(tree.as_fd(), mount_point.as_fd())
 }
 
 /// Opens a pty of the container's devpts; `is_console`: it is bound on /dev/console.
@@ -138,8 +138,8 @@ fn bind_console(slots: &mut Slots, terminal: &OwnedFd) -> Result<()> {
         Err(Error { errno: Errno::EEXIST, .. }) => {}
         other => other?,
     }
-    let place = resolve::open_in_root_no_symlinks(dev, console, fd::O_PATH)?;
-    mount::bind_fd(terminal, &place, false)
+    let mount_point = resolve::open_in_root_no_symlinks(dev, console, fd::O_PATH)?;
+    mount::bind_fd(terminal, &mount_point, false)
 }
 
 /// Hides a file or a directory that is there.
@@ -214,11 +214,11 @@ fn make_null() -> Result<OwnedFd> {
 
 /// Makes a path and all that is mounted below it read-only: a copy of it, which then covers it.
 pub fn make_readonly(root: BorrowedFd, path: &CStr) -> Result<()> {
-    let place = match resolve::open_in_root(root, path, fd::O_PATH) {
+    let opened = match resolve::open_in_root(root, path, fd::O_PATH) {
         Err(Error { errno: Errno::ENOENT | Errno::ENOTDIR, .. }) => return Ok(()),
         other => other?,
     };
-    let tree = mount::clone_tree(place.as_fd(), true)?;
+    let tree = mount::clone_tree(opened.as_fd(), true)?;
     mount::set_attributes(tree.as_fd(), mount::MOUNT_ATTR_RDONLY, 0, 0, true)?;
-    mount::attach(tree.as_fd(), place.as_fd())
+    mount::attach(tree.as_fd(), opened.as_fd())
 }

@@ -130,8 +130,8 @@ fn find_home(uid: u32, root: BorrowedFd) -> Result<Home> {
     let mut home = Home([0; 512]);
     let mut set = |parts: [&[u8]; 2]| {
         home.0 = [0; 512];
-        for (place, byte) in home.0.iter_mut().take(511).zip(parts.iter().flat_map(|part| part.iter())) {
-            *place = *byte;
+        for (slot, byte) in home.0.iter_mut().take(511).zip(parts.iter().flat_map(|part| part.iter())) {
+            *slot = *byte;
         }
     };
     set([&mut text, b""]);
@@ -150,8 +150,8 @@ fn find_home(uid: u32, root: BorrowedFd) -> Result<Home> {
         let bytes = if count == 0 { b"\n" } else { buffer.get(..count).unwrap_or_default() };
         for byte in bytes {
             if *byte != b'\n' {
-                if let Some(place) = line.get_mut(length) {
-                    *place = *byte;
+                if let Some(slot) = line.get_mut(length) {
+                    *slot = *byte;
                 }
                 length += 1;
                 continue;

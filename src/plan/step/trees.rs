@@ -174,20 +174,21 @@ pub fn make_tree(slots: &mut Slots, new: &NewTree) -> Result<()> {
         true => found(resolve::open_in_root(slots.root()?, &new.target, fd::O_PATH | fd::O_DIRECTORY))?,
         false => None,
     };
-    let place = make_outside_proc(slots.root()?, &new.target)?;
+    let mount_point = make_outside_proc(slots.root()?, &new.target)?;
     let options = new.options.iter().map(|(key, value)| (key.as_c_str(), value.as_deref()));
     let tree = mount::make_tree(&new.kind, &new.source, options, new.set)?;
     set_attributes(tree.as_fd(), &new.attributes)?;
     if new.copies {
         let flags = fd::O_RDONLY | fd::O_DIRECTORY;
-        let (before, after) = (fd::open_at(place.as_fd(), c".", flags, 0)?, fd::open_at(tree.as_fd(), c".", flags, 0)?);
+        let (before, after) =
+            (fd::open_at(mount_point.as_fd(), c".", flags, 0)?, fd::open_at(tree.as_fd(), c".", flags, 0)?);
         copy::tree(before.as_fd(), after.as_fd())?;
     }
     if let Some(covered) = covered {
         let directory = fd::open_at(tree.as_fd(), c".", fd::O_RDONLY | fd::O_DIRECTORY, 0)?;
         fd::chmod(directory.as_fd(), fd::status(covered.as_fd())?.mode & 0o7777)?;
     }
-    mount::attach(tree.as_fd(), place.as_fd())?;
+    mount::attach(tree.as_fd(), mount_point.as_fd())?;
     if new.target.as_c_str() == c"/" {
         slots.root = Some(tree);
         return Ok(());
@@ -233,7 +234,7 @@ pub fn bind(slots: &mut Slots, bind: &Bind) -> Result<()> {
         opened => opened,
     };
     let flags = fd::O_PATH | if bind.target_itself { fd::O_NOFOLLOW } else { 0 };
-    let place = match resolve::open_in_root(slots.root()?, target, flags) {
+    let mount_point = match resolve::open_in_root(slots.root()?, target, flags) {
         Err(Error { errno: Errno::ENOENT, .. }) => {
             let kind = match &opened {
                 Some(source) => fd::status(source.as_fd())?.kind(),
@@ -245,12 +246,12 @@ pub fn bind(slots: &mut Slots, bind: &Bind) -> Result<()> {
         other => other,
     }?;
     if !bind.over_proc {
-        refuse_proc(&place)?;
+        refuse_proc(&mount_point)?;
     }
-    let Some(opened) = &opened else { return mount::bind(source, &place, *recursive) };
+    let Some(opened) = &opened else { return mount::bind(source, &mount_point, *recursive) };
     let tree = mount::clone_tree(opened.as_fd(), *recursive)?;
     set_attributes(tree.as_fd(), &bind.attributes)?;
-    mount::attach(tree.as_fd(), place.as_fd())?;
+    mount::attach(tree.as_fd(), mount_point.as_fd())?;
     if is_root {
         slots.root = Some(tree);
     }
@@ -297,18 +298,19 @@ fn open_tree_of(process: &Process, source: &CStr, recursive: bool) -> Result<Own
 pub fn attach(slots: &mut Slots, Attach { target, over_proc, attributes, .. }: &Attach) -> Result<()> {
     let tree = slots.source.take().ok_or(Error::new(Call::OpenTree, Errno::EBADF))?;
     let is_directory = fd::status(tree.as_fd())?.kind() == Kind::Directory;
-    let place = resolve::make_in_root(slots.root()?, target, if is_directory { Kind::Directory } else { Kind::File })?;
+    let mount_point =
+        resolve::make_in_root(slots.root()?, target, if is_directory { Kind::Directory } else { Kind::File })?;
     if !over_proc {
-        refuse_proc(&place)?;
+        refuse_proc(&mount_point)?;
     }
     set_attributes(tree.as_fd(), attributes)?;
-    mount::attach(tree.as_fd(), place.as_fd())
+    mount::attach(tree.as_fd(), mount_point.as_fd())
 }
 
 /// Opens /dev/fuse and mounts it; the data ends with `fd=`.
 pub fn mount_fuse(root: BorrowedFd, mount: &FuseMount) -> Result<OwnedFd> {
     let FuseMount { source, target, kind, flags, data, .. } = mount;
-    let place = make_outside_proc(root, target)?;
+    let mount_point = make_outside_proc(root, target)?;
     let device = fd::open(c"/dev/fuse", fd::O_RDWR, 0)?;
     // Not a file of the caller's that happens to be there.
     if !fd::status(device.as_fd())?.is_char_device(10, 229) {
@@ -320,13 +322,13 @@ pub fn mount_fuse(root: BorrowedFd, mount: &FuseMount) -> Result<OwnedFd> {
     if data.count_bytes() + 16 > text.len() {
         return Err(Error::new(Call::Mount, Errno::ENAMETOOLONG));
     }
-    for (place, byte) in text.iter_mut().zip(parts) {
-        *place = *byte;
+    for (slot, byte) in text.iter_mut().zip(parts) {
+        *slot = *byte;
     }
     let data = CStr::from_bytes_until_nul(&text).unwrap_or(c"");
     // fuse is nosuid and nodev for who is not root of the host; a container needs neither.
     let flags = flags | mount::MS_NOSUID | mount::MS_NODEV;
-    mount::mount(source, &place, kind, flags, Some(data))?;
+    mount::mount(source, &mount_point, kind, flags, Some(data))?;
     Ok(device)
 }
 

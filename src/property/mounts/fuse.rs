@@ -16,7 +16,7 @@ use std::ffi::CString;
 use std::path::PathBuf;
 
 /// Where PROGRAM finds the opened /dev/fuse; libfuse takes `/dev/fd/N` for a mount point (fuse(8), since 3.3).
-pub const PLACE: &str = "/dev/fd/3";
+pub const MOUNT_POINT: &str = "/dev/fd/3";
 
 /// Options for the kernel (Documentation/filesystems/fuse.rst), and not for PROGRAM.
 const KERNEL: [&str; 4] = ["allow_other", "default_permissions", "max_read", "blksize"];
@@ -67,7 +67,7 @@ pub fn plan(planner: &mut Planner, mount: &Mount, program: &str, target: CString
     let options_argument = for_program.iter().map(|option| option.as_str()).collect::<Vec<_>>().join(",");
     let mut arguments = vec![program.to_owned()];
     arguments.extend(source);
-    arguments.push(PLACE.to_owned());
+    arguments.push(MOUNT_POINT.to_owned());
     if !options_argument.is_empty() {
         arguments.extend(["-o".to_owned(), options_argument]);
     }
