@@ -14,7 +14,7 @@ use std::path::PathBuf;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bundle: PathBuf = std::env::args_os().nth(1).ok_or("usage: embed BUNDLE")?.into();
     let (root, log, id) = (States::new(None)?, Log::default(), format!("embed-{}", std::process::id()));
-    let options = Options::new(&root, &id, bundle.canonicalize()?);
+    let options = Options::new(&root, &id, bundle);
 
     // What would happen, as data: nothing is made yet.
     let plan = compile(&spec::load(&options.request.bundle)?.spec, &options.request, &Host::new()?)?;
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let created = container::create(&options, &log)?;
     println!("pid {} is {}", created.process.pid, created.container.status()?);
-    container::start(&created.container, &log)?;
+    let created = created.start(&log)?;
 
     // One more program in it, if the first one has not ended by now.
     let request = Request { arguments: vec!["id".into()], ..Request::default() };

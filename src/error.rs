@@ -24,6 +24,14 @@ pub struct Error {
     pub remedy: Option<String>,
 }
 
+impl fmt::Display for sys::Error {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}: {}", self.call.name(), self.errno.desc())
+    }
+}
+
+impl std::error::Error for sys::Error {}
+
 /// Result with an error for people.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -44,7 +52,7 @@ impl Error {
         Error { message, errno: Some(error.errno), ..Error::default() }.of_kernel(error)
     }
 
-    /// Adds that the kernel has no such call, if it says so.
+    /// An error with the remark that the kernel has no such call, if the kernel says so.
     pub fn of_kernel(self, error: sys::Error) -> Error {
         match (error.errno, error.call.since()) {
             (Errno::ENOSYS, Some(version)) if self.because.is_none() => {

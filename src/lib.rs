@@ -45,7 +45,8 @@
 //!
 //! `default-features = false` leaves the command line out; `examples/embed.rs` shows a life. [`container::Options::new`] says what
 //! is created, [`container::create()`] makes a [`container::create::Created`], which has the container's lock: let it go before the
-//! container is paused or deleted by its name. [`container::start()`], [`container::exec()`], [`container::processes()`] and the rest
+//! container is paused or deleted by its name, and start it by [`container::create::Created::start`] until then. Later,
+//! [`container::start()`], [`container::exec()`], [`container::processes()`] and the rest
 //! take a [`container::Container`], as [`container::States::find`] gives it: its state is a snapshot, `status` looks. Processes are
 //! children of the calling *process*, which waits for them; with [`container::Start::Now`] they end with the calling *thread*
 //! (PR_SET_PDEATHSIG): create them waiting, in a pool of threads. Errors are for people: [`error::Error::in_one_line`] is all of one.

@@ -76,7 +76,7 @@ pub fn hold(path: &Path, inode: u64) -> Result<Option<Hold>> {
 /// What tells a container's cgroup from one that somebody has made ready.
 const MARK: &CStr = c"user.rootlet";
 
-/// Says that a container has it.
+/// Says in the cgroup itself that a container has it.
 pub fn mark(cgroup: &Hold) -> Result<()> {
     match fd::set_attribute(cgroup.directory(), MARK, b"1") {
         // Linux before 5.7.

@@ -21,7 +21,7 @@ pub fn of(path: &Path, resident: &dyn Fn() -> Result<u64>) -> Result<Value> {
     }))
 }
 
-/// The same without a cgroup, from what is known of the processes: nanoseconds in user and kernel mode, bytes.
+/// The statistics of a container without a cgroup, from what is known of the processes: nanoseconds in user and kernel mode, bytes.
 pub fn of_processes(user: u64, kernel: u64, memory: u64, count: u64) -> Value {
     json!({
         "cpu": { "usage": { "total": user + kernel, "kernel": kernel, "user": user }, "throttling": {} },

@@ -35,7 +35,7 @@ pub fn open(path: &Path) -> Result<OwnedFd> {
     fd::open(&name, fd::O_RDONLY | fd::O_DIRECTORY, 0).map_err(|error| Error::from_call(path.display(), error))
 }
 
-/// Opens it for a process that is born where others may look at it: a handle that leads nowhere but to this cgroup, as far
+/// Opens a cgroup for a process that is born where others may look at it: a handle that leads nowhere but to this cgroup, as far
 /// as the caller may have one. (Others may not look, in a user namespace.)
 pub fn open_alone(path: &Path) -> Result<OwnedFd> {
     let name = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
@@ -252,7 +252,7 @@ pub fn of_process(pid: i32) -> Result<PathBuf> {
     find_of_process(pid)?.ok_or_else(|| Error::new(format!("process {pid} has ended")))
 }
 
-/// The same; `None` if the process is gone.
+/// The cgroup of a process; `None` if the process is gone.
 pub fn find_of_process(pid: i32) -> Result<Option<PathBuf>> {
     let path = format!("/proc/{pid}/cgroup");
     let text = found(fs::read_to_string(&path)).map_err(|error| Error::from_io(&path, &error))?;
@@ -518,7 +518,7 @@ fn regain<T>(path: &Path, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
-/// Removes it with all that is below it. Processes that are left in it are ended, unless none can be the container's.
+/// Removes a cgroup with all that is below it. Processes that are left in it are ended, unless none can be the container's.
 pub fn remove(path: &Path, ends_processes: bool) -> Result<()> {
     if remove_childless(path)? {
         return Ok(());

@@ -28,6 +28,9 @@ pub struct Plan {
     /// Read this file instead of config.json, in the bundle or by its whole path
     #[arg(long, value_name = "FILE", default_value = "config.json", hide_default_value = true)]
     config: PathBuf,
+    /// Keep the caller's session keyring
+    #[arg(long)]
+    no_new_keyring: bool,
     /// How to print
     #[arg(short, long, default_value = "text", value_enum)]
     format: Format,
@@ -53,7 +56,7 @@ impl super::Run for Plan {
             pidfd_socket: None,
             preserve_fds: 0,
             no_pivot: false,
-            no_new_keyring: false,
+            no_new_keyring: self.no_new_keyring,
         };
         let root = globals.root()?;
         let options = common.options(globals, &root, Start::Now, log)?;

@@ -32,12 +32,12 @@ impl Record {
         Ok(Record { path, base, inode })
     }
 
-    /// Its directory, if it is still there and not another's by now.
+    /// The cgroup's directory, if it is still there and not another's by now.
     pub fn path(&self) -> Result<Option<&Path>> {
         Ok((hold::inode(&self.path)? == Some(self.inode)).then_some(&self.path))
     }
 
-    /// Its directory, or an error that says that it is gone.
+    /// The cgroup's directory, or an error that says that it is gone.
     pub fn require(&self) -> Result<&Path> {
         self.path()?.ok_or_else(|| {
             Error::new(format!("the container's cgroup {} is gone", self.path.display()))
@@ -50,7 +50,7 @@ impl Record {
         tree::kill_known(&self.path, self.inode)
     }
 
-    /// Removes it, if it is still there, and ends the processes that are left in it; `is_over`: with their pid namespace, none of
+    /// Removes the cgroup, if it is still there, and ends the processes that are left in it; `is_over`: with their pid namespace, none of
     /// the container's are.
     pub fn remove(&self, is_over: bool) -> Result<()> {
         let held = match hold::hold(&self.path, self.inode) {
@@ -226,7 +226,7 @@ impl<'a> Making<'a> {
         self.keeper
     }
 
-    /// Removes it.
+    /// Removes what was made of the cgroup.
     pub fn take_back(&mut self) {
         if let Some(lock) = self.lock.take() {
             let _ = lock.let_go();

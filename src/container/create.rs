@@ -2,13 +2,13 @@
 
 use super::beside::publish::{self, Audience};
 use super::beside::{console, hooks, notify};
-use super::cgroup;
 use super::cgroup::{Keeper, Making};
 use super::follow::{Follow, Followed};
 use super::interrupt::{self, Interrupt};
 use super::state::identity::{Identity, pid_namespace};
 use super::state::states::{Reservation, States};
 use super::state::{Container, State};
+use super::{cgroup, start};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::init::{Beginning, Birthplace, Equipment, prepare, seal, spawn};
@@ -52,8 +52,10 @@ pub struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    /// A container of that name from the config.json of a bundle, given by its absolute path; it waits for `start` and tells nobody.
+    /// A container of that name from the config.json of a bundle; it waits for `start` and tells nobody.
     pub fn new(root: &'a States, id: &str, bundle: PathBuf) -> Options<'a> {
+        // Hooks and later commands have working directories of their own.
+        let bundle = std::path::absolute(&bundle).unwrap_or(bundle);
         Options {
             root,
             request: Request { id: id.to_owned(), bundle, ..Request::default() },
@@ -220,7 +222,7 @@ fn name_of(entry: &Entry) -> String {
     }
 }
 
-/// Says what was found out.
+/// Logs what the plan leaves out, or does otherwise than asked: its decisions.
 pub fn tell(log: &Log, plan: &Plan) {
     plan.warnings.iter().for_each(|warning| log.warn(warning));
     plan.decisions.iter().for_each(|decision| log.debug(&decision.to_string()));
@@ -298,6 +300,17 @@ impl Created {
         match hooks::runs_some_before_its_end(&self.container) {
             true => self.container.change(|state| state.is_followed = true),
             false => Ok(()),
+        }
+    }
+
+    /// Starts it, as [`start`](super::start()) does; if that fails, nothing is left of it.
+    pub fn start(self, log: &Log) -> Result<Created> {
+        match Interrupt::open().and_then(|interrupt| start::start_own(&self.container, &interrupt, log)) {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                self.destroy();
+                Err(error)
+            }
         }
     }
 

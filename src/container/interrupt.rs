@@ -19,7 +19,7 @@ impl Interrupt {
         Ok(Interrupt(Some(queue)))
     }
 
-    /// That it has come, among other events.
+    /// That the signal has come, among other events.
     pub fn event(&self) -> Event<'_> {
         self.0.as_ref().map_or(Event::Never, |queue| Event::Readable(queue.as_fd()))
     }
@@ -46,12 +46,12 @@ impl Interrupt {
     }
 }
 
-/// What is said then.
+/// The error of a command that a signal ends.
 pub fn ended() -> Error {
     Error::new("ended by a signal before the container was ready")
 }
 
-/// Does what is taken back if a signal ends this command meanwhile: that waits until then.
+/// Acts, and lets signals that end this command wait until then: what was done can be taken back.
 pub fn hold<T>(log: &Log, act: impl FnOnce() -> Result<T>) -> Result<T> {
     let endings = signal::endings();
     let set_blocked =

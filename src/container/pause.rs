@@ -47,7 +47,7 @@ pub fn pause(container: &mut Container) -> Result<()> {
     }
 }
 
-/// Lets them go on.
+/// Lets the processes of a paused container go on.
 pub fn resume(container: &mut Container, log: &Log) -> Result<()> {
     let _turn = container.directory.take_turn()?;
     let _held = signal::Held::new().map_err(|error| Error::from_call("signals", error))?;

@@ -25,7 +25,7 @@ pub struct Members<'a> {
 }
 
 impl Members<'_> {
-    /// Those of a container.
+    /// The processes of a container.
     pub fn of(container: &Container) -> Result<Members<'_>> {
         let state = container.state()?;
         // With a cgroup, it is asked for those that were moved out of that.

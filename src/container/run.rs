@@ -4,8 +4,7 @@ use super::beside::console::Relay;
 use super::beside::hooks;
 use super::checkpoint::restore;
 use super::create::{Created, Options, create};
-use super::interrupt::Interrupt;
-use super::{foreground, interrupt, start};
+use super::{foreground, interrupt};
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::sys::process::{Ended, Process};
@@ -70,13 +69,7 @@ pub fn stay(mut created: Created, keep: bool, log: &Log) -> Result<i32> {
 
 /// Creates a container and starts it, and leaves it alone.
 pub fn run_detached(options: &Options, log: &Log) -> Result<()> {
-    interrupt::hold(log, || {
-        let created = create(options, log)?;
-        start::start_own(&created.container, &Interrupt::open()?, log).inspect_err(|_| {
-            created.destroy();
-            remove_pid_file(options);
-        })
-    })
+    interrupt::hold(log, || create(options, log)?.start(log).inspect_err(|_| remove_pid_file(options)).map(drop))
 }
 
 /// It names nobody any more.

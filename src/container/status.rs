@@ -39,7 +39,7 @@ impl fmt::Display for Status {
 }
 
 impl Container {
-    /// What it does.
+    /// What the container does now.
     pub fn status(&self) -> Result<Status> {
         if let Some(damage) = &self.damage {
             return Err(damage.clone());

@@ -5,7 +5,7 @@
 pub struct Message(Vec<u8>);
 
 impl Message {
-    /// Its bytes.
+    /// The bytes of the message.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }

@@ -134,7 +134,7 @@ impl Message {
         })
     }
 
-    /// Sends it, with a descriptor if there is one to hand over.
+    /// Sends the message, with a descriptor if there is one to hand over.
     pub fn send(self, socket: BorrowedFd, attached: Option<BorrowedFd>) -> sys::Result<()> {
         socket::send(socket, &self.encode(), attached)
     }

@@ -55,7 +55,7 @@ pub enum Made {
     Born(Process),
 }
 
-/// Goes there and clones the process, which lives as `child`.
+/// Goes to where the process is to be born and clones it, which lives as `child`.
 pub fn go_and_clone(child: &mut Child, birthplace: &mut Birthplace) -> Made {
     let mut made = Made::Lost;
     let was_taken = matches!(birthplace, Birthplace::Taken(_));

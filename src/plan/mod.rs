@@ -262,10 +262,10 @@ impl Setting {
     }
 }
 
-/// What a child names in the place of a step when it fails at joining: this, and which of [`Plan::joins`].
+/// What a child names as the failed step when it could not join a namespace: this, and which of [`Plan::joins`].
 pub const FIRST_JOIN: u32 = 1 << 31;
 
-/// What it names when it fails at handing its terminal over.
+/// The number that a child names as the failed step when it could not hand its terminal over.
 pub const CONSOLE: u32 = 1 << 30;
 
 /// A compiled config.

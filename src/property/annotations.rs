@@ -23,11 +23,11 @@ pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
 pub const MOUNT_CONTEXT: &str = "run.oci.mount_context_type";
 /// crun's: the name of the cgroup with the container's limits, below its scope.
 pub const SUBGROUP: &str = "run.oci.systemd.subgroup";
-/// crun's: a cgroup below that one, without limits, where the container's processes are.
+/// crun's: a cgroup below the container's, without limits, where the container's processes are.
 pub const DELEGATED: &str = "run.oci.delegate-cgroup";
 /// crun's: a file for what hooks write to their standard output.
 pub const HOOKS_OUTPUT: &str = "run.oci.hooks.stdout";
-/// crun's: a file for what they write to their standard error.
+/// crun's: a file for what hooks write to their standard error.
 pub const HOOKS_ERROR: &str = "run.oci.hooks.stderr";
 
 /// runc's: in front of a property of the scope.
@@ -45,7 +45,7 @@ pub const KNOWN: [(&str, &str); 11] = [
     (PIDFD_RECEIVER, "container/create.rs"),
     (SECCOMP_RECEIVER, "property/seccomp.rs"),
     (SECCOMP_PROGRAM, "property/seccomp.rs"),
-    (SUBGROUP, "property/cgroup.rs"),
+    (SUBGROUP, "property/delegation.rs"),
 ];
 
 /// In front of crun's own, and of what its plug-ins look for.

@@ -9,7 +9,7 @@ use crate::plan::step::trees::Bind;
 
 pub const PROPERTY: Property = Property { paths: &["mounts"], phase: Phase::Inside, scope: Scope::Create, plan };
 
-/// The program's variable.
+/// The variable by which the program finds the socket where it says that it is ready (sd_notify(3)).
 pub const VARIABLE: &str = "NOTIFY_SOCKET=/run/notify/notify.sock";
 
 fn plan(planner: &mut Planner) -> Result<()> {

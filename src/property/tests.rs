@@ -8,6 +8,7 @@ use crate::sys::fd;
 use serde_json::{Value, json};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// An ordinary user's host, as no machine has to be.
 fn ordinary() -> Host {
@@ -299,7 +300,9 @@ fn features_are_what_the_rows_do() {
 /// A config that has every property.
 fn full() -> Value {
     let mut full = config();
-    full["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "uts"}));
+    let more =
+        [json!({"type": "uts"}), json!({"type": "time"}), json!({"type": "network", "path": "/proc/self/ns/net"})];
+    full["linux"]["namespaces"].as_array_mut().unwrap().extend(more);
     full["hostname"] = json!("h");
     full["domainname"] = json!("d");
     full["annotations"] = json!({"a": "b"});
@@ -317,7 +320,7 @@ fn full() -> Value {
     full["process"] = json!({
         "terminal": true, "consoleSize": {"height": 1, "width": 2}, "cwd": "/", "args": ["sh", "x"], "env": ["PATH=/bin", "A=b"],
         "user": {"uid": 0, "gid": 0, "umask": 18, "additionalGids": [1]},
-        "capabilities": {"bounding": ["CAP_KILL"], "effective": [], "permitted": ["CAP_KILL"], "inheritable": [], "ambient": []},
+        "capabilities": {"bounding": ["CAP_KILL"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"], "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL"]},
         "rlimits": [{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}], "noNewPrivileges": true, "oomScoreAdj": 500,
         "scheduler": {"policy": "SCHED_DEADLINE", "nice": 1, "priority": 0, "flags": ["SCHED_FLAG_RECLAIM"], "runtime": 1, "deadline": 2, "period": 3},
         "ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 4}, "execCPUAffinity": {"initial": "0", "final": "0-1"},
@@ -332,13 +335,26 @@ fn full() -> Value {
     full["linux"]["cgroupsPath"] = json!("/c");
     full["linux"]["personality"] = json!({"domain": "LINUX", "flags": []});
     full["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]});
+    let rate = json!([{"major": 8, "minor": 0, "rate": 1000}]);
     full["linux"]["resources"] = json!({
-        "devices": [{"allow": false, "type": "c", "major": 1, "minor": 2, "access": "rwm"}], "memory": {"limit": -1}, "pids": {"limit": -1},
-        "cpu": {"cpus": "", "shares": 0}, "unified": {}, "hugepageLimits": [], "blockIO": {"weightDevice": []}, "network": {}, "rdma": {},
+        "devices": [{"allow": false, "type": "c", "major": 1, "minor": 2, "access": "rwm"}],
+        "memory": {"limit": 2, "reservation": 1, "swap": 3, "kernel": 1, "kernelTCP": 1, "swappiness": 1, "disableOOMKiller": false, "useHierarchy": true, "checkBeforeUpdate": true},
+        "pids": {"limit": -1},
+        "cpu": {"cpus": "0", "mems": "0", "shares": 2, "quota": 1000, "burst": 10, "period": 1000, "realtimeRuntime": 0, "realtimePeriod": 0, "idle": 0},
+        "unified": {"memory.high": "1"}, "hugepageLimits": [{"pageSize": "2MB", "limit": 0}],
+        "blockIO": {
+            "weight": 10, "leafWeight": 10, "weightDevice": [{"major": 8, "minor": 0, "weight": 10, "leafWeight": 10}],
+            "throttleReadBpsDevice": rate, "throttleWriteBpsDevice": rate, "throttleReadIOPSDevice": rate, "throttleWriteIOPSDevice": rate,
+        },
+        "network": {"classID": 1, "priorities": [{"name": "eth0", "priority": 1}]}, "rdma": {"mlx5_1": {"hcaHandles": 1, "hcaObjects": 1}},
     });
+    full["linux"]["mountLabel"] = json!("");
+    full["linux"]["netDevices"] = json!({"eth0": {"name": "eth1"}});
+    full["linux"]["timeOffsets"] = json!({"monotonic": {"secs": 1, "nanosecs": 1}});
+    full["root"]["readonly"] = json!(true);
     full["linux"]["seccomp"] = json!({
         "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1, "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
-        "flags": ["SECCOMP_FILTER_FLAG_LOG"],
+        "flags": ["SECCOMP_FILTER_FLAG_LOG"], "listenerPath": "/l", "listenerMetadata": "m",
         "syscalls": [{"names": ["execve", "execveat"], "action": "SCMP_ACT_ALLOW"}, {"names": ["read", "socket"], "action": "SCMP_ACT_ALLOW", "errnoRet": null, "args": [{"index": 0, "value": 1, "valueTwo": 2, "op": "SCMP_CMP_MASKED_EQ"}]}],
     });
     full
@@ -434,5 +450,40 @@ fn collect(value: &Value, pointer: String, pointers: &mut Vec<String>) {
     }
     if !pointer.is_empty() {
         pointers.push(pointer);
+    }
+}
+
+/// True if something stands there: `[]` is any element of a list, `*` any key of a map.
+fn stands(value: &Value, key: &str) -> bool {
+    let (first, rest) = key.split_once('.').map_or((key, None), |(first, rest)| (first, Some(rest)));
+    let name = first.trim_end_matches("[]");
+    let found: Vec<&Value> = match (name, value) {
+        ("*", Value::Object(fields)) => fields.values().collect(),
+        _ => value.get(name).into_iter().collect(),
+    };
+    let found = found.into_iter().flat_map(|value| match value {
+        Value::Array(items) if first.ends_with("[]") => items.iter().collect(),
+        value => vec![value],
+    });
+    found.into_iter().any(|value| rest.is_none_or(|rest| stands(value, rest)))
+}
+
+#[test]
+fn what_is_mutated_has_all_properties() {
+    let full = full();
+    let is_refused = |key: &str| REFUSED.iter().any(|(refused, _)| key.starts_with(refused));
+    let missing: Vec<_> = KEYS.iter().copied().filter(|key| !is_refused(key) && !stands(&full, key)).collect();
+    // There are none, says config-linux.md.
+    assert_eq!(missing, ["linux.personality.flags[]"]);
+}
+
+#[test]
+fn each_annotation_is_read_where_the_table_says() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let own = std::fs::read_to_string(source.join("property/annotations.rs")).unwrap();
+    for (name, file) in annotations::KNOWN {
+        let declared = own.lines().find(|line| line.ends_with(&format!("&str = \"{name}\";"))).unwrap();
+        let constant = declared.trim_start_matches("pub const ").split(':').next().unwrap();
+        assert!(std::fs::read_to_string(source.join(file)).unwrap().contains(constant), "{constant} in {file}");
     }
 }

@@ -42,7 +42,7 @@ pub fn parts(property: &str) -> Vec<Part> {
     parts
 }
 
-/// The same as a JSON pointer (RFC 6901).
+/// The parts as a JSON pointer (RFC 6901).
 pub fn pointer(parts: &[Part]) -> String {
     let escape = |part: &Part| match part {
         Part::Key(key) => format!("/{}", key.replace('~', "~0").replace('/', "~1")),

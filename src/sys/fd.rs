@@ -573,7 +573,7 @@ impl Name {
         Name::of_number(fd.as_raw_fd())
     }
 
-    /// That number.
+    /// The name of a descriptor by its number.
     pub fn of_number(number: RawFd) -> Name {
         let mut text = [0u8; 12];
         let mut digits = [0u8; 11];

@@ -39,7 +39,7 @@ fn check_is_file(file: &OwnedFd) -> Result<()> {
     }
 }
 
-/// The same for who trusts its /proc: what was looked at is what is opened, and no device in between.
+/// A file below a root, for who trusts its /proc: what was looked at is what is opened, and no device in between.
 pub fn open_same_file_in_root(root: BorrowedFd, path: &CStr) -> Result<OwnedFd> {
     let found = open_in_root(root, path, O_PATH)?;
     check_is_file(&found)?;

@@ -138,7 +138,7 @@ pub fn find_own() -> Result<Option<OwnedFd>> {
     }
 }
 
-/// Leaves it to whoever shows the output of a pty to put a carriage return before each new line.
+/// Leaves newlines as they are: whoever shows the output of a pty puts a carriage return before each.
 pub fn leave_newlines(pty: BorrowedFd) -> Result<()> {
     change(pty, |termios| termios.c_oflag &= !libc::ONLCR).map(drop)
 }

@@ -43,7 +43,7 @@ pub fn directory(directory: &Path) -> PathBuf {
     directory.join(NOTIFY)
 }
 
-/// Makes it.
+/// Makes the directory of the socket, where whoever the program is can get to it.
 pub fn make_directory(directory: &Path) -> Result<()> {
     // Whoever the program is must get there; only the state's own directory is nobody else's.
     std::fs::create_dir(directory)

@@ -22,7 +22,7 @@ pub struct Audience {
 }
 
 impl Audience {
-    /// Finds them, before there is anything to tell: a program is not to run if nobody would hear of it.
+    /// Finds the pid file and the socket, before there is anything to tell: a program is not to run if nobody would hear of it.
     pub fn find(pid_file: Option<&Path>, socket: Option<&Path>) -> Result<Audience> {
         pid_file.map_or(Ok(()), check_pid_file)?;
         let socket = socket.map(|path| Ok((path.to_owned(), connect(path)?))).transpose()?;

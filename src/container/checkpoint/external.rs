@@ -206,7 +206,7 @@ pub fn outer_namespaces(spec: &Spec) -> impl Iterator<Item = (&'static str, &'st
     })
 }
 
-/// Those with a path that CRIU joins itself: its names for them, and their paths.
+/// The namespaces with a path that CRIU joins itself: its names for them, and their paths.
 pub fn joined_namespaces(spec: &Spec) -> Vec<(&'static str, String)> {
     [("uts", "uts"), ("ipc", "ipc"), ("mount", "mnt"), ("user", "user"), ("time", "time")]
         .into_iter()

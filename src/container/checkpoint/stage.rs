@@ -32,7 +32,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Puts there what CRIU needs.
+    /// Puts into the namespace what CRIU needs.
     pub fn set(&self, spec: &Spec, rootfs: &Path, plan: &Plan, images: &Path) -> Result<Scenery> {
         let system = |error| Error::from_call("criu", error);
         let root = open(&c_path(rootfs))
@@ -59,7 +59,7 @@ impl Stage {
         Ok(Scenery { root, external, inherited })
     }
 
-    /// Enters it.
+    /// Makes the mount namespace and enters it.
     pub fn enter(path: PathBuf) -> sys::Result<Stage> {
         let home = fd::open(c"/proc/self/ns/mnt", fd::O_RDONLY, 0)?;
         let here = open(c".")?;

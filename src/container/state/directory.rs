@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Its files. What begins with a point is a draft.
+/// The files of a state's directory. What begins with a point is a draft.
 pub const FILES: [&str; 9] = [".state.json", ".config.json", CONFIG, STATE, START, TURN, SIGNALLED, ENDING, ANNOUNCED];
 
 /// What the container is.
@@ -148,7 +148,7 @@ impl Directory {
         removed
     }
 
-    /// Removes it, with these files in it as a rule. It is gone at once: who looks while its files are removed finds no
+    /// Removes the directory, with these files in it as a rule. It is gone at once: who looks while its files are removed finds no
     /// container, and none that seems to be made. Whoever calls this has its lock.
     pub fn destroy(self, usual: &[&str]) -> Result<()> {
         if !self.is_there()? {
@@ -198,7 +198,7 @@ impl Directory {
         entries.try_fold(true, |all, entry| Ok(all && is_known(&entry.map_err(failed)?.file_name())))
     }
 
-    /// Its lock; `None` if somebody has it, or if it was removed meanwhile.
+    /// The lock on the directory; `None` if somebody has it, or if it was removed meanwhile.
     pub fn lock(&self) -> Result<Option<OwnedFd>> {
         // Whoever looks whether it is locked has a part in it for a moment.
         for _ in 0..10 {
@@ -215,7 +215,7 @@ impl Directory {
         self.lock_by(fd::try_share_lock)
     }
 
-    /// Its lock, when it is free; `None` if it was removed meanwhile.
+    /// The lock on the directory, when it is free; `None` if it was removed meanwhile.
     pub fn wait_for_lock(&self) -> Result<Option<OwnedFd>> {
         let start = Instant::now();
         loop {

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 /// A state is not read further than that.
 const LARGEST: u64 = 64 << 20;
 
-/// `state.json`.
+/// What rootlet keeps of a container between its commands: `state.json` in the container's directory.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
@@ -116,7 +116,7 @@ impl State {
     }
 }
 
-/// A container that has a directory.
+/// A container of a root of states: its name, its directory and what is known of it.
 #[derive(Clone, Debug)]
 pub struct Container {
     /// Its name.
@@ -295,7 +295,7 @@ impl Container {
         Ok(spec::load::parse(&self.config_text()?)?.spec)
     }
 
-    /// Its text.
+    /// The text of the container's config.json, as it was created.
     pub fn config_text(&self) -> Result<String> {
         let path = self.directory.path().join(CONFIG);
         let flags = fd::O_RDONLY | fd::O_NONBLOCK | fd::O_NOCTTY;

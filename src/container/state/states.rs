@@ -162,7 +162,7 @@ impl States {
             .remedy("see `rootlet list`; give the --root that it was created with")
     }
 
-    /// Says that states may be elsewhere, where nothing else would.
+    /// Warns that states may be in another root, where nothing else would.
     pub fn warn_of_another(&self, log: &Log) {
         if let Some(another) = self.another() {
             log.warn(

@@ -35,7 +35,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Does it. May run in the child: no allocation, no formatting, no panic.
+    /// Does the step. May run in the child: no allocation, no formatting, no panic.
     pub fn run(&self, slots: &mut Slots) -> Result<()> {
         match self {
             Step::Mount(step) => step.run(slots),

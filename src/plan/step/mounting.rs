@@ -84,8 +84,8 @@ impl MountStep {
         }
     }
 
-    /// Opens that below `root`, as the child sees it, with the caller's privileges: the mount is the child's own, so that its
-    /// flags stay locked.
+    /// Opens the source of the bind below `root`, as the child sees it, with the caller's privileges: the mount is the child's
+    /// own, so that its flags stay locked.
     pub fn open_source(&self, root: BorrowedFd) -> Result<OwnedFd> {
         let (source, flags) = match self {
             MountStep::BindRoot { source, .. } => (source, fd::O_DIRECTORY),
@@ -96,7 +96,7 @@ impl MountStep {
         resolve::open_in_root(root, source, fd::O_PATH | flags)
     }
 
-    /// Does it.
+    /// Does the step.
     pub fn run(&self, slots: &mut Slots) -> Result<()> {
         if self.covers() {
             // What was open may be covered now.

@@ -29,7 +29,7 @@ pub enum NamespaceStep {
 }
 
 impl NamespaceStep {
-    /// Does it.
+    /// Does the step.
     pub fn run(&self, slots: &mut Slots) -> Result<()> {
         match self {
             NamespaceStep::MapIds { uid_map, gid_map, deny_setgroups } => {

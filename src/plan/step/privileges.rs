@@ -29,7 +29,7 @@ pub enum PrivilegeStep {
 }
 
 impl PrivilegeStep {
-    /// Does it.
+    /// Does the step.
     pub fn run(&self, slots: &mut Slots) -> Result<()> {
         match self {
             PrivilegeStep::BecomeId { uid, gid, may_set_groups } => {

@@ -38,7 +38,7 @@ pub enum ProgramStep {
 }
 
 impl ProgramStep {
-    /// Does it.
+    /// Does the step.
     pub fn run(&self, slots: &mut Slots) -> Result<()> {
         match self {
             ProgramStep::RunHook(program) => run_hook(program, slots),

@@ -27,7 +27,7 @@ pub enum ResourceStep {
 }
 
 impl ResourceStep {
-    /// Does it.
+    /// Does the step.
     pub fn run(&self, slots: &mut Slots) -> Result<()> {
         match self {
             ResourceStep::SetLimit { resource, limit } => sched::set_limit(slots.pid, *resource, *limit),
