@@ -86,20 +86,20 @@ pub fn binary() -> &'static Path {
 }
 
 impl Sandbox {
-    /// For an ordinary user, with the config of `rootlet spec` and a busybox root.
+    /// For an ordinary user, with the config of `rootlet spec --rootless` (as `rootlet spec` alone, but not for runc) and a busybox root.
     pub fn ordinary() -> Sandbox {
         let uid = if is_root() { ORDINARY } else { nix::unistd::geteuid().as_raw() };
-        Sandbox::new(uid, &["spec"])
+        Sandbox::new(uid, &["spec", "--rootless"])
     }
 
     /// For another ordinary user, whose quotas are nobody else's.
     pub fn stranger() -> Sandbox {
-        Sandbox::new(ORDINARY + 1, &["spec"])
+        Sandbox::new(ORDINARY + 1, &["spec", "--rootless"])
     }
 
     /// For a user who is there already.
     pub fn of(uid: u32) -> Sandbox {
-        Sandbox::new(uid, &["spec"])
+        Sandbox::new(uid, &["spec", "--rootless"])
     }
 
     /// For root, with the config of `rootlet spec --rootless=false`; `None` (and a reason) for others.
