@@ -45,6 +45,10 @@ pub const NAMES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
+/// To give files to others.
+pub const CAP_CHOWN: u8 = 0;
+/// To keep setuid bits of files that are changed.
+pub const CAP_FSETID: u8 = 4;
 /// To set groups, and to map gids other than one's own.
 pub const CAP_SETGID: u8 = 6;
 /// To map uids other than one's own.

@@ -13,6 +13,7 @@
 //!
 //! ```text
 //! command      one file per subcommand: arguments in, text and exit code out; no system calls
+//! image        from an image to a bundle: which one, its layers, its config.json
 //! container    lifecycle and state on disk; create.rs is the story
 //! init         the process that becomes the container: spawn, helper, handshake, child
 //! property     one file per OCI property: spec -> steps; the ORDER table and compile()
@@ -21,8 +22,8 @@
 //! plan, spec, seccomp
 //!              steps, their text, their advice; config.json: its types, loading, the configs that are written; and from
 //!              a profile to the program that filters system calls
-//! host, error, log, capability, passwd
-//!              what the caller and the kernel allow; what the user reads; lines of /etc/passwd
+//! host, error, log, capability, passwd, removal
+//!              what the caller and the kernel allow; what the user reads; lines of /etc/passwd; removing what others wrote
 //! sys          system calls: the only unsafe code; no allocation, no formatting; errors are call + errno
 //! ```
 //!
@@ -185,11 +186,13 @@ pub mod container;
 pub mod criu;
 pub mod error;
 pub mod host;
+pub mod image;
 pub mod init;
 pub mod log;
 pub mod passwd;
 pub mod plan;
 pub mod property;
+pub mod removal;
 pub mod seccomp;
 pub mod spec;
 pub mod sys;

@@ -7,14 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by floor, as the crate's documentation draws them.
-const FLOORS: [&[&str]; 8] = [
+const FLOORS: [&[&str]; 9] = [
     &["sys"],
-    &["capability", "error", "host", "log", "passwd"],
+    &["capability", "error", "host", "log", "passwd", "removal"],
     &["seccomp", "spec", "plan"],
     &["cgroup", "criu"],
     &["property"],
     &["init"],
     &["container"],
+    &["image"],
     &["command"],
 ];
 

@@ -22,6 +22,7 @@ mod spec;
 mod spelling;
 mod start;
 mod state;
+mod unpack;
 mod update;
 
 use crate::container::{Container, States};
@@ -65,6 +66,7 @@ const fn subcommand<T: Run + CommandFactory>(name: &'static str) -> Subcommand {
 /// All subcommands, in the order of `--help`.
 pub const SUBCOMMANDS: &[Subcommand] = &[
     subcommand::<spec::Spec>("spec"),
+    subcommand::<unpack::Unpack>("unpack"),
     subcommand::<run::Run>("run"),
     subcommand::<create::Create>("create"),
     subcommand::<start::Start>("start"),

@@ -136,8 +136,8 @@ fn wrong(flag: &str, value: &str, right: &str) -> Error {
     Error::new(format!("{flag} {value:?}")).remedy(format!("write {right}"))
 }
 
-/// A size with a unit of 1024, as runc's `update` takes it.
-fn bytes(text: &str) -> Option<i64> {
+/// A size in bytes, with a unit of 1024 if it has one, as runc's `update` takes it.
+pub fn bytes(text: &str) -> Option<i64> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit: i64 = match text.get(digits.len()..)?.to_ascii_lowercase().as_str() {
         "" | "b" => 1,

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 pub use libc::{
     O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_TRUNC,
-    O_WRONLY,
+    O_WRONLY, S_IFIFO,
 };
 
 /// Longest path, with its NUL.
@@ -190,6 +190,24 @@ pub fn make_node_at(dir: BorrowedFd, name: &CStr, mode: u32, major: u32, minor: 
 /// symlinkat(2).
 pub fn symlink_at(target: &CStr, dir: BorrowedFd, name: &CStr) -> Result<()> {
     syscall!(Call::Symlink, libc::SYS_symlinkat, target.as_ptr(), dir.as_raw_fd(), name.as_ptr()).map(drop)
+}
+
+/// linkat(2): another name for a file, and for a symlink itself.
+pub fn link_at(dir: BorrowedFd, from: &CStr, to_dir: BorrowedFd, to: &CStr) -> Result<()> {
+    let (dir, to_dir) = (dir.as_raw_fd(), to_dir.as_raw_fd());
+    syscall!(Call::Link, libc::SYS_linkat, dir, from.as_ptr(), to_dir, to.as_ptr(), 0).map(drop)
+}
+
+/// utimensat(2): when the object itself was modified, in seconds and nanoseconds since 1970; an empty name is `dir`'s.
+pub fn set_modified_at(dir: BorrowedFd, name: &CStr, (seconds, nanoseconds): (i64, u32)) -> Result<()> {
+    // SAFETY: an all-zero timespec is a valid value.
+    let mut times: [libc::timespec; 2] = unsafe { core::mem::zeroed() };
+    for time in &mut times {
+        (time.tv_sec, time.tv_nsec) = (seconds as libc::time_t, nanoseconds as _);
+    }
+    let flags = libc::AT_SYMLINK_NOFOLLOW | if name.is_empty() { libc::AT_EMPTY_PATH } else { 0 };
+    // SAFETY: the times and the name live through the call.
+    check(Call::Utimens, unsafe { libc::utimensat(dir.as_raw_fd(), name.as_ptr(), times.as_ptr(), flags) }).map(drop)
 }
 
 /// unlinkat(2).

@@ -62,14 +62,14 @@ calls! {
     Access = "faccessat", Bpf = "bpf", Capget = "capget", Capset = "capset", Chdir = "chdir", Chmod = "fchmodat", Chown = "fchownat", Chroot = "chroot", Clone = "clone3", CloseRange = "close_range",
     Connect = "connect", Dup = "dup", Execve = "execve", Fchown = "fchown", Fcntl = "fcntl", Flock = "flock", Fork = "clone", Fsopen = "fsopen",
     Fstat = "fstat", Fstatfs = "fstatfs", Getcwd = "getcwd", Getdents = "getdents64", Getxattr = "fgetxattr",
-    Ioctl = "ioctl", IoprioSet = "ioprio_set", Keyctl = "keyctl", Kill = "pidfd_send_signal", Listen = "listen",
+    Ioctl = "ioctl", IoprioSet = "ioprio_set", Keyctl = "keyctl", Kill = "pidfd_send_signal", Link = "linkat", Listen = "listen",
     MapMount = "mount_setattr MOUNT_ATTR_IDMAP", MemfdCreate = "memfd_create", Mkdir = "mkdirat", Mknod = "mknodat", Mount = "mount", MountSetattr = "mount_setattr", MoveMount = "move_mount", Netlink = "netlink",
     Open = "openat", Openat2 = "openat2", OpenTree = "open_tree", Personality = "personality", PidfdOpen = "pidfd_open", PivotRoot = "pivot_root", Poll = "poll",
     Prctl = "prctl", Prlimit = "prlimit64", Read = "read", Readlink = "readlinkat", Rename = "renameat2", Receive = "recvmsg", SchedSetaffinity = "sched_setaffinity",
     SchedSetattr = "sched_setattr", Seccomp = "seccomp", Send = "sendmsg", Setdomainname = "setdomainname", Setgid = "setresgid", Setgroups = "setgroups",
     SetMempolicy = "set_mempolicy", Sethostname = "sethostname", Setns = "setns", Setsid = "setsid", Setuid = "setresuid", Setxattr = "fsetxattr", Sigaction = "rt_sigaction", Signalfd = "signalfd4",
     Sigprocmask = "rt_sigprocmask", Socket = "socket", Socketpair = "socketpair", Stat = "newfstatat", Symlink = "symlinkat", Terminal = "open terminal",
-    Umount = "umount2", Unlink = "unlinkat", Unshare = "unshare", Wait = "waitid", Write = "write",
+    Umount = "umount2", Unlink = "unlinkat", Unshare = "unshare", Utimens = "utimensat", Wait = "waitid", Write = "write",
 }
 
 impl Call {

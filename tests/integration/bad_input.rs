@@ -52,6 +52,10 @@ fn a_wrong_value_is_named_with_what_would_be_right() {
     let sandbox = Sandbox::ordinary();
     let config = sandbox.config();
     let uid = sandbox.uid();
+    let apparmor = match fs::read_to_string("/sys/module/apparmor/parameters/enabled") {
+        Ok(text) if text.starts_with('Y') => "the security module does not know it",
+        _ => "AppArmor is not on",
+    };
     for (pointer, value, words) in [
         ("/ociVersion", json!("2.0.0"), vec!["ociVersion", "2.0.0", "try:"]),
         ("/root/path", json!("nosuch"), vec!["root.path", "nosuch", "the root file system is missing", "try:"]),
@@ -91,7 +95,7 @@ fn a_wrong_value_is_named_with_what_would_be_right() {
         ("/process/oomScoreAdj", json!(1001), vec!["process.oomScoreAdj", "1001"]),
         ("/process/scheduler", json!({"policy": "SCHED_FOO"}), vec!["process.scheduler", "SCHED_FOO", "SCHED_OTHER"]),
         ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_RT", "priority": 8}), vec!["process.ioPriority", "8"]),
-        ("/process/apparmorProfile", json!("box"), vec!["process.apparmorProfile", "AppArmor is not on"]),
+        ("/process/apparmorProfile", json!("box"), vec!["process.apparmorProfile", apparmor]),
         ("/linux/namespaces", json!([{"type": "pid"}]), vec!["linux.namespaces", "mount namespace is missing"]),
         (
             "/linux/namespaces",

@@ -202,7 +202,7 @@ fn mounts_have_the_options_of_the_config() {
     assert!(line("/shared").contains(" shared:"));
     assert!(flags("/tmpfs").starts_with("ro") && flags("/tmpfs/inside").starts_with("rw"));
     assert!(
-        line("/tmpfs").ends_with(&format!("size=64k,mode=700,uid={0},gid={0}", sandbox.uid())),
+        line("/tmpfs").contains(&format!("size=64k,mode=700,uid={0},gid={0}", sandbox.uid())),
         "{}",
         line("/tmpfs")
     );
@@ -433,6 +433,10 @@ fn a_container_runs_inside_a_container() {
         ("/lib", "/lib".into()),
         ("/lib64", "/lib64".into()),
     ] {
+        // Not every architecture has that one.
+        if destination == "/lib64" && !fs::exists(destination).unwrap() {
+            continue;
+        }
         sandbox.add_mount(json!({"destination": destination, "type": "bind", "source": source, "options": ["rbind"]}));
     }
     sandbox.add_mount(json!({"destination": "/tmp", "type": "tmpfs"}));

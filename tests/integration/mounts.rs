@@ -148,7 +148,7 @@ fn a_symlink_is_not_copied_over_something_else() {
     assert_eq!(sandbox.output("readlink /data/copied"), "target\n", "one that is there already is as good");
     fs::remove_file(sandbox.rootfs().join("data/copied")).unwrap();
     fs::write(sandbox.rootfs().join("data/copied"), "the image's").unwrap();
-    sandbox.run().fails(&["mounts[6] (/data/copied)", "EEXIST", "the image has something else there"]);
+    sandbox.run().fails(&["(/data/copied)", "EEXIST", "the image has something else there"]);
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn a_destination_that_only_begins_like_proc_is_no_way_into_it() {
     symlink("/proc", sandbox.rootfs().join("procdata")).unwrap();
     let source = sandbox.mkdir("source", 0o755);
     sandbox.add_mount(json!({"destination": "/procdata", "type": "bind", "source": source, "options": ["bind"]}));
-    sandbox.sh("true").run().fails(&["mounts[6] (/procdata)", "lies in procfs"]);
+    sandbox.sh("true").run().fails(&["(/procdata)", "lies in procfs"]);
 }
 
 #[test]

@@ -44,7 +44,9 @@ fn what_is_not_open_is_not_preserved_and_nothing_of_rootlets_takes_its_place() {
     sandbox.write("file", "from outside\n");
     sandbox.write("log", "");
     sandbox.sh("for fd in 3 4 5 6 7 8 9; do test -e /proc/self/fd/$fd && echo $fd; done; cat <&5");
-    let done = sandbox.caller("$rootlet --log log run --preserve-fds 7 -b $bundle box 5<file 9</dev/null").ok();
+    let done = sandbox
+        .caller("$rootlet --log log run --preserve-fds 7 -b $bundle box 3<&- 4<&- 5<file 6<&- 7<&- 8<&- 9</dev/null")
+        .ok();
     assert_eq!(done.out, "5\n9\nfrom outside\n");
     for count in ["4294967295", "1000000"] {
         let done = sandbox.caller(&format!("$rootlet run --preserve-fds {count} -b $bundle box 5<file")).ok();

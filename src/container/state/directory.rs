@@ -3,8 +3,8 @@
 //! It is opened once, when the container is looked for, and all else goes by that: the name may be another container's at
 //! any moment.
 
-use super::removal;
 use crate::error::{Error, Result, found};
+use crate::removal;
 use crate::sys::{self, Errno, creds, fd};
 use std::ffi::{CString, OsStr};
 use std::fmt::Display;
@@ -139,7 +139,7 @@ impl Directory {
     /// Removes all that a state's directory may have in it.
     pub fn empty(&self) -> Result<()> {
         let removed = FILES.iter().try_for_each(|name| self.remove(name));
-        removal::remove_tree(self.opened.as_fd(), &c_name(NOTIFY)).map_err(|error| {
+        removal::remove_tree(self.opened.as_fd(), &c_name(NOTIFY), Some(PATIENCE)).map_err(|error| {
             Error::from_call(format!("cannot remove {}", self.path.join(NOTIFY).display()), error)
                 .because("a process that the container has left writes there, or has put there what cannot be removed")
                 .remedy("see `ps`, and `lsattr` of it, and delete the container again")

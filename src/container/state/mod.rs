@@ -2,7 +2,6 @@
 
 pub mod directory;
 pub mod identity;
-mod removal;
 pub mod states;
 
 use super::cgroup::{Record, remove_announced};

@@ -1,4 +1,4 @@
-//! Removal of a directory that a container could write to: whatever modes it has set there, and however deep it has gone.
+//! Removal of a directory in which a container or an image could do what it likes: whatever modes are there, and however deep.
 
 use crate::error::found;
 use crate::sys::{Call, Errno, Error, Result, fd};
@@ -7,16 +7,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::time::{Duration, Instant};
 
-/// How long that may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// Removes a directory and all below it, if it is there. Directories are moved up before they are emptied, so that no depth
-/// takes more descriptors than another.
-pub fn remove_tree(parent: BorrowedFd, name: &CStr) -> Result<()> {
+/// takes more descriptors than another. `patience`: how long that may take where others may write.
+pub fn remove_tree(parent: BorrowedFd, name: &CStr, patience: Option<Duration>) -> Result<()> {
     let Some(top) = regain(parent, name)? else { return Ok(()) };
     let (mut number, start) = (0u64, Instant::now());
     loop {
-        if start.elapsed() > PATIENCE {
+        if patience.is_some_and(|patience| start.elapsed() > patience) {
             // Somebody who is left there writes faster than this removes.
             return Err(Error::new(Call::Unlink, Errno::EBUSY));
         }
@@ -54,7 +51,8 @@ fn path_of(directory: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", directory.as_raw_fd())
 }
 
-fn names(directory: &OwnedFd) -> Result<Vec<CString>> {
+/// The names in a directory.
+pub fn names(directory: &OwnedFd) -> Result<Vec<CString>> {
     let read = || -> std::io::Result<Vec<CString>> {
         let name = |entry: std::fs::DirEntry| CString::new(entry.file_name().into_vec()).unwrap_or_default();
         std::fs::read_dir(path_of(directory))?.map(|entry| entry.map(name)).collect()
@@ -104,8 +102,8 @@ mod tests {
         fs::create_dir_all(temporary.path().join("tree/~0/d")).unwrap();
         fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o000)).unwrap();
         let parent = OwnedFd::from(fs::File::open(temporary.path()).unwrap());
-        remove_tree(parent.as_fd(), c"tree").unwrap();
-        remove_tree(parent.as_fd(), c"tree").unwrap();
+        remove_tree(parent.as_fd(), c"tree", None).unwrap();
+        remove_tree(parent.as_fd(), c"tree", None).unwrap();
         assert!(!temporary.path().join("tree").exists() && kept.join("below").exists());
     }
 }

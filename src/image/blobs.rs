@@ -1,0 +1,258 @@
+//! The parts of an image: files in a directory, or in an archive. They are found by their names in it, and read once each.
+
+use super::compression::{decompress, is_compressed};
+use super::failure::{check_not_interrupted, no_image, too_large, unreadable};
+use super::source::{Form, Source};
+use crate::error::{Error, Result, found};
+use crate::sys::{self, Errno, fd};
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+/// A file in the draft for what comes through a pipe, or is compressed as a whole: parts come in any order.
+pub const SPOOL: &str = "spool";
+
+/// The largest manifest, index or configuration, as image-spec advises.
+const LARGEST: u64 = 4 << 20;
+
+/// How many parts an archive may have.
+const MANY: usize = 100_000;
+
+/// Where parts are.
+#[derive(Debug)]
+pub enum Blobs {
+    /// An OCI layout.
+    Directory(PathBuf),
+    /// An archive, and what is in it.
+    Archive {
+        /// For messages.
+        path: PathBuf,
+        /// Where it is read.
+        file: File,
+        /// Its parts by their names.
+        parts: HashMap<String, Part>,
+        /// What it holds.
+        form: Form,
+    },
+}
+
+/// A file in an archive, or a link to one.
+#[derive(Debug)]
+pub enum Part {
+    /// Its first byte, and how many there are.
+    At(u64, u64),
+    /// Another name (`docker save` writes a layer once).
+    Link(String),
+}
+
+impl Blobs {
+    /// Opens what a source names. `limit`: how many bytes a compressed archive may unpack to.
+    pub fn open(source: &Source, draft: &Path, limit: u64) -> Result<Blobs> {
+        let path = &source.path;
+        if path.is_dir() {
+            return match source.form {
+                Form::Layout | Form::Any if path.join("index.json").exists() => Ok(Blobs::Directory(path.clone())),
+                Form::Layout | Form::Any => Err(no_image(path, "has no index.json")),
+                _ => {
+                    Err(no_image(path, "is a directory").remedy("an archive is a file; for a directory, write oci:DIR"))
+                }
+            };
+        }
+        if source.form == Form::Layout {
+            return match path.exists() {
+                true => Err(no_image(path, "is no directory").remedy("write oci-archive:FILE for an archive")),
+                false => Err(Error::from_io(path.display(), &std::io::Error::from_raw_os_error(Errno::ENOENT as i32))),
+            };
+        }
+        let mut file = open_archive(path)?;
+        let mut start = [0; 6];
+        let length = read_up_to(&mut file, &mut start).map_err(|error| Error::from_io(path.display(), &error))?;
+        let can_seek = file.rewind().is_ok();
+        let is_tar = !is_compressed(start.get(..length).unwrap_or_default());
+        if !can_seek || !is_tar {
+            let begin = start.get(..if can_seek { 0 } else { length }).unwrap_or_default().to_vec();
+            let whole = std::io::Cursor::new(begin).chain(file);
+            file = spool(path, decompress(Box::new(BufReader::new(whole)))?, &draft.join(SPOOL), limit)?;
+        }
+        let parts = list(path, &file)?;
+        let form = recognise(source, &parts)?;
+        Ok(Blobs::Archive { path: path.clone(), file, parts, form })
+    }
+
+    /// What is here.
+    pub fn form(&self) -> Form {
+        match self {
+            Blobs::Directory(_) => Form::Layout,
+            Blobs::Archive { form, .. } => *form,
+        }
+    }
+
+    /// Where it is, for messages.
+    pub fn path(&self) -> &Path {
+        match self {
+            Blobs::Directory(path) | Blobs::Archive { path, .. } => path,
+        }
+    }
+
+    /// Opens a part.
+    pub fn part(&self, name: &str) -> Result<Box<dyn Read + Send>> {
+        let missing = || {
+            Error::new(format!("{}: {name} is missing", self.path().display()))
+                .because("the image is not complete")
+                .remedy("fetch or save it again")
+        };
+        match self {
+            Blobs::Directory(path) => {
+                let path = path.join(name);
+                let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| missing())?;
+                match found(fd::open_file(&name)) {
+                    Ok(Some(file)) => Ok(Box::new(File::from(file))),
+                    Ok(None) => Err(missing()),
+                    Err(sys::Error { errno: Errno::EINVAL, .. }) => Err(no_image(&path, "is not a file")),
+                    Err(error) => Err(Error::from_call(path.display(), error)),
+                }
+            }
+            Blobs::Archive { file, parts, .. } => {
+                let mut name = name.to_owned();
+                for _ in 0..8 {
+                    match parts.get(&name).ok_or_else(missing)? {
+                        Part::Link(other) => name = other.clone(),
+                        Part::At(offset, length) => {
+                            let failed = |error| Error::from_io(self.path().display(), &error);
+                            let mut file = file.try_clone().map_err(failed)?;
+                            file.seek(SeekFrom::Start(*offset)).map_err(failed)?;
+                            return Ok(Box::new(file.take(*length)));
+                        }
+                    }
+                }
+                Err(missing())
+            }
+        }
+    }
+
+    /// Reads a part that is JSON.
+    pub fn text(&self, name: &str) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let failed = |error| Error::from_io(format!("{}: {name}", self.path().display()), &error);
+        self.part(name)?.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
+        match bytes.len() as u64 > LARGEST {
+            true => Err(no_image(self.path(), &format!("has a {name} of more than {LARGEST} bytes"))),
+            false => Ok(bytes),
+        }
+    }
+}
+
+fn open_archive(path: &Path) -> Result<File> {
+    let failed = |error| Error::from_io(path.display(), &error);
+    if path == Path::new("-") {
+        // A copy, so that standard input stays open.
+        return std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned().map(File::from).map_err(failed);
+    }
+    let kind = std::fs::metadata(path).map_err(failed)?.file_type();
+    match kind.is_file() || kind.is_fifo() || kind.is_char_device() {
+        true => File::open(path).map_err(failed),
+        false => Err(no_image(path, "is not a file")),
+    }
+}
+
+fn read_up_to(file: &mut File, bytes: &mut [u8]) -> std::io::Result<usize> {
+    let mut length = 0;
+    while let Some(rest @ [_, ..]) = bytes.get_mut(length..) {
+        match file.read(rest) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
+}
+
+/// Writes a stream to a file, which can be read in any order.
+fn spool(path: &Path, mut stream: Box<dyn Read + Send>, to: &Path, limit: u64) -> Result<File> {
+    let unwritable = |error| Error::from_io(format!("cannot write {}", to.display()), &error);
+    let mut file = File::options().read(true).write(true).create_new(true).open(to).map_err(unwritable)?;
+    let (mut buffer, mut total) = (vec![0; 128 << 10], 0u64);
+    loop {
+        let count = stream.read(&mut buffer).map_err(|error| unreadable(&path.display(), error))?;
+        if count == 0 {
+            break;
+        }
+        check_not_interrupted()?;
+        total += count as u64;
+        if total > limit {
+            return Err(too_large(limit));
+        }
+        file.write_all(buffer.get(..count).unwrap_or_default()).map_err(unwritable)?;
+    }
+    file.rewind().map_err(unwritable)?;
+    Ok(file)
+}
+
+/// The parts of an archive.
+fn list(path: &Path, file: &File) -> Result<HashMap<String, Part>> {
+    let failed = |error| unreadable(&path.display(), error);
+    let mut parts = HashMap::new();
+    let mut archive = tar::Archive::new(file);
+    for entry in archive.entries_with_seek().map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.path_bytes();
+        let name = String::from_utf8_lossy(name.strip_prefix(b"./").unwrap_or(&name)).into_owned();
+        // A root file system has many others, and none of them is a part.
+        let is_part =
+            name == "oci-layout" || name.starts_with("blobs/") || name.ends_with(".json") || name.ends_with(".tar");
+        if !is_part || parts.len() >= MANY {
+            continue;
+        }
+        let kind = entry.header().entry_type();
+        if kind.is_file() {
+            parts.insert(name, Part::At(entry.raw_file_position(), entry.size()));
+        } else if let (true, Some(target)) = (kind.is_symlink() || kind.is_hard_link(), entry.link_name_bytes()) {
+            let target = String::from_utf8_lossy(&target).into_owned();
+            let target = if kind.is_symlink() { beside(&name, &target) } else { target };
+            parts.insert(name, Part::Link(target));
+        }
+    }
+    Ok(parts)
+}
+
+/// What a link's target is called from the archive's top.
+fn beside(name: &str, target: &str) -> String {
+    let mut parts: Vec<&str> = name.split('/').collect();
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            ".." => drop(parts.pop()),
+            "." | "" => {}
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+fn recognise(source: &Source, parts: &HashMap<String, Part>) -> Result<Form> {
+    let is_layout = parts.contains_key("oci-layout") && parts.contains_key("index.json");
+    let is_docker = parts.contains_key("manifest.json") && parts.len() > 1;
+    match source.form {
+        Form::OciArchive if !is_layout => Err(no_image(&source.path, "has no oci-layout with an index.json")),
+        Form::DockerArchive if !is_docker => Err(no_image(&source.path, "has no manifest.json")),
+        Form::Any if is_layout => Ok(Form::OciArchive),
+        Form::Any if is_docker => Ok(Form::DockerArchive),
+        form => Ok(form),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_of_an_archive_stay_in_it() {
+        assert_eq!(beside("a/layer.tar", "../b/layer.tar"), "b/layer.tar");
+        assert_eq!(beside("layer.tar", "../../../etc/passwd.tar"), "etc/passwd.tar");
+    }
+}

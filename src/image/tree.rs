@@ -1,0 +1,714 @@
+//! The root file system that layers are put into (image-spec, layer.md). No path leaves it: each is resolved by the kernel inside
+//! the root, whatever links there are, and what is last in a path is never followed.
+//!
+//! Directories can be written to by their owner until all layers are there: then they get the modes and the times that they
+//! should have.
+
+use super::failure::{Failure, cannot_write, check_not_interrupted, damaged, too_large};
+use super::{Limits, open_directory};
+use crate::capability::{CAP_CHOWN, CAP_FSETID};
+use crate::error::{Error, Result, found};
+use crate::host::Host;
+use crate::log::Log;
+use crate::removal;
+use crate::sys::fd::{self, Kind};
+use crate::sys::{self, Errno, resolve};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use tar::EntryType;
+
+type Done<T> = std::result::Result<T, Failure>;
+
+/// The convention of umoci, PRoot and others: protocol buffers, with the uid as field 1 and the gid as field 2.
+const OWNER: &CStr = c"user.rootlesscontainers";
+
+/// In front of an extended attribute's name (Go, star).
+const ATTRIBUTE: &[u8] = b"SCHILY.xattr.";
+
+/// How deep directories may be: none of what people make comes near it.
+const DEPTH: usize = 1000;
+
+/// What was left out, and why.
+#[derive(Debug, Default)]
+pub struct LeftOut(BTreeMap<&'static str, (usize, String)>);
+
+impl LeftOut {
+    fn note(&mut self, reason: &'static str, path: &[u8]) {
+        let (count, _) = self.0.entry(reason).or_insert_with(|| (0, String::from_utf8_lossy(path).into_owned()));
+        *count += 1;
+    }
+
+    /// Says it, one line for each reason.
+    pub fn tell(&self, log: &Log) {
+        for (reason, (count, first)) in &self.0 {
+            let more = match count {
+                1 => String::new(),
+                count => format!(" and {} more", count - 1),
+            };
+            log.warn(&Error::new(format!("{first}{more}: {reason}")));
+        }
+    }
+}
+
+const DEVICE: &str = "left out: a device; the runtime makes those of /dev";
+const ATTRIBUTE_REFUSED: &str =
+    "an extended attribute is left out, which the file system or the kernel does not take from this user";
+const OWNER_REFUSED: &str = "the owner is left out: the file system keeps no user.rootlesscontainers";
+const UNKNOWN: &str = "left out: of a type that no file system has";
+
+/// A root file system that is being made.
+pub struct Tree {
+    root: OwnedFd,
+    path: PathBuf,
+    may_chown: bool,
+    limits: Limits,
+    files: u64,
+    /// Bytes that are left of what the image may have.
+    pub left: u64,
+    /// What directories are to be at the end, by their inodes: mode, and time of modification.
+    directories: HashMap<u64, (u32, Option<(i64, u32)>)>,
+    /// Paths that the layer has made, as hashes.
+    made: HashSet<u64>,
+    hasher: RandomState,
+    /// The directory of the last file.
+    last: Option<(Vec<u8>, OwnedFd)>,
+    /// What was left out.
+    pub left_out: LeftOut,
+    buffer: Vec<u8>,
+}
+
+/// What an entry says of itself.
+struct Meta {
+    mode: u32,
+    owner: (u32, u32),
+    modified: (i64, u32),
+    attributes: Vec<(CString, Vec<u8>)>,
+}
+
+impl Tree {
+    /// An empty one.
+    pub fn make(path: &Path, host: &Host, limits: Limits) -> Result<Tree> {
+        std::fs::create_dir(path).map_err(|error| cannot_write(path, &error))?;
+        Ok(Tree {
+            root: open_directory(path)?,
+            path: path.to_owned(),
+            may_chown: host.may(CAP_CHOWN) && host.may(CAP_FSETID),
+            limits,
+            files: 0,
+            left: limits.bytes,
+            directories: HashMap::new(),
+            made: HashSet::new(),
+            hasher: RandomState::new(),
+            last: None,
+            left_out: LeftOut::default(),
+            buffer: vec![0; 128 << 10],
+        })
+    }
+
+    /// What is said where the image has more than it may.
+    pub fn too_large(&self) -> Error {
+        too_large(self.limits.bytes)
+    }
+
+    /// From here on, it is another layer's.
+    pub fn begin_layer(&mut self) {
+        self.made.clear();
+    }
+
+    /// Does what an entry of a layer says.
+    pub fn add(&mut self, entry: &mut tar::Entry<impl Read>, has_whiteouts: bool) -> Done<()> {
+        if entry.header().entry_type() == EntryType::XGlobalHeader {
+            return Ok(());
+        }
+        self.files += 1;
+        if self.files > self.limits.files {
+            let message = format!("the image has more than {} files", self.limits.files);
+            return Err(Error::new(message).because("that is the limit, so that no image fills the disk").into());
+        }
+        let extended = Extended::read(entry).map_err(Failure::Read)?;
+        let path = clean(extended.name.as_deref().unwrap_or(&entry.path_bytes()))?;
+        self.put(entry, extended, &path, has_whiteouts).map_err(|failure| match failure {
+            Failure::Call(error) => Failure::Refused(self.failed(&path, error)),
+            Failure::Refused(error) => {
+                Failure::Refused(Error { message: format!("{}: {}", lossy(&path), error.message), ..error })
+            }
+            other => other,
+        })
+    }
+
+    fn put(
+        &mut self,
+        entry: &mut tar::Entry<impl Read>,
+        extended: Extended,
+        path: &[u8],
+        has_whiteouts: bool,
+    ) -> Done<()> {
+        let kind = entry.header().entry_type();
+        let meta = Meta::read(entry, &extended).map_err(Failure::Read)?;
+        if path.is_empty() {
+            // The root itself.
+            return match kind {
+                EntryType::Directory => {
+                    self.describe_directory(&fd::open_at(self.root.as_fd(), c".", READABLE, 0)?, &meta, b"/")
+                }
+                _ => Ok(()),
+            };
+        }
+        let (directory, name) = split(path);
+        let parent = self.enter(directory)?;
+        if let (true, Some(hidden)) = (has_whiteouts, name.strip_prefix(b".wh.")) {
+            self.last = None;
+            return match hidden.strip_prefix(b".wh.") {
+                Some(b".opq") => self.hide_all(&parent, directory, 0),
+                // What aufs keeps for itself.
+                Some(_) => Ok(()),
+                None => self.hide(&parent, &c_string(hidden)?, &join(directory, hidden), 0),
+            };
+        }
+        self.note_made(path);
+        let (parent, name) = (parent.as_fd(), c_string(name)?);
+        match kind {
+            EntryType::Directory => self.put_directory(parent, &name, &meta, path),
+            EntryType::Symlink => {
+                let target = c_string(&entry.link_name_bytes().unwrap_or_default())?;
+                self.replace(parent, &name, || fd::symlink_at(&target, parent, &name))?;
+                self.own(parent, &name, &meta)?;
+                Ok(fd::set_modified_at(parent, &name, meta.modified)?)
+            }
+            EntryType::Link => self.put_link(parent, &name, path, &entry.link_name_bytes().unwrap_or_default()),
+            EntryType::Fifo => {
+                self.replace(parent, &name, || fd::make_node_at(parent, &name, fd::S_IFIFO | 0o600, 0, 0))?;
+                self.own(parent, &name, &meta)?;
+                fd::chmod_at(parent, &name, meta.mode)?;
+                Ok(fd::set_modified_at(parent, &name, meta.modified)?)
+            }
+            EntryType::Char | EntryType::Block => {
+                self.left_out.note(DEVICE, path);
+                Ok(())
+            }
+            kind if kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse() => {
+                self.put_file(entry, &extended, parent, &name, &meta, path)
+            }
+            _ => {
+                self.left_out.note(UNKNOWN, path);
+                Ok(())
+            }
+        }
+    }
+
+    /// Opens a directory in the root, which is made if it is missing.
+    fn enter(&mut self, directory: &[u8]) -> Done<OwnedFd> {
+        if let Some((path, opened)) = &self.last
+            && path == directory
+        {
+            return opened.try_clone().map_err(Failure::Read);
+        }
+        let mut at = 0;
+        while let Some(next) = directory.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == b'/')) {
+            self.note_made(directory.get(..at + next).unwrap_or_default());
+            at += next + 1;
+        }
+        self.note_made(directory);
+        let path = if directory.is_empty() { c".".to_owned() } else { c_string(directory)? };
+        let opened = match resolve::open_in_root(self.root.as_fd(), &path, READABLE) {
+            Err(sys::Error { errno: Errno::ENOENT, .. }) => {
+                resolve::make_in_root(self.root.as_fd(), &path, Kind::Directory)?;
+                resolve::open_in_root(self.root.as_fd(), &path, READABLE)?
+            }
+            other => other?,
+        };
+        self.last = Some((directory.to_vec(), opened.try_clone().map_err(Failure::Read)?));
+        Ok(opened)
+    }
+
+    fn hash(&self, path: &[u8]) -> u64 {
+        self.hasher.hash_one(path)
+    }
+
+    fn note_made(&mut self, path: &[u8]) {
+        self.made.insert(self.hash(path));
+    }
+
+    /// Removes what lower layers have there, and below it.
+    fn hide(&mut self, parent: &OwnedFd, name: &CStr, path: &[u8], depth: usize) -> Done<()> {
+        if !self.made.contains(&self.hash(path)) {
+            return self.remove(parent.as_fd(), name);
+        }
+        match fd::open_at(parent.as_fd(), name, READABLE | fd::O_NOFOLLOW, 0) {
+            Ok(directory) => self.hide_all(&directory, path, depth + 1),
+            Err(sys::Error { errno: Errno::ENOTDIR | Errno::ELOOP | Errno::ENOENT, .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn hide_all(&mut self, directory: &OwnedFd, path: &[u8], depth: usize) -> Done<()> {
+        check_depth(depth)?;
+        removal::names(directory)?
+            .iter()
+            .try_for_each(|name| self.hide(directory, name, &join(path, name.to_bytes()), depth))
+    }
+
+    fn remove(&mut self, parent: BorrowedFd, name: &CStr) -> Done<()> {
+        self.last = None;
+        match found(fd::unlink_at(parent, name)) {
+            Err(sys::Error { errno: Errno::EISDIR | Errno::EPERM, .. }) => {
+                Ok(removal::remove_tree(parent, name, None)?)
+            }
+            other => Ok(other.map(drop)?),
+        }
+    }
+
+    /// Makes something, in the place of what lower layers have there.
+    fn replace<T>(&mut self, parent: BorrowedFd, name: &CStr, make: impl Fn() -> sys::Result<T>) -> Done<T> {
+        match make() {
+            Err(sys::Error { errno: Errno::EEXIST, .. }) => {
+                self.remove(parent, name)?;
+                Ok(make()?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn put_directory(&mut self, parent: BorrowedFd, name: &CStr, meta: &Meta, path: &[u8]) -> Done<()> {
+        let open = || fd::open_at(parent, name, READABLE | fd::O_NOFOLLOW, 0);
+        let directory = match fd::make_dir_at(parent, name, 0o700) {
+            Ok(()) => open()?,
+            Err(sys::Error { errno: Errno::EEXIST, .. }) => match open() {
+                Ok(directory) => directory,
+                Err(sys::Error { errno: Errno::ENOTDIR | Errno::ELOOP, .. }) => {
+                    self.remove(parent, name)?;
+                    fd::make_dir_at(parent, name, 0o700)?;
+                    open()?
+                }
+                Err(error) => return Err(error.into()),
+            },
+            Err(error) => return Err(error.into()),
+        };
+        self.describe_directory(&directory, meta, path)
+    }
+
+    fn describe_directory(&mut self, directory: &OwnedFd, meta: &Meta, path: &[u8]) -> Done<()> {
+        self.own_file(directory.as_fd(), meta, path)?;
+        self.give_attributes(directory.as_fd(), meta, path)?;
+        let inode = fd::status(directory.as_fd())?.inode;
+        self.directories.insert(inode, (meta.mode, Some(meta.modified)));
+        Ok(())
+    }
+
+    fn put_file(
+        &mut self,
+        entry: &mut tar::Entry<impl Read>,
+        extended: &Extended,
+        parent: BorrowedFd,
+        name: &CStr,
+        meta: &Meta,
+        path: &[u8],
+    ) -> Done<()> {
+        let flags = fd::O_WRONLY | fd::O_CREAT | fd::O_EXCL | fd::O_NOFOLLOW;
+        let mut file = File::from(self.replace(parent, name, || fd::open_at(parent, name, flags, 0o600))?);
+        match extended.holes(entry)? {
+            Some((map, size)) => self.write_map(entry, &mut file, &map, size)?,
+            None => {
+                // What a sparse file has, the stream need not have.
+                let size = entry.size();
+                if size > self.left {
+                    return Err(self.too_large().into());
+                }
+                self.copy(entry, &mut file, size)?;
+                self.set_length(&file, size)?;
+            }
+        }
+        self.own_file(file.as_fd(), meta, path)?;
+        self.give_attributes(file.as_fd(), meta, path)?;
+        fd::chmod(file.as_fd(), meta.mode)?;
+        Ok(fd::set_modified_at(file.as_fd(), c"", meta.modified)?)
+    }
+
+    fn write_map(&mut self, entry: &mut impl Read, file: &mut File, map: &[Span], size: u64) -> Done<()> {
+        let mut end = 0;
+        for (offset, length) in map {
+            let next = offset.checked_add(*length).filter(|next| *offset >= end && *next <= size);
+            end = next.ok_or_else(|| damaged("its map of holes contradicts itself"))?;
+            file.seek(SeekFrom::Start(*offset)).map_err(|error| unwritten(&error))?;
+            self.copy(entry, file, *length)?;
+        }
+        if size > self.left {
+            return Err(self.too_large().into());
+        }
+        self.set_length(file, size)
+    }
+
+    /// Copies bytes, and leaves holes where there are only zeros.
+    fn copy(&mut self, entry: &mut impl Read, file: &mut File, length: u64) -> Done<()> {
+        let mut left = length;
+        while left > 0 {
+            let want = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
+            let buffer = self.buffer.get_mut(..want).unwrap_or_default();
+            let count = entry.read(buffer).map_err(Failure::Read)?;
+            if count == 0 {
+                return Err(Failure::Read(io::ErrorKind::UnexpectedEof.into()));
+            }
+            let bytes = buffer.get(..count).unwrap_or_default();
+            let written = match count >= 4096 && bytes.iter().all(|byte| *byte == 0) {
+                true => file.seek(SeekFrom::Current(count as i64)).map(drop),
+                false => file.write_all(bytes),
+            };
+            written.map_err(|error| unwritten(&error))?;
+            left -= count as u64;
+        }
+        Ok(())
+    }
+
+    fn set_length(&self, file: &File, size: u64) -> Done<()> {
+        let is_there = (&*file).stream_position().map_err(|error| unwritten(&error))?;
+        match size > 0 && (is_there != size || file.metadata().map_err(|error| unwritten(&error))?.len() != size) {
+            true => file.set_len(size).map_err(|error| unwritten(&error).into()),
+            false => Ok(()),
+        }
+    }
+
+    /// Another name for a file that is there; the root bounds both.
+    fn put_link(&mut self, parent: BorrowedFd, name: &CStr, path: &[u8], target: &[u8]) -> Done<()> {
+        let target = clean(target)?;
+        if target == path {
+            return Ok(());
+        }
+        let leads_nowhere =
+            || Failure::Refused(damaged(&format!("a hard link to {:?}, which is not there", lossy(&target))));
+        let (directory, last) = split(&target);
+        let directory = if directory.is_empty() { c".".to_owned() } else { c_string(directory)? };
+        let last = c_string(last)?;
+        let from = match resolve::open_in_root(self.root.as_fd(), &directory, fd::O_PATH | fd::O_DIRECTORY) {
+            Err(sys::Error { errno: Errno::ENOENT | Errno::ENOTDIR, .. }) => return Err(leads_nowhere()),
+            other => other?,
+        };
+        // First: where both names are the same file's by another way, it must not be removed.
+        match fd::link_at(from.as_fd(), &last, parent, name) {
+            Err(sys::Error { errno: Errno::ENOENT, .. }) => Err(leads_nowhere()),
+            Err(sys::Error { errno: Errno::EEXIST, .. }) => {
+                let inode = |directory: BorrowedFd, name: &CStr| -> sys::Result<u64> {
+                    Ok(fd::status(fd::open_at(directory, name, fd::O_PATH | fd::O_NOFOLLOW, 0)?.as_fd())?.inode)
+                };
+                let source = match found(inode(from.as_fd(), &last))? {
+                    Some(source) => source,
+                    None => return Err(leads_nowhere()),
+                };
+                if source == inode(parent, name)? {
+                    return Ok(());
+                }
+                self.remove(parent, name)?;
+                match fd::link_at(from.as_fd(), &last, parent, name) {
+                    Err(sys::Error { errno: Errno::ENOENT, .. }) => Err(leads_nowhere()),
+                    other => Ok(other?),
+                }
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Gives a symlink or fifo its owner.
+    fn own(&self, parent: BorrowedFd, name: &CStr, meta: &Meta) -> Done<()> {
+        match self.may_chown {
+            // An attribute of the user's own can be given to files and directories only (xattr(7)).
+            false => Ok(()),
+            true => match fd::chown_at(parent, name, meta.owner.0, meta.owner.1) {
+                Err(sys::Error { errno: Errno::EINVAL, .. }) => Ok(()),
+                other => Ok(other?),
+            },
+        }
+    }
+
+    /// Gives a file or directory its owner, or notes who it is.
+    fn own_file(&mut self, file: BorrowedFd, meta: &Meta, path: &[u8]) -> Done<()> {
+        if self.may_chown {
+            match fd::chown_at(file, c"", meta.owner.0, meta.owner.1) {
+                // Nobody of that number is mapped.
+                Err(sys::Error { errno: Errno::EINVAL, .. }) => {}
+                other => return Ok(other?),
+            }
+        }
+        if meta.owner == (0, 0) {
+            return Ok(());
+        }
+        match fd::set_attribute(file, OWNER, &owner_text(meta.owner)) {
+            Err(sys::Error { errno: Errno::EOPNOTSUPP | Errno::EPERM, .. }) => {
+                self.left_out.note(OWNER_REFUSED, path);
+                Ok(())
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn give_attributes(&mut self, file: BorrowedFd, meta: &Meta, path: &[u8]) -> Done<()> {
+        for (name, value) in &meta.attributes {
+            match fd::set_attribute(file, name, value) {
+                Err(sys::Error { errno: Errno::EOPNOTSUPP | Errno::EPERM | Errno::EINVAL, .. }) => {
+                    self.left_out.note(ATTRIBUTE_REFUSED, path);
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives directories their modes and times: from below, as what is made in one changes its time.
+    pub fn finish(&mut self) -> Result<()> {
+        self.last = None;
+        let root = open_directory(&self.path)?;
+        self.finish_directory(&root, 0).map_err(|failure| match failure {
+            Failure::Call(error) => self.failed(b"/", error),
+            Failure::Refused(error) => error,
+            Failure::Read(error) => cannot_write(&self.path, &error),
+        })
+    }
+
+    fn finish_directory(&self, directory: &OwnedFd, depth: usize) -> Done<()> {
+        check_depth(depth)?;
+        check_not_interrupted()?;
+        let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
+        for entry in std::fs::read_dir(path).map_err(Failure::Read)? {
+            let entry = entry.map_err(Failure::Read)?;
+            if entry.file_type().map_err(Failure::Read)?.is_dir() {
+                let name = c_string(std::os::unix::ffi::OsStrExt::as_bytes(entry.file_name().as_os_str()))?;
+                let below = fd::open_at(directory.as_fd(), &name, READABLE | fd::O_NOFOLLOW, 0)?;
+                self.finish_directory(&below, depth + 1)?;
+            }
+        }
+        if let Some((mode, modified)) = self.directories.get(&fd::status(directory.as_fd())?.inode) {
+            fd::chmod(directory.as_fd(), *mode)?;
+            modified.map_or(Ok(()), |modified| fd::set_modified_at(directory.as_fd(), c"", modified))?;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, path: &[u8], error: sys::Error) -> Error {
+        let failed = Error::from_call(lossy(path), error);
+        match error.errno {
+            Errno::ENOTDIR => failed
+                .because("the archive has something below what is no directory")
+                .remedy("fetch or save the image again"),
+            Errno::ENOSPC | Errno::EDQUOT => failed.remedy("make room, or name a bundle on another disk"),
+            Errno::ENAMETOOLONG => failed.because("no file system here has names that long"),
+            _ => failed,
+        }
+    }
+}
+
+const READABLE: i32 = fd::O_RDONLY | fd::O_DIRECTORY;
+
+fn check_depth(depth: usize) -> Result<()> {
+    match depth > DEPTH {
+        true => Err(Error::new(format!("directories are more than {DEPTH} deep in each other"))
+            .because("that is the limit, so that no image exhausts the runtime")),
+        false => Ok(()),
+    }
+}
+
+fn unwritten(error: &io::Error) -> Error {
+    let failed = Error::from_io("write", error);
+    match failed.errno {
+        Some(Errno::ENOSPC | Errno::EDQUOT) => failed.remedy("make room, or name a bundle on another disk"),
+        _ => failed,
+    }
+}
+
+fn lossy(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}
+
+fn c_string(bytes: &[u8]) -> Result<CString> {
+    CString::new(bytes).map_err(|_| damaged("a name with a NUL character"))
+}
+
+/// A path from the root, without empty parts. One with `..` is refused: no tool writes it.
+fn clean(path: &[u8]) -> Result<Vec<u8>> {
+    let mut clean = Vec::with_capacity(path.len());
+    for part in path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")) {
+        if part == b".." {
+            return Err(damaged(&format!("{:?} leads out of where it is", lossy(path))));
+        }
+        if !clean.is_empty() {
+            clean.push(b'/');
+        }
+        clean.extend_from_slice(part);
+    }
+    Ok(clean)
+}
+
+/// The directory and the name in it.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (path.get(..slash).unwrap_or_default(), path.get(slash + 1..).unwrap_or_default()),
+        None => (b"", path),
+    }
+}
+
+fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    match directory.is_empty() {
+        true => name.to_vec(),
+        false => [directory, b"/", name].concat(),
+    }
+}
+
+/// Protocol buffers: two numbers. As umoci writes it, root is nobody else: 2^32 - 1, which leaves the id as it is.
+fn owner_text((uid, gid): (u32, u32)) -> Vec<u8> {
+    let mut text = Vec::new();
+    for (key, number) in [(0x08, uid), (0x10, gid)] {
+        text.push(key);
+        let mut number = if number == 0 { u32::MAX } else { number };
+        while number >= 0x80 {
+            text.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        text.push(number as u8);
+    }
+    text
+}
+
+/// Where bytes of a sparse file are: the first of them, and how many.
+type Span = (u64, u64);
+
+/// What the extended headers of an entry say (pax(1), GNU tar's "Sparse Formats").
+#[derive(Debug, Default)]
+struct Extended {
+    attributes: Vec<(CString, Vec<u8>)>,
+    modified: Option<(i64, u32)>,
+    /// Of a sparse file: its own name, its size, and where its bytes are, if not in front of them.
+    name: Option<Vec<u8>>,
+    size: Option<u64>,
+    map: Vec<u64>,
+    is_map_in_front: bool,
+}
+
+impl Extended {
+    fn read(entry: &mut tar::Entry<impl Read>) -> io::Result<Extended> {
+        let mut extended = Extended::default();
+        for extension in entry.pax_extensions()?.into_iter().flatten() {
+            let extension = extension?;
+            let (key, value) = (extension.key_bytes(), extension.value_bytes());
+            let number = || str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+            match key {
+                b"mtime" => extended.modified = time(value),
+                b"GNU.sparse.name" => extended.name = Some(value.to_vec()),
+                b"GNU.sparse.size" | b"GNU.sparse.realsize" => extended.size = number(),
+                b"GNU.sparse.major" => extended.is_map_in_front = value == b"1",
+                b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => extended.map.extend(number()),
+                b"GNU.sparse.map" => {
+                    let numbers = value.split(|byte| *byte == b',');
+                    extended.map = numbers.filter_map(|number| str::from_utf8(number).ok()?.parse().ok()).collect();
+                }
+                _ => {}
+            }
+            if let Some(name) = key.strip_prefix(ATTRIBUTE)
+                && is_kept(name)
+                && let Ok(name) = CString::new(name)
+            {
+                extended.attributes.push((name, value.to_vec()));
+            }
+        }
+        Ok(extended)
+    }
+
+    /// Where the bytes of a sparse file are, and its size; `None` for another one.
+    fn holes(&self, entry: &mut impl Read) -> Done<Option<(Vec<Span>, u64)>> {
+        let Some(size) = self.size else { return Ok(None) };
+        let pairs = |numbers: &[u64]| numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+        if !self.is_map_in_front {
+            return Ok(Some((pairs(&self.map), size)));
+        }
+        // Lines of decimal numbers, how many pairs there are first, padded to whole blocks.
+        let (mut numbers, mut block) = (Vec::new(), [0; 512]);
+        let (mut number, mut wanted) = (0u64, None);
+        loop {
+            entry.read_exact(&mut block).map_err(Failure::Read)?;
+            for byte in block {
+                match byte {
+                    b'0'..=b'9' => number = number.saturating_mul(10).saturating_add((byte - b'0').into()),
+                    b'\n' if wanted.is_none() => (wanted, number) = (Some(number.saturating_mul(2)), 0),
+                    b'\n' => {
+                        numbers.push(number);
+                        number = 0;
+                    }
+                    _ => return Err(damaged("its map of holes cannot be read").into()),
+                }
+                if wanted == Some(numbers.len() as u64) {
+                    return Ok(Some((pairs(&numbers), size)));
+                }
+                if numbers.len() > MANY {
+                    return Err(damaged(&format!("it has more than {MANY} holes")).into());
+                }
+            }
+        }
+    }
+}
+
+/// How many numbers a map of holes may have.
+const MANY: usize = 1 << 20;
+
+/// Overlays take their own attributes for orders, and the owner's are written here.
+fn is_kept(attribute: &[u8]) -> bool {
+    !attribute.starts_with(b"user.overlay.")
+        && !attribute.starts_with(b"trusted.overlay.")
+        && attribute != OWNER.to_bytes()
+}
+
+/// Seconds with a fraction, as extended headers have them.
+fn time(text: &[u8]) -> Option<(i64, u32)> {
+    let text = str::from_utf8(text).ok()?;
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits: String = fraction.chars().chain(std::iter::repeat('0')).take(9).collect();
+    let (seconds, nanoseconds): (i64, u32) = (seconds.parse().ok()?, digits.parse().ok()?);
+    match text.starts_with('-') && nanoseconds > 0 {
+        true => Some((seconds - 1, 1_000_000_000 - nanoseconds)),
+        false => Some((seconds, nanoseconds)),
+    }
+}
+
+impl Meta {
+    fn read(entry: &tar::Entry<impl Read>, extended: &Extended) -> io::Result<Meta> {
+        let header = entry.header();
+        let id = |id: io::Result<u64>| id.map(|id| u32::try_from(id).unwrap_or(u32::MAX - 1));
+        let seconds = i64::try_from(header.mtime()?).unwrap_or(0);
+        Ok(Meta {
+            mode: header.mode()? & 0o7777,
+            owner: (id(header.uid())?, id(header.gid())?),
+            modified: extended.modified.unwrap_or((seconds, 0)),
+            attributes: extended.attributes.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_have_no_way_out() {
+        for (path, wanted) in [("./a//b/", "a/b"), ("/etc/passwd", "etc/passwd"), ("./", ""), ("a/./b", "a/b")] {
+            assert_eq!(lossy(&clean(path.as_bytes()).unwrap()), wanted);
+        }
+        for path in ["..", "../x", "a/../b", "/.."] {
+            assert!(clean(path.as_bytes()).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn owners_are_written_as_umoci_writes_them() {
+        assert_eq!(owner_text((1000, 0)), [0x08, 0xe8, 0x07, 0x10, 0xff, 0xff, 0xff, 0xff, 0x0f]);
+        assert_eq!(owner_text((0, 42)), [0x08, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x10, 42]);
+        assert_eq!(owner_text((1, 300)), [0x08, 1, 0x10, 0xac, 0x02]);
+    }
+
+    #[test]
+    fn times_have_fractions() {
+        assert_eq!(time(b"1.5"), Some((1, 500_000_000)));
+        assert_eq!(time(b"1700000000"), Some((1_700_000_000, 0)));
+        assert_eq!(time(b"-1.25"), Some((-2, 750_000_000)));
+        assert_eq!(time(b"x"), None);
+    }
+}
