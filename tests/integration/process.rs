@@ -404,7 +404,7 @@ pub fn wrong_values() -> Vec<(&'static str, Value, Vec<&'static str>)> {
         ),
         (
             "/mounts",
-            json!([{"destination": "/d", "type": "overlay", "options": ["lowerdir=/nosuch"]}]),
+            json!([{"destination": "/d", "type": "overlay", "options": ["lowerdir=/nosuch:/nosuch"]}]),
             vec!["mounts[0] (/d)", "lowerdir, upperdir or workdir"],
         ),
         ("/root/readonly", json!("no"), vec!["root.readonly", "true or false is needed"]),

@@ -49,12 +49,13 @@ fn what_is_not_open_is_not_preserved_and_nothing_of_rootlets_takes_its_place() {
         .ok();
     assert_eq!(done.out, "5\n9\nfrom outside\n");
     for count in ["4294967295", "1000000"] {
-        let done = sandbox.caller(&format!("$rootlet run --preserve-fds {count} -b $bundle box 5<file")).ok();
+        let done = sandbox.caller(&format!("$rootlet run --preserve-fds {count} -b $bundle box 3<&- 4<&- 5<file")).ok();
         assert_eq!(done.out, "5\nfrom outside\n");
     }
     sandbox.sh("sleep 1000");
     sandbox.start();
-    let done = sandbox.caller("$rootlet --log log exec --preserve-fds 4 box ls /proc/self/fd 5<file 9<file").ok();
+    let done =
+        sandbox.caller("$rootlet --log log exec --preserve-fds 4 box ls /proc/self/fd 3<&- 4<&- 5<file 9<file").ok();
     assert_eq!(done.out.split_whitespace().collect::<Vec<_>>(), ["0", "1", "2", "3", "5"], "3 is ls's own");
 }
 

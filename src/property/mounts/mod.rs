@@ -270,7 +270,7 @@ fn new(
                 source: c"tmpfs".into(),
                 target: target.clone(),
                 kind: c"tmpfs".into(),
-                flags: mount::MS_NOSUID | mount::MS_NODEV | mount::MS_NOEXEC,
+                flags: mount::MS_RDONLY | mount::MS_NOSUID | mount::MS_NODEV | mount::MS_NOEXEC,
                 data: Some(c"size=0k".into()),
                 real_directory: false,
             }));
