@@ -18,6 +18,7 @@ mod exec;
 #[cfg(target_arch = "x86_64")]
 mod faults;
 mod hooks;
+mod images;
 mod lifecycle;
 #[cfg(target_arch = "x86_64")]
 mod meanwhile;
@@ -40,6 +41,7 @@ mod terminal;
 #[cfg(target_arch = "x86_64")]
 mod tracer;
 mod units;
+mod unpack;
 mod user_namespaces;
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -11,7 +11,7 @@ use std::process::Stdio;
 
 impl Sandbox {
     /// Runs a script of the host's as the sandbox's user, with `$rootlet` and `$bundle`.
-    fn caller(&self, script: &str) -> Done {
+    pub fn caller(&self, script: &str) -> Done {
         let mut command = self.program("/bin/bash".as_ref(), &["-c", script]);
         command.env("rootlet", binary()).env("bundle", self.bundle());
         finish(command)
