@@ -1,7 +1,9 @@
 //! The parts of an image: files in a directory, or in an archive. They are found by their names in it, and read once each.
 
 use super::compression::{decompress, is_compressed};
-use super::failure::{check_not_interrupted, no_image, too_large, unreadable};
+use super::draft::Draft;
+use super::failure::{cannot_write, no_image, too_large, unreadable};
+use super::pieces::Pieces;
 use super::source::{Form, Source};
 use crate::error::{Error, Result, found};
 use crate::sys::{self, Errno, fd};
@@ -12,9 +14,6 @@ use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-
-/// A file in the draft for what comes through a pipe, or is compressed as a whole: parts come in any order.
-pub const SPOOL: &str = "spool";
 
 /// The largest manifest, index or configuration, as image-spec advises.
 const LARGEST: u64 = 4 << 20;
@@ -51,7 +50,7 @@ pub enum Part {
 
 impl Blobs {
     /// Opens what a source names. `limit`: how many bytes a compressed archive may unpack to.
-    pub fn open(source: &Source, draft: &Path, limit: u64) -> Result<Blobs> {
+    pub fn open(source: &Source, draft: &Draft, limit: u64) -> Result<Blobs> {
         let path = &source.path;
         if path.is_dir() {
             return match source.form {
@@ -69,14 +68,15 @@ impl Blobs {
             };
         }
         let mut file = open_archive(path)?;
-        let mut start = [0; 6];
-        let length = read_up_to(&mut file, &mut start).map_err(|error| Error::from_io(path.display(), &error))?;
-        let can_seek = file.rewind().is_ok();
-        let is_tar = !is_compressed(start.get(..length).unwrap_or_default());
-        if !can_seek || !is_tar {
-            let begin = start.get(..if can_seek { 0 } else { length }).unwrap_or_default().to_vec();
-            let whole = std::io::Cursor::new(begin).chain(file);
-            file = spool(path, decompress(Box::new(BufReader::new(whole)))?, &draft.join(SPOOL), limit)?;
+        let is_plain = file.rewind().is_ok() && {
+            let mut start = [0; 6];
+            let failed = |error| Error::from_io(path.display(), &error);
+            let length = read_up_to(&mut file, &mut start).map_err(failed)?;
+            file.rewind().map_err(failed)?;
+            !is_compressed(start.get(..length).unwrap_or_default())
+        };
+        if !is_plain {
+            file = spool(path, file, draft, limit)?;
         }
         let parts = list(path, &file)?;
         let form = recognise(source, &parts)?;
@@ -172,17 +172,21 @@ fn read_up_to(file: &mut File, bytes: &mut [u8]) -> std::io::Result<usize> {
     Ok(length)
 }
 
-/// Writes a stream to a file, which can be read in any order.
-fn spool(path: &Path, mut stream: Box<dyn Read + Send>, to: &Path, limit: u64) -> Result<File> {
-    let unwritable = |error| Error::from_io(format!("cannot write {}", to.display()), &error);
-    let mut file = File::options().read(true).write(true).create_new(true).open(to).map_err(unwritable)?;
+/// Keeps what comes through a pipe, or is compressed as a whole, in a file: parts are read in any order.
+fn spool(path: &Path, from: File, draft: &Draft, limit: u64) -> Result<File> {
+    let unwritable = |error| cannot_write(&draft.bundle, &error);
+    let mut file = draft.make_spool()?;
+    let mut stream = Pieces::of(move |outlet| {
+        let mut stream =
+            decompress(Box::new(BufReader::with_capacity(128 << 10, from))).map_err(std::io::Error::other)?;
+        outlet.pass(&mut stream, |_| ()).map(drop)
+    })?;
     let (mut buffer, mut total) = (vec![0; 128 << 10], 0u64);
     loop {
         let count = stream.read(&mut buffer).map_err(|error| unreadable(&path.display(), error))?;
         if count == 0 {
             break;
         }
-        check_not_interrupted()?;
         total += count as u64;
         if total > limit {
             return Err(too_large(limit));

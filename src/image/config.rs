@@ -5,6 +5,7 @@ use crate::container::users::{Root, resolve};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::log::Log;
+use crate::property::annotations::is_order;
 use crate::spec::default::{self, Kind};
 use crate::spec::{self, User};
 use serde_json::{Value, json};
@@ -33,7 +34,7 @@ pub fn text(image: &Config, root: OwnedFd, kind: Kind, host: &Host, log: &Log) -
     for volume in process.volumes.iter().flatten().map(|(path, _)| path) {
         add_volume(&mut config, volume, log);
     }
-    let annotations = annotations(image, process);
+    let annotations = annotations(image, process, log);
     if annotations.as_object().is_some_and(|all| !all.is_empty()) {
         config["annotations"] = annotations;
     }
@@ -84,7 +85,7 @@ fn add_volume(config: &mut Value, path: &str, log: &Log) {
 }
 
 /// Labels, and what conversion.md calls by names of its own; a label of such a name wins.
-fn annotations(image: &Config, process: &Process) -> Value {
+fn annotations(image: &Config, process: &Process, log: &Log) -> Value {
     let ports: Vec<&str> = process.exposed_ports.iter().flatten().map(|(port, _)| port.as_str()).collect();
     let platform = &image.platform;
     let own = [
@@ -100,6 +101,15 @@ fn annotations(image: &Config, process: &Process) -> Value {
         Some((format!("org.opencontainers.image.{name}"), value.filter(|value| !value.is_empty())?))
     });
     let labels = process.labels.iter().flatten().filter(|(name, _)| !name.is_empty());
+    let labels = labels.filter(|(name, _)| match is_order(name) {
+        true => {
+            log.warn(
+                &Error::new(format!("the image's label {name} is left out")).because("runtimes take it for an order"),
+            );
+            false
+        }
+        false => true,
+    });
     let labels = labels.map(|(name, value)| (name.clone(), value.clone()));
     Value::Object(own.chain(labels).map(|(name, value)| (name, Value::String(value))).collect())
 }

@@ -3,17 +3,16 @@
 use super::blobs::Blobs;
 use super::compression::decompress;
 use super::digest::{Digested, hexadecimal};
-use super::failure::{Failure, check_not_interrupted, unreadable, wrong_digest};
+use super::failure::{Failure, unreadable, wrong_digest};
 use super::manifest::Layer;
+use super::pieces::{Outlet, Pieces};
 use super::tree::Tree;
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::io::{self, BufReader, Read};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-/// Bytes that pass from thread to thread at once, and how many of these may wait.
-const PIECE: usize = 256 << 10;
-const WAITING: usize = 8;
+/// What ends an archive: zeros. Without them it was cut off between two files, which nothing else shows.
+const END: usize = 512;
 
 /// What extended headers of one file may have: names, links, attributes. (Names have 4 KiB at most, an attribute 64.)
 const HEADERS: u64 = 1 << 20;
@@ -44,63 +43,49 @@ impl Stream {
 
     /// Puts the layer upon what is there.
     pub fn apply(self, tree: &mut Tree, has_whiteouts: bool) -> Result<()> {
-        let (sender, receiver) = sync_channel(WAITING);
         let what = self.what.clone();
-        std::thread::scope(|scope| {
-            std::thread::Builder::new()
-                .spawn_scoped(scope, move || self.send(&sender))
-                .map_err(|error| Error::from_io("cannot make a thread", &error))?;
-            let mut stream =
-                Metered { pieces: Pieces::new(receiver), headers: None, left: tree.left, too_large: tree.too_large() };
-            let done = unpack(&mut stream, tree, has_whiteouts, &what);
-            // To its end: behind the archive there may be more, which the digest covers.
-            let rest = done
-                .and_then(|()| io::copy(&mut stream.pieces, &mut io::sink()).map_err(|error| unreadable(&what, error)));
-            tree.left = stream.left;
-            rest.map(drop)
-        })
+        let is_verified = self.diff_id.is_some();
+        let mut stream = Metered {
+            pieces: Pieces::of(move |outlet| self.send(outlet))?,
+            headers: None,
+            left: tree.left,
+            zeros: 0,
+            too_large: tree.too_large(),
+        };
+        unpack(&mut stream, tree, has_whiteouts, &what)?;
+        // To its end: behind the archive there may be more, which the digest covers.
+        stream.headers = None;
+        io::copy(&mut stream, &mut io::sink()).map_err(|error| unreadable(&what, error))?;
+        if !is_verified && stream.zeros < END {
+            return Err(unreadable(&what, io::ErrorKind::UnexpectedEof.into()));
+        }
+        tree.left = stream.left;
+        Ok(())
     }
 
     /// Reads all, and says at its end whether it was what it should be.
-    fn send(self, sender: &SyncSender<io::Result<Vec<u8>>>) {
-        let read = || -> io::Result<()> {
-            let own = |error: Error| io::Error::other(error);
-            let mut part = Digested::new(self.part, self.digest.is_some());
-            let mut unpacked = Sha256::new();
-            let mut stream = decompress(Box::new(BufReader::with_capacity(128 << 10, &mut part))).map_err(own)?;
-            loop {
-                let mut piece = vec![0; PIECE];
-                let mut length = 0;
-                while let Some(rest @ [_, ..]) = piece.get_mut(length..) {
-                    match stream.read(rest)? {
-                        0 => break,
-                        count => length += count,
-                    }
-                }
-                if length == 0 {
-                    break;
-                }
-                piece.truncate(length);
-                if self.diff_id.is_some() {
-                    unpacked.update(&piece);
-                }
-                if sender.send(Ok(piece)).is_err() {
-                    // Whoever unpacks has failed, and says why.
-                    return Ok(());
-                }
+    fn send(self, outlet: &Outlet) -> io::Result<()> {
+        let own = |error: Error| io::Error::other(error);
+        let mut part = Digested::new(self.part, self.digest.is_some());
+        let mut unpacked = self.diff_id.is_some().then(Sha256::new);
+        let mut stream = decompress(Box::new(BufReader::with_capacity(128 << 10, &mut part))).map_err(own)?;
+        let is_whole = outlet.pass(&mut stream, |piece| {
+            if let Some(state) = &mut unpacked {
+                state.update(piece);
             }
-            drop(stream);
-            let is = |state: Sha256, wanted: &Option<String>| {
-                wanted.as_ref().is_none_or(|wanted| hexadecimal(&state.finalize()) == *wanted)
-            };
-            io::copy(&mut part, &mut io::sink())?;
-            match part.state.is_none_or(|state| is(state, &self.digest)) && is(unpacked, &self.diff_id) {
-                true => Ok(()),
-                false => Err(own(wrong_digest(&self.what))),
-            }
+        })?;
+        drop(stream);
+        if !is_whole {
+            return Ok(());
+        }
+        io::copy(&mut part, &mut io::sink())?;
+        let is = |state: Option<Sha256>, wanted: &Option<String>| match (state, wanted) {
+            (Some(state), Some(wanted)) => hexadecimal(&state.finalize()) == *wanted,
+            _ => true,
         };
-        if let Err(error) = read() {
-            let _ = sender.send(Err(error));
+        match is(part.state, &self.digest) && is(unpacked, &self.diff_id) {
+            true => Ok(()),
+            false => Err(own(wrong_digest(&self.what))),
         }
     }
 }
@@ -127,51 +112,26 @@ fn unpack(stream: &mut Metered, tree: &mut Tree, has_whiteouts: bool, what: &str
     Ok(())
 }
 
-/// Pieces of a stream that another thread reads.
-struct Pieces {
-    receiver: Receiver<io::Result<Vec<u8>>>,
-    piece: Vec<u8>,
-    used: usize,
-}
-
-impl Pieces {
-    fn new(receiver: Receiver<io::Result<Vec<u8>>>) -> Pieces {
-        Pieces { receiver, piece: Vec::new(), used: 0 }
-    }
-}
-
-impl Read for Pieces {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.used == self.piece.len() {
-            check_not_interrupted().map_err(io::Error::other)?;
-            match self.receiver.recv() {
-                Ok(piece) => (self.piece, self.used) = (piece?, 0),
-                // It has said all.
-                Err(_) => return Ok(0),
-            }
-        }
-        let rest = self.piece.get(self.used..).unwrap_or_default();
-        let count = rest.len().min(buffer.len());
-        if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
-            to.copy_from_slice(from);
-        }
-        self.used += count;
-        Ok(count)
-    }
-}
-
 /// A stream that ends by an error where it is longer than it may be.
 struct Metered {
     pieces: Pieces,
     /// While headers are read: what they may still have. They are kept in memory.
     headers: Option<u64>,
     left: u64,
+    /// How many zeros it ended with so far.
+    zeros: usize,
     too_large: Error,
 }
 
 impl Read for Metered {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.pieces.read(buffer)? as u64;
+        let count = self.pieces.read(buffer)?;
+        let bytes = buffer.get(..count).unwrap_or_default();
+        self.zeros = match bytes.iter().rposition(|byte| *byte != 0) {
+            Some(last) => count - last - 1,
+            None => self.zeros.saturating_add(count),
+        };
+        let count = count as u64;
         if let Some(headers) = &mut self.headers {
             *headers = headers.checked_sub(count).ok_or_else(|| {
                 io::Error::other(

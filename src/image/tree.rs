@@ -4,8 +4,8 @@
 //! Directories can be written to by their owner until all layers are there: then they get the modes and the times that they
 //! should have.
 
+use super::Limits;
 use super::failure::{Failure, cannot_write, check_not_interrupted, damaged, too_large};
-use super::{Limits, open_directory};
 use crate::capability::{CAP_CHOWN, CAP_FSETID};
 use crate::error::{Error, Result, found};
 use crate::host::Host;
@@ -19,7 +19,7 @@ use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tar::EntryType;
 
 type Done<T> = std::result::Result<T, Failure>;
@@ -35,7 +35,7 @@ const DEPTH: usize = 1000;
 
 /// What was left out, and why.
 #[derive(Debug, Default)]
-pub struct LeftOut(BTreeMap<&'static str, (usize, String)>);
+struct LeftOut(BTreeMap<&'static str, (usize, String)>);
 
 impl LeftOut {
     fn note(&mut self, reason: &'static str, path: &[u8]) {
@@ -44,7 +44,7 @@ impl LeftOut {
     }
 
     /// Says it, one line for each reason.
-    pub fn tell(&self, log: &Log) {
+    fn tell(&self, log: &Log) {
         for (reason, (count, first)) in &self.0 {
             let more = match count {
                 1 => String::new(),
@@ -64,7 +64,6 @@ const UNKNOWN: &str = "left out: of a type that no file system has";
 /// A root file system that is being made.
 pub struct Tree {
     root: OwnedFd,
-    path: PathBuf,
     may_chown: bool,
     limits: Limits,
     files: u64,
@@ -77,8 +76,7 @@ pub struct Tree {
     hasher: RandomState,
     /// The directory of the last file.
     last: Option<(Vec<u8>, OwnedFd)>,
-    /// What was left out.
-    pub left_out: LeftOut,
+    left_out: LeftOut,
     buffer: Vec<u8>,
 }
 
@@ -92,11 +90,9 @@ struct Meta {
 
 impl Tree {
     /// An empty one.
-    pub fn make(path: &Path, host: &Host, limits: Limits) -> Result<Tree> {
-        std::fs::create_dir(path).map_err(|error| cannot_write(path, &error))?;
+    pub fn make(root: OwnedFd, host: &Host, limits: Limits) -> Result<Tree> {
         Ok(Tree {
-            root: open_directory(path)?,
-            path: path.to_owned(),
+            root,
             may_chown: host.may(CAP_CHOWN) && host.may(CAP_FSETID),
             limits,
             files: 0,
@@ -456,15 +452,17 @@ impl Tree {
         Ok(())
     }
 
-    /// Gives directories their modes and times: from below, as what is made in one changes its time.
-    pub fn finish(&mut self) -> Result<()> {
+    /// Gives directories their modes and times: from below, as what is made in one changes its time. The root, when it is done.
+    pub fn finish(mut self, log: &Log) -> Result<OwnedFd> {
         self.last = None;
-        let root = open_directory(&self.path)?;
-        self.finish_directory(&root, 0).map_err(|failure| match failure {
-            Failure::Call(error) => self.failed(b"/", error),
+        let done = fd::open_at(self.root.as_fd(), c".", READABLE, 0).map_err(Failure::Call);
+        done.and_then(|root| self.finish_directory(&root, 0)).map_err(|failure| match failure {
+            Failure::Call(error) => self.failed(b"rootfs", error),
             Failure::Refused(error) => error,
-            Failure::Read(error) => cannot_write(&self.path, &error),
-        })
+            Failure::Read(error) => cannot_write(Path::new("rootfs"), &error),
+        })?;
+        self.left_out.tell(log);
+        Ok(self.root)
     }
 
     fn finish_directory(&self, directory: &OwnedFd, depth: usize) -> Done<()> {
@@ -650,11 +648,10 @@ impl Extended {
 /// How many numbers a map of holes may have.
 const MANY: usize = 1 << 20;
 
-/// Overlays take their own attributes for orders, and the owner's are written here.
+/// Overlays take attributes of theirs for orders, security modules have theirs of this host, and the owner's are written here.
 fn is_kept(attribute: &[u8]) -> bool {
-    !attribute.starts_with(b"user.overlay.")
-        && !attribute.starts_with(b"trusted.overlay.")
-        && attribute != OWNER.to_bytes()
+    let is_users = attribute.starts_with(b"user.") && !attribute.starts_with(b"user.overlay.");
+    attribute == b"security.capability" || is_users && attribute != OWNER.to_bytes()
 }
 
 /// Seconds with a fraction, as extended headers have them.

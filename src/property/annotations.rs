@@ -56,10 +56,18 @@ pub fn find<'a>(spec: &'a Spec, name: &str) -> Option<&'a str> {
     spec.annotations.as_ref()?.get(name).map(String::as_str).filter(|value| !value.is_empty())
 }
 
+/// Whether it tells a runtime to do something: what somebody else has written, such as an image's label, must not be one.
+pub fn is_order(name: &str) -> bool {
+    is_foreign(name) || KNOWN.iter().any(|(known, _)| name.starts_with(known))
+}
+
+fn is_foreign(name: &str) -> bool {
+    FOREIGN.iter().any(|prefix| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.')))
+}
+
 fn plan(planner: &mut Planner) -> Result<()> {
     for name in planner.spec.annotations.iter().flatten().map(|(name, _)| name) {
-        let is_theirs = |prefix: &&str| name.strip_prefix(*prefix).is_some_and(|rest| rest.starts_with('.'));
-        if FOREIGN.iter().any(is_theirs) && !KNOWN.iter().any(|(known, _)| *known == name) {
+        if is_foreign(name) && !KNOWN.iter().any(|(known, _)| *known == name) {
             let warning = Error::in_config("annotations", format!("{name} is not followed"))
                 .because("it asks for something that crun does, and rootlet does not")
                 .remedy("take it out, if it is not needed");
