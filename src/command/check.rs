@@ -1,6 +1,7 @@
 //! `rootlet check`.
 
 use super::Globals;
+use super::changes::Basis;
 use super::plan::Format;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -30,6 +31,8 @@ pub struct Check {
     /// How to print
     #[arg(short, long, default_value = "text", value_enum)]
     format: Format,
+    #[command(flatten)]
+    basis: Basis,
 }
 
 impl super::Run for Check {
@@ -39,10 +42,17 @@ impl super::Run for Check {
             true => self.file.join("config.json"),
             false => self.file,
         };
-        let text = load::read(&file)?;
+        let bundle = bundle(&file)?;
+        let changed = self.basis.text(&bundle, Path::new(file.file_name().unwrap_or_default()), true)?;
+        // Lines are then those of the config as `spec` would write it.
+        let file = match &changed {
+            Some(_) => PathBuf::from(format!("{} (with these flags)", file.display())),
+            None => file,
+        };
+        let text = changed.map_or_else(|| load::read(&file), Ok)?;
         let request = Request {
             id: "check".to_owned(),
-            bundle: bundle(&file)?,
+            bundle,
             strict: globals.strict(),
             try_limits: globals.limits == super::global::Limits::Try,
             fuse: globals.fuse.clone(),

@@ -1,6 +1,7 @@
 //! `rootlet create`, and the arguments that it shares with `run`.
 
 use super::Globals;
+use super::changes::Basis;
 use crate::container::beside::notify;
 use crate::container::{self, Options, Start, States};
 use crate::error::{Error, Result};
@@ -17,6 +18,8 @@ use std::process::ExitCode;
 pub struct Create {
     #[command(flatten)]
     pub common: Common,
+    #[command(flatten)]
+    basis: Basis,
 }
 
 /// What `create` and `run` have in common.
@@ -91,6 +94,7 @@ impl Common {
             pid_file: self.pid_file,
             console_socket: self.console_socket,
             pidfd_socket: self.pidfd_socket,
+            text: None,
         })
     }
 }
@@ -115,7 +119,10 @@ fn listening_descriptors() -> u32 {
 impl super::Run for Create {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
         let root = globals.root()?;
-        container::create_waiting(&self.common.options(globals, &root, Start::Later, log)?, log)?;
+        let terminal = self.common.console_socket.is_some();
+        let mut options = self.common.options(globals, &root, Start::Later, log)?;
+        options.text = self.basis.text(&options.request.bundle, &options.config, terminal)?;
+        container::create_waiting(&options, log)?;
         Ok(ExitCode::SUCCESS)
     }
 }

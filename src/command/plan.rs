@@ -1,6 +1,7 @@
 //! `rootlet plan`.
 
 use super::Globals;
+use super::changes::Basis;
 use super::create::Common;
 use crate::container::Start;
 use crate::error::Result;
@@ -34,6 +35,8 @@ pub struct Plan {
     /// How to print
     #[arg(short, long, default_value = "text", value_enum)]
     format: Format,
+    #[command(flatten)]
+    basis: Basis,
 }
 
 /// How a report is printed.
@@ -60,8 +63,10 @@ impl super::Run for Plan {
         };
         let root = globals.root()?;
         let options = common.options(globals, &root, Start::Now, log)?;
+        let text = self.basis.text(&options.request.bundle, &options.config, true)?;
         let compile = || -> Result<plan::Plan> {
-            let loaded = spec::load::parse(&spec::load::read(&options.request.bundle.join(&options.config))?)?;
+            let read = || spec::load::read(&options.request.bundle.join(&options.config));
+            let loaded = spec::load::parse(&text.map_or_else(read, Ok)?)?;
             let mut plan = property::compile(&loaded.spec, &options.request, &Host::new()?)?;
             property::add_warnings(&mut plan, loaded.warnings(), &options.request)?;
             Ok(plan)

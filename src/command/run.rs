@@ -1,6 +1,7 @@
 //! `rootlet run`.
 
 use super::Globals;
+use super::changes::Basis;
 use super::create::Common;
 use crate::container::{self, Start};
 use crate::log::Log;
@@ -13,12 +14,17 @@ use std::process::ExitCode;
 Examples:
   rootlet run box                              a shell, from the bundle in this directory
   rootlet run -d --pid-file box.pid box        in the background; `rootlet delete box` when it has stopped
+  rootlet run --host --net none box -- make    this machine's own programs, without network
+  rootlet run --rootfs /srv/debian --memory 1G box -- bash
 
-What runs, and with which files, limits and privileges, is in config.json: `rootlet spec --help` shows flags that write it.
+What runs, and with which files, limits and privileges, is in config.json; the flags change that in memory, and --host and --rootfs
+need none. `rootlet plan` takes the same flags, and shows what would be done.
 The exit code is that of the container's program, or 128 + the signal that ended it.")]
 pub struct Run {
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    basis: Basis,
     /// Return when the program runs
     #[arg(short, long)]
     detach: bool,
@@ -33,12 +39,15 @@ pub struct Run {
 impl super::Run for Run {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
         let root = globals.root()?;
+        let start = if self.detach { Start::Later } else { Start::Now };
+        let terminal = !self.detach || self.common.console_socket.is_some();
+        let mut options = self.common.options(globals, &root, start, log)?;
+        options.text = self.basis.text(&options.request.bundle, &options.config, terminal)?;
         if self.detach {
-            container::run::run_detached(&self.common.options(globals, &root, Start::Later, log)?, log)?;
+            container::run::run_detached(&options, log)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let code =
-            container::run(&self.common.options(globals, &root, Start::Now, log)?, self.keep, !self.no_subreaper, log)?;
+        let code = container::run(&options, self.keep, !self.no_subreaper, log)?;
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
     }
 }

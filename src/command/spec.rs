@@ -1,14 +1,13 @@
 //! `rootlet spec`.
 
 use super::Globals;
+use super::changes::Changes;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::log::Log;
 use crate::property::{Request, check_all};
 use crate::spec::default::{self, Kind};
-use crate::spec::edit::{Edits, Network};
 use crate::spec::load;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Parser};
 use std::io::Write;
 use std::path::PathBuf;
@@ -39,61 +38,11 @@ pub struct Spec {
     /// Make a root file system, too: the host's programs, bound read-only
     #[arg(long)]
     host: bool,
-    /// Root file system, from the bundle [default: rootfs]
-    #[arg(long, value_name = "DIR", conflicts_with = "host")]
-    rootfs: Option<PathBuf>,
-    /// Environment of the program; may be given several times
-    #[arg(long, short, value_name = "NAME=VALUE", action = ArgAction::Append)]
-    env: Vec<String>,
-    /// Directory in which the program starts
-    #[arg(long, value_name = "DIR")]
-    cwd: Option<String>,
-    /// User of the program, as numbers; for an ordinary user, who the caller is in the container
-    #[arg(long, short, value_name = "UID[:GID]")]
-    user: Option<String>,
-    /// Show a directory or file in the container: type=bind,src=...,dst=...[,ro], or type=tmpfs,dst=...
-    #[arg(long, value_name = "MOUNT", action = ArgAction::Append)]
-    mount: Vec<String>,
-    /// Limit of the memory, such as 512M or 1G
-    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
-    memory: Option<String>,
-    /// Limit of processor time, in processors, such as 1.5
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
-    cpus: Option<String>,
-    /// Limit of the number of processes
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, value_parser = clap::value_parser!(i64).range(-1..))]
-    pids: Option<i64>,
-    /// Give a capability, such as NET_RAW, or ALL
-    #[arg(long, value_name = "NAME", action = ArgAction::Append, value_delimiter = ',')]
-    cap_add: Vec<String>,
-    /// Take a capability, or ALL
-    #[arg(long, value_name = "NAME", action = ArgAction::Append, value_delimiter = ',')]
-    cap_drop: Vec<String>,
-    /// No terminal: for pipes, services and CI
-    #[arg(long)]
-    no_tty: bool,
-    /// Name of the container's host
-    #[arg(long, value_name = "NAME")]
-    hostname: Option<String>,
-    /// `host`: the caller's network; `none`: nothing but a loopback device
-    #[arg(long, value_name = "NETWORK", value_parser = networks())]
-    net: Option<Network>,
-    /// Mount the root file system read-only, which is the default
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, conflicts_with = "writable")]
-    read_only: Option<bool>,
-    /// Mount the root file system writable
-    #[arg(long)]
-    writable: bool,
-    /// System call filter: `default`, `none`, or a file with a profile, also one of Docker or podman
-    #[arg(long, value_name = "PROFILE")]
-    seccomp: Option<String>,
+    #[command(flatten)]
+    changes: Changes,
     /// The program and its arguments: the rest of the line [default: sh]
     #[arg(long, value_name = "ARG", num_args = 1.., allow_hyphen_values = true)]
     args: Vec<String>,
-}
-
-fn networks() -> impl TypedValueParser<Value = Network> {
-    PossibleValuesParser::new(["host", "none"]).map(|name| if name == "none" { Network::None } else { Network::Host })
 }
 
 impl super::Run for Spec {
@@ -140,24 +89,7 @@ impl super::Run for Spec {
 impl Spec {
     fn text(self, kind: Kind, rootless: bool, bundle: PathBuf) -> Result<String> {
         let host = Host::new()?;
-        let edits = Edits {
-            rootfs: self.rootfs,
-            args: self.args,
-            env: self.env,
-            cwd: self.cwd,
-            user: self.user,
-            mounts: self.mount,
-            memory: self.memory,
-            cpus: self.cpus,
-            pids: self.pids,
-            cap_add: self.cap_add,
-            cap_drop: self.cap_drop,
-            no_tty: self.no_tty,
-            hostname: self.hostname,
-            network: self.net,
-            readonly: if self.writable { Some(false) } else { self.read_only },
-            seccomp: self.seccomp,
-        };
+        let edits = self.changes.edits(self.args);
         let mut config = default::config(kind, &host)?;
         edits.apply(&mut config, &host, rootless)?;
         let text = default::text(&config)?;

@@ -49,6 +49,8 @@ pub struct Options<'a> {
     pub console_socket: Option<PathBuf>,
     /// Who gets the pidfd of its first process.
     pub pidfd_socket: Option<PathBuf>,
+    /// The text of the config, where it is not the bundle's.
+    pub text: Option<String>,
 }
 
 impl<'a> Options<'a> {
@@ -64,6 +66,7 @@ impl<'a> Options<'a> {
             pid_file: None,
             console_socket: None,
             pidfd_socket: None,
+            text: None,
         }
     }
 }
@@ -101,7 +104,10 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
 }
 
 fn make(options: &Options, log: &Log) -> Result<Created> {
-    let text = spec::load::read(&options.request.bundle.join(&options.config))?;
+    let text = match &options.text {
+        Some(text) => text.clone(),
+        None => spec::load::read(&options.request.bundle.join(&options.config))?,
+    };
     let loaded = spec::load::parse(&text)?;
     let host = Host::new()?;
     if loaded.spec.process.is_none() && options.start == Start::Now {

@@ -16,7 +16,7 @@ pub enum Network {
 }
 
 /// The changes, as the flags have them. `None` and empty leave the config as it is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[allow(missing_docs)] // the flags are documented where they are read
 pub struct Edits {
     pub rootfs: Option<PathBuf>,

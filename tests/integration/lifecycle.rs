@@ -378,7 +378,7 @@ fn what_other_engines_call_otherwise_is_answered() {
     for (words, answer) in [
         (&["ls"][..], "rootlet list"),
         (&["strat", "box"], "rootlet start"),
-        (&["pull", "alpine"], "no images"),
+        (&["pull", "alpine"], "rootlet unpack oci:"),
         (&["run", "-it", "box"], "rootlet spec"),
         (&["run", "--rm", "box"], "--keep"),
         (&["run", "-v", "a:b", "box"], "--mount type=bind"),

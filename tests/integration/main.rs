@@ -28,6 +28,7 @@ mod plan;
 mod policies;
 mod process;
 mod real_roots;
+mod run_flags;
 mod sandbox;
 #[cfg(target_arch = "x86_64")]
 mod scenes;

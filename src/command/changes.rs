@@ -1,0 +1,167 @@
+//! The flags that say what runs, with which files, limits and privileges: `spec` writes a config by them, and `run`, `create`,
+//! `plan` and `check` change one by them in memory.
+
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::spec::default::{self, Kind};
+use crate::spec::edit::{Edits, Network};
+use crate::spec::load;
+use crate::sys::tty;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// Changes of a config.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Changes {
+    /// Root file system, from the bundle
+    #[arg(long, value_name = "DIR", conflicts_with = "host")]
+    pub rootfs: Option<PathBuf>,
+    /// Environment of the program; may be given several times
+    #[arg(long, short, value_name = "NAME=VALUE", action = ArgAction::Append)]
+    env: Vec<String>,
+    /// Directory in which the program starts
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<String>,
+    /// User of the program, as numbers; for an ordinary user, who the caller is in the container
+    #[arg(long, short, value_name = "UID[:GID]")]
+    user: Option<String>,
+    /// Show a directory or file in the container: type=bind,src=...,dst=...[,ro], or type=tmpfs,dst=...
+    #[arg(long, value_name = "MOUNT", action = ArgAction::Append)]
+    mount: Vec<String>,
+    /// Limit of the memory, such as 512M or 1G
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    memory: Option<String>,
+    /// Limit of processor time, in processors, such as 1.5
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    cpus: Option<String>,
+    /// Limit of the number of processes
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    pids: Option<i64>,
+    /// Give a capability, such as NET_RAW, or ALL
+    #[arg(long, value_name = "NAME", action = ArgAction::Append, value_delimiter = ',')]
+    cap_add: Vec<String>,
+    /// Take a capability, or ALL
+    #[arg(long, value_name = "NAME", action = ArgAction::Append, value_delimiter = ',')]
+    cap_drop: Vec<String>,
+    /// No terminal: for pipes, services and CI
+    #[arg(long)]
+    no_tty: bool,
+    /// Name of the container's host
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// `host`: the caller's network; `none`: nothing but a loopback device
+    #[arg(long, value_name = "NETWORK", value_parser = networks())]
+    net: Option<Network>,
+    /// Mount the root file system read-only
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, conflicts_with = "writable")]
+    read_only: Option<bool>,
+    /// Mount the root file system writable
+    #[arg(long)]
+    writable: bool,
+    /// System call filter: `default`, `none`, or a file with a profile, also one of Docker or podman
+    #[arg(long, value_name = "PROFILE")]
+    seccomp: Option<String>,
+}
+
+fn networks() -> impl TypedValueParser<Value = Network> {
+    PossibleValuesParser::new(["host", "none"]).map(|name| if name == "none" { Network::None } else { Network::Host })
+}
+
+impl Changes {
+    /// As the config's floor has them.
+    pub fn edits(self, args: Vec<String>) -> Edits {
+        Edits {
+            rootfs: self.rootfs,
+            args,
+            env: self.env,
+            cwd: self.cwd,
+            user: self.user,
+            mounts: self.mount,
+            memory: self.memory,
+            cpus: self.cpus,
+            pids: self.pids,
+            cap_add: self.cap_add,
+            cap_drop: self.cap_drop,
+            no_tty: self.no_tty,
+            hostname: self.hostname,
+            network: self.net,
+            readonly: if self.writable { Some(false) } else { self.read_only },
+            seccomp: self.seccomp,
+        }
+    }
+}
+
+/// What a container is made of where that is not a bundle's config.json as it stands.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Basis {
+    /// No bundle: the host's programs, bound read-only
+    #[arg(long)]
+    host: bool,
+    #[command(flatten)]
+    changes: Changes,
+    /// The program and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+impl Basis {
+    /// The text of the config that is meant, or `None` for that of the bundle: without flags, nothing is read twice. With --rootfs
+    /// or --host it begins with what `spec` writes, else with the bundle's. `terminal`: whether one is wanted if the caller has it.
+    pub fn text(self, bundle: &Path, config: &Path, terminal: bool) -> Result<Option<String>> {
+        let is_new = self.host || self.changes.rootfs.is_some();
+        let (is_host, mut edits) = (self.host, self.changes.edits(self.command));
+        if !is_new && edits == Edits::default() {
+            return Ok(None);
+        }
+        let host = Host::new()?;
+        let mut value = if is_new { fresh(is_host, &host)? } else { loaded(bundle, config)? };
+        if is_new && !(terminal && tty::is_terminal(tty::standard_input()) && tty::is_terminal(tty::standard_output()))
+        {
+            edits.no_tty = true;
+        }
+        if let Some(rootfs) = &edits.rootfs {
+            // It is the caller's directory that it is named from.
+            edits.rootfs = Some(std::path::absolute(rootfs).map_err(|error| Error::from_io(rootfs.display(), &error))?);
+        }
+        // One id that is mapped is whoever the program's user is.
+        let is_one = |name: &str| match &value["linux"][name] {
+            Value::Array(mappings) => mappings.len() == 1 && mappings[0]["size"] == 1,
+            _ => false,
+        };
+        let has_one_id = is_one("uidMappings") && is_one("gidMappings");
+        edits.apply(&mut value, &host, has_one_id)?;
+        default::text(&value).map(Some)
+    }
+}
+
+fn loaded(bundle: &Path, config: &Path) -> Result<Value> {
+    let text = load::read(&bundle.join(config))?;
+    // Its types are right, if this passes.
+    load::parse(&text).map_err(|error| error.of_file(config))?;
+    let mut value: Value = serde_json::from_str(&text).map_err(|error| Error::new(format!("config.json: {error}")))?;
+    for list in ["/mounts", "/process/env", "/linux/namespaces"] {
+        if let Some((parent, name)) = list.rsplit_once('/')
+            && let Some(Value::Object(fields)) = value.pointer_mut(parent)
+            && fields.get(name).is_none_or(Value::is_null)
+        {
+            fields.insert(name.to_owned(), json!([]));
+        }
+    }
+    Ok(value)
+}
+
+fn fresh(is_host: bool, host: &Host) -> Result<Value> {
+    if !is_host {
+        return default::config(if host.is_ordinary_user() { Kind::Rootless } else { Kind::Rootful }, host);
+    }
+    let mut config = default::config(Kind::HostFiles, host)?;
+    let rootfs = dirs::cache_dir().map(|cache| cache.join("rootlet/host")).ok_or_else(|| {
+        Error::new("--host: there is no directory for its empty root").remedy("set HOME or XDG_CACHE_HOME")
+    })?;
+    // Nothing but directories to mount on: every container can have the same.
+    default::make_host_rootfs(&rootfs)?;
+    config["root"]["path"] = json!(rootfs);
+    Ok(config)
+}
