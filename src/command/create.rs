@@ -17,9 +17,16 @@ use std::process::ExitCode;
 #[command(after_help = "Example:\n  rootlet create --bundle ./box --pid-file box.pid box && rootlet start box")]
 pub struct Create {
     #[command(flatten)]
-    pub common: Common,
+    short: Short,
     #[command(flatten)]
     basis: Basis,
+}
+
+/// The flags that engines use.
+#[derive(Debug, Parser)]
+pub struct Short {
+    #[command(flatten)]
+    common: Common,
 }
 
 /// What `create` and `run` have in common.
@@ -118,10 +125,22 @@ fn listening_descriptors() -> u32 {
 
 impl super::Run for Create {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
+        self.short.run_on(self.basis, globals, log)
+    }
+}
+
+impl super::Run for Short {
+    fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
+        self.run_on(Basis::default(), globals, log)
+    }
+}
+
+impl Short {
+    fn run_on(self, basis: Basis, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
         let root = globals.root()?;
         let terminal = self.common.console_socket.is_some();
         let mut options = self.common.options(globals, &root, Start::Later, log)?;
-        options.text = self.basis.text(&options.request.bundle, &options.config, terminal)?;
+        options.text = basis.text(&options.request.bundle, &options.config, terminal)?;
         container::create_waiting(&options, log)?;
         Ok(ExitCode::SUCCESS)
     }

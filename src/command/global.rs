@@ -150,7 +150,8 @@ pub fn print_help(globals: &Globals, log: &Log) -> ExitCode {
     let commands: String = SUBCOMMANDS
         .iter()
         .map(|subcommand| {
-            let about = definition(subcommand).get_about().map(ToString::to_string).unwrap_or_default();
+            let about =
+                definition(subcommand, subcommand.whole).get_about().map(ToString::to_string).unwrap_or_default();
             format!("  {:8} {about}\n", subcommand.name)
         })
         .collect();

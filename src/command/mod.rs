@@ -46,6 +46,15 @@ pub struct Subcommand {
     pub name: &'static str,
     /// Its exit code when it fails.
     failure: u8,
+    /// All its flags.
+    whole: Form,
+    /// Those that engines use, if that are much fewer: each flag that is defined costs a start some microseconds.
+    short: Option<Form>,
+}
+
+/// A set of flags, and what is done with them.
+#[derive(Clone, Copy)]
+struct Form {
     define: fn() -> Command,
     run: fn(&Globals, &ArgMatches, &Log) -> anyhow::Result<ExitCode>,
 }
@@ -56,20 +65,19 @@ trait Run: FromArgMatches {
 }
 
 const fn subcommand<T: Run + CommandFactory>(name: &'static str) -> Subcommand {
-    Subcommand {
-        name,
-        failure: 1,
-        define: T::command,
-        run: |globals, matches, log| T::from_arg_matches(matches)?.run(globals, log),
-    }
+    Subcommand { name, failure: 1, whole: form::<T>(), short: None }
+}
+
+const fn form<T: Run + CommandFactory>() -> Form {
+    Form { define: T::command, run: |globals, matches, log| T::from_arg_matches(matches)?.run(globals, log) }
 }
 
 /// All subcommands, in the order of `--help`.
 pub const SUBCOMMANDS: &[Subcommand] = &[
     subcommand::<spec::Spec>("spec"),
     subcommand::<unpack::Unpack>("unpack"),
-    subcommand::<run::Run>("run"),
-    subcommand::<create::Create>("create"),
+    Subcommand { short: Some(form::<run::Short>()), ..subcommand::<run::Run>("run") },
+    Subcommand { short: Some(form::<create::Short>()), ..subcommand::<create::Create>("create") },
     subcommand::<start::Start>("start"),
     Subcommand { failure: 255, ..subcommand::<exec::Exec>("exec") },
     subcommand::<state::State>("state"),
@@ -176,23 +184,41 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Some(subcommand) = SUBCOMMANDS.iter().find(|subcommand| subcommand.name == name) else {
         return unknown(&name, &log);
     };
-    let mut definition = definition(subcommand);
+    let parsed = match subcommand.short.map(|short| parse(subcommand, short, rest)) {
+        Some(Ok(parsed)) => Ok(parsed),
+        _ => parse(subcommand, subcommand.whole, rest),
+    };
+    let result = match parsed {
+        Ok((form, matches)) => (form.run)(&globals, &matches, &log),
+        Err(wrong) => {
+            let (definition, error) = *wrong;
+            return complain(&log, &definition, error, subcommand.failure);
+        }
+    };
+    result.unwrap_or_else(|error| {
+        log.error(&error.downcast::<Error>().unwrap_or_else(|error| Error::new(format!("{error:#}"))));
+        ExitCode::from(subcommand.failure)
+    })
+}
+
+/// Reads arguments by one of a command's forms.
+fn parse(
+    subcommand: &Subcommand,
+    form: Form,
+    rest: &[OsString],
+) -> std::result::Result<(Form, ArgMatches), Box<(Command, clap::Error)>> {
+    let mut definition = definition(subcommand, form);
     let mut rest = rest.to_vec();
     let runs_a_program = definition.get_positionals().any(clap::Arg::is_trailing_var_arg_set);
     let end = spelling::mend_dashes(&definition, &mut rest, runs_a_program);
     if runs_a_program {
         spelling::set_program_apart(&mut rest, end);
     }
-    let result = match definition
-        .try_get_matches_from_mut([OsString::from(format!("rootlet {name}"))].into_iter().chain(rest))
-    {
-        Ok(matches) => (subcommand.run)(&globals, &matches, &log),
-        Err(error) => return complain(&log, &definition, error, subcommand.failure),
-    };
-    result.unwrap_or_else(|error| {
-        log.error(&error.downcast::<Error>().unwrap_or_else(|error| Error::new(format!("{error:#}"))));
-        ExitCode::from(subcommand.failure)
-    })
+    let name = OsString::from(format!("rootlet {}", subcommand.name));
+    match definition.try_get_matches_from_mut([name].into_iter().chain(rest)) {
+        Ok(matches) => Ok((form, matches)),
+        Err(error) => Err(Box::new((definition, error))),
+    }
 }
 
 /// Mends what a caller may have set: signals, and a umask that takes the owner's own permissions away.
@@ -206,13 +232,13 @@ fn normalize() {
 pub fn definition_of_all() -> Command {
     Globals::command()
         .version(env!("CARGO_PKG_VERSION"))
-        .subcommands(SUBCOMMANDS.iter().map(|subcommand| (subcommand.define)().name(subcommand.name)))
+        .subcommands(SUBCOMMANDS.iter().map(|subcommand| (subcommand.whole.define)().name(subcommand.name)))
 }
 
 fn help(rest: &[OsString], log: &Log) -> ExitCode {
     let Some(name) = rest.first() else { return global::print_help(&Globals::default(), log) };
     match SUBCOMMANDS.iter().find(|subcommand| name == subcommand.name) {
-        Some(subcommand) => print(&definition(subcommand).render_help().to_string(), log),
+        Some(subcommand) => print(&definition(subcommand, subcommand.whole).render_help().to_string(), log),
         None => unknown(&name.to_string_lossy(), log),
     }
 }
@@ -229,8 +255,8 @@ fn unknown(name: &str, log: &Log) -> ExitCode {
 }
 
 /// A subcommand's definition, in the form that takes what clients of runc write.
-fn definition(subcommand: &Subcommand) -> Command {
-    let command = (subcommand.define)().name(subcommand.name).bin_name(format!("rootlet {}", subcommand.name));
+fn definition(subcommand: &Subcommand, form: Form) -> Command {
+    let command = (form.define)().name(subcommand.name).bin_name(format!("rootlet {}", subcommand.name));
     spelling::tolerant(command)
 }
 

@@ -22,9 +22,16 @@ need none. `rootlet plan` takes the same flags, and shows what would be done.
 The exit code is that of the container's program, or 128 + the signal that ended it.")]
 pub struct Run {
     #[command(flatten)]
-    common: Common,
+    short: Short,
     #[command(flatten)]
     basis: Basis,
+}
+
+/// The flags that engines use.
+#[derive(Debug, Parser)]
+pub struct Short {
+    #[command(flatten)]
+    common: Common,
     /// Return when the program runs
     #[arg(short, long)]
     detach: bool,
@@ -38,11 +45,23 @@ pub struct Run {
 
 impl super::Run for Run {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
+        self.short.run_on(self.basis, globals, log)
+    }
+}
+
+impl super::Run for Short {
+    fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
+        self.run_on(Basis::default(), globals, log)
+    }
+}
+
+impl Short {
+    fn run_on(self, basis: Basis, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
         let root = globals.root()?;
         let start = if self.detach { Start::Later } else { Start::Now };
         let terminal = !self.detach || self.common.console_socket.is_some();
         let mut options = self.common.options(globals, &root, start, log)?;
-        options.text = self.basis.text(&options.request.bundle, &options.config, terminal)?;
+        options.text = basis.text(&options.request.bundle, &options.config, terminal)?;
         if self.detach {
             container::run::run_detached(&options, log)?;
             return Ok(ExitCode::SUCCESS);

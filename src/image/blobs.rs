@@ -2,15 +2,17 @@
 
 use super::compression::{decompress, is_compressed};
 use super::draft::Draft;
-use super::failure::{cannot_write, no_image, too_large, unreadable};
+use super::failure::{cannot_write, no_image, too_large, too_long, unreadable};
 use super::pieces::Pieces;
 use super::source::{Form, Source};
 use crate::error::{Error, Result, found};
-use crate::sys::{self, Errno, fd};
+use crate::sys::{self, Errno, fd, resolve};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -18,14 +20,18 @@ use std::path::{Path, PathBuf};
 /// The largest manifest, index or configuration, as image-spec advises.
 const LARGEST: u64 = 4 << 20;
 
-/// How many parts an archive may have.
-const MANY: usize = 100_000;
+/// How many parts an archive may have, and how many bytes all their names.
+const MANY: usize = 20_000;
+const NAMES: usize = 4 << 20;
+
+/// What the headers of one entry may have, which are kept in memory.
+const HEADERS: u64 = 1 << 20;
 
 /// Where parts are.
 #[derive(Debug)]
 pub enum Blobs {
     /// An OCI layout.
-    Directory(PathBuf),
+    Directory(PathBuf, OwnedFd),
     /// An archive, and what is in it.
     Archive {
         /// For messages.
@@ -52,20 +58,20 @@ impl Blobs {
     /// Opens what a source names. `limit`: how many bytes a compressed archive may unpack to.
     pub fn open(source: &Source, draft: &Draft, limit: u64) -> Result<Blobs> {
         let path = &source.path;
-        if path.is_dir() {
-            return match source.form {
-                Form::Layout | Form::Any if path.join("index.json").exists() => Ok(Blobs::Directory(path.clone())),
-                Form::Layout | Form::Any => Err(no_image(path, "has no index.json")),
-                _ => {
-                    Err(no_image(path, "is a directory").remedy("an archive is a file; for a directory, write oci:DIR"))
-                }
-            };
+        let metadata = match path == Path::new("-") {
+            true => None,
+            false => Some(std::fs::metadata(path).map_err(|error| missing(source, &error))?),
+        };
+        if metadata.as_ref().is_some_and(|metadata| metadata.is_dir()) {
+            return open_layout(source);
         }
         if source.form == Form::Layout {
-            return match path.exists() {
-                true => Err(no_image(path, "is no directory").remedy("write oci-archive:FILE for an archive")),
-                false => Err(Error::from_io(path.display(), &std::io::Error::from_raw_os_error(Errno::ENOENT as i32))),
-            };
+            return Err(no_image(path, "is no directory").remedy(format!("`rootlet unpack {} BUNDLE`", path.display())));
+        }
+        if metadata.is_some_and(|metadata| metadata.file_type().is_fifo()) {
+            // Its writer may be long in coming.
+            let fifo = path.clone();
+            return Blobs::list(source, spool(path, move || File::open(fifo), draft, limit)?);
         }
         let mut file = open_archive(path)?;
         let is_plain = file.rewind().is_ok() && {
@@ -76,17 +82,21 @@ impl Blobs {
             !is_compressed(start.get(..length).unwrap_or_default())
         };
         if !is_plain {
-            file = spool(path, file, draft, limit)?;
+            file = spool(path, || Ok(file), draft, limit)?;
         }
-        let parts = list(path, &file)?;
+        Blobs::list(source, file)
+    }
+
+    fn list(source: &Source, file: File) -> Result<Blobs> {
+        let parts = list(&source.path, &file)?;
         let form = recognise(source, &parts)?;
-        Ok(Blobs::Archive { path: path.clone(), file, parts, form })
+        Ok(Blobs::Archive { path: source.path.clone(), file, parts, form })
     }
 
     /// What is here.
     pub fn form(&self) -> Form {
         match self {
-            Blobs::Directory(_) => Form::Layout,
+            Blobs::Directory(..) => Form::Layout,
             Blobs::Archive { form, .. } => *form,
         }
     }
@@ -94,7 +104,7 @@ impl Blobs {
     /// Where it is, for messages.
     pub fn path(&self) -> &Path {
         match self {
-            Blobs::Directory(path) | Blobs::Archive { path, .. } => path,
+            Blobs::Directory(path, _) | Blobs::Archive { path, .. } => path,
         }
     }
 
@@ -106,10 +116,11 @@ impl Blobs {
                 .remedy("fetch or save it again")
         };
         match self {
-            Blobs::Directory(path) => {
+            Blobs::Directory(path, directory) => {
                 let path = path.join(name);
-                let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| missing())?;
-                match found(fd::open_file(&name)) {
+                let name = CString::new(name).map_err(|_| missing())?;
+                // A layout is somebody else's, too: what its links lead to is in it, and is a file.
+                match found(resolve::open_file_in_root(directory.as_fd(), &name)) {
                     Ok(Some(file)) => Ok(Box::new(File::from(file))),
                     Ok(None) => Err(missing()),
                     Err(sys::Error { errno: Errno::EINVAL, .. }) => Err(no_image(&path, "is not a file")),
@@ -146,6 +157,41 @@ impl Blobs {
     }
 }
 
+fn open_layout(source: &Source) -> Result<Blobs> {
+    let path = &source.path;
+    if !matches!(source.form, Form::Layout | Form::Any) {
+        return Err(no_image(path, "is a directory").remedy(format!("`rootlet unpack oci:{} BUNDLE`", path.display())));
+    }
+    let failed = |error| Error::from_call(path.display(), error);
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| no_image(path, "has a NUL character"))?;
+    let directory = fd::open(&name, fd::O_RDONLY | fd::O_DIRECTORY, 0).map_err(failed)?;
+    if !fd::exists_at(directory.as_fd(), c"index.json").map_err(failed)? {
+        let shown = path.display();
+        let is = |name: &std::ffi::CStr| fd::exists_at(directory.as_fd(), name).unwrap_or(false);
+        return Err(match (is(c"config.json"), is(c"bin") || is(c"usr")) {
+            (true, _) => no_image(path, "is a bundle already").remedy(format!("`rootlet run -b {shown} NAME`")),
+            (_, true) => no_image(path, "is a root file system").remedy(format!("`rootlet run --rootfs {shown} NAME`")),
+            _ => no_image(path, "has no index.json"),
+        });
+    }
+    Ok(Blobs::Directory(path.clone(), directory))
+}
+
+/// What is not there may have been meant otherwise.
+fn missing(source: &Source, error: &std::io::Error) -> Error {
+    let failed = Error::from_io(source.path.display(), error);
+    if error.kind() != std::io::ErrorKind::NotFound || source.form != Form::Any {
+        return failed;
+    }
+    let text = source.path.to_string_lossy();
+    match text.split_once(':') {
+        Some((directory, _)) if Path::new(directory).is_dir() => failed.remedy(format!("did you mean oci:{text}?")),
+        _ => failed
+            .because("rootlet unpacks what is in a file or a directory, and fetches nothing")
+            .remedy(format!("`skopeo copy docker://{text} oci:image:latest`, and then unpack oci:image:latest")),
+    }
+}
+
 fn open_archive(path: &Path) -> Result<File> {
     let failed = |error| Error::from_io(path.display(), &error);
     if path == Path::new("-") {
@@ -153,7 +199,7 @@ fn open_archive(path: &Path) -> Result<File> {
         return std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned().map(File::from).map_err(failed);
     }
     let kind = std::fs::metadata(path).map_err(failed)?.file_type();
-    match kind.is_file() || kind.is_fifo() || kind.is_char_device() {
+    match kind.is_file() || kind.is_char_device() {
         true => File::open(path).map_err(failed),
         false => Err(no_image(path, "is not a file")),
     }
@@ -173,12 +219,17 @@ fn read_up_to(file: &mut File, bytes: &mut [u8]) -> std::io::Result<usize> {
 }
 
 /// Keeps what comes through a pipe, or is compressed as a whole, in a file: parts are read in any order.
-fn spool(path: &Path, from: File, draft: &Draft, limit: u64) -> Result<File> {
+fn spool(
+    path: &Path,
+    open: impl FnOnce() -> std::io::Result<File> + Send + 'static,
+    draft: &Draft,
+    limit: u64,
+) -> Result<File> {
     let unwritable = |error| cannot_write(&draft.bundle, &error);
     let mut file = draft.make_spool()?;
     let mut stream = Pieces::of(move |outlet| {
         let mut stream =
-            decompress(Box::new(BufReader::with_capacity(128 << 10, from))).map_err(std::io::Error::other)?;
+            decompress(Box::new(BufReader::with_capacity(128 << 10, open()?))).map_err(std::io::Error::other)?;
         outlet.pass(&mut stream, |_| ()).map(drop)
     })?;
     let (mut buffer, mut total) = (vec![0; 128 << 10], 0u64);
@@ -197,20 +248,58 @@ fn spool(path: &Path, from: File, draft: &Draft, limit: u64) -> Result<File> {
     Ok(file)
 }
 
+/// An archive of which only headers are read.
+struct Headers<'a> {
+    file: &'a File,
+    left: &'a Cell<u64>,
+}
+
+impl Read for Headers<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = (&mut &*self.file).read(buffer)?;
+        let left = self.left.get().checked_sub(count as u64);
+        self.left.set(left.ok_or_else(|| std::io::Error::other(too_long(HEADERS)))?);
+        Ok(count)
+    }
+}
+
+impl Seek for Headers<'_> {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        (&mut &*self.file).seek(to)
+    }
+}
+
 /// The parts of an archive.
 fn list(path: &Path, file: &File) -> Result<HashMap<String, Part>> {
     let failed = |error| unreadable(&path.display(), error);
-    let mut parts = HashMap::new();
-    let mut archive = tar::Archive::new(file);
+    let (mut parts, mut names) = (HashMap::new(), 0);
+    let left = Cell::new(HEADERS);
+    let mut archive = tar::Archive::new(Headers { file, left: &left });
+    let mut is_first = true;
     for entry in archive.entries_with_seek().map_err(failed)? {
-        let entry = entry.map_err(failed)?;
+        let entry = entry.map_err(|error| {
+            match is_first
+                && error.raw_os_error().is_none()
+                && !error.get_ref().is_some_and(|inner| inner.is::<Error>())
+            {
+                true => no_image(path, "is no tar archive"),
+                false => failed(error),
+            }
+        })?;
+        is_first = false;
+        left.set(HEADERS);
         let name = entry.path_bytes();
         let name = String::from_utf8_lossy(name.strip_prefix(b"./").unwrap_or(&name)).into_owned();
         // A root file system has many others, and none of them is a part.
         let is_part =
             name == "oci-layout" || name.starts_with("blobs/") || name.ends_with(".json") || name.ends_with(".tar");
-        if !is_part || parts.len() >= MANY {
+        if !is_part {
             continue;
+        }
+        names += name.len();
+        if parts.len() >= MANY || names > NAMES {
+            // A root file system may have that many; an image has not.
+            return Ok(HashMap::new());
         }
         let kind = entry.header().entry_type();
         if kind.is_file() {
@@ -238,12 +327,16 @@ fn beside(name: &str, target: &str) -> String {
     parts.join("/")
 }
 
+const RECOGNISED: &str = "give the path alone: what it is is recognised";
+
 fn recognise(source: &Source, parts: &HashMap<String, Part>) -> Result<Form> {
     let is_layout = parts.contains_key("oci-layout") && parts.contains_key("index.json");
     let is_docker = parts.contains_key("manifest.json") && parts.len() > 1;
     match source.form {
-        Form::OciArchive if !is_layout => Err(no_image(&source.path, "has no oci-layout with an index.json")),
-        Form::DockerArchive if !is_docker => Err(no_image(&source.path, "has no manifest.json")),
+        Form::OciArchive if !is_layout => {
+            Err(no_image(&source.path, "has no oci-layout with an index.json").remedy(RECOGNISED))
+        }
+        Form::DockerArchive if !is_docker => Err(no_image(&source.path, "has no manifest.json").remedy(RECOGNISED)),
         Form::Any if is_layout => Ok(Form::OciArchive),
         Form::Any if is_docker => Ok(Form::DockerArchive),
         form => Ok(form),

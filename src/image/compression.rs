@@ -6,8 +6,8 @@ use ruzstd::decoding::FrameDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use std::io::{self, BufRead, Read};
 
-/// The largest window of a zstd frame, as zstd itself has it without --long.
-const WINDOW: u64 = 8 << 20;
+/// The largest window of a zstd frame, which is kept in memory: what zstd takes up to level 19, and more than it needs.
+const WINDOW: u64 = 32 << 20;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
@@ -67,6 +67,13 @@ impl Frames<'_> {
                     if skipped < length.into() {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
+                }
+                Err(error @ FrameDecoderError::WindowSizeTooBig { .. }) => {
+                    return Err(io::Error::other(
+                        Error::new(format!("zstd: {error}"))
+                            .because(format!("rootlet keeps {WINDOW} bytes at the most"))
+                            .remedy("`zstd -dc --long=31 FILE | rootlet unpack - BUNDLE`"),
+                    ));
                 }
                 Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
             }

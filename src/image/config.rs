@@ -14,6 +14,8 @@ use std::os::fd::OwnedFd;
 /// The variables that a program needs at the least.
 const USUAL: [&str; 2] = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"];
 
+const RESOLVER: &str = "/etc/resolv.conf";
+
 /// The text of config.json; `root` is the image's root file system, which names its users.
 pub fn text(image: &Config, root: OwnedFd, kind: Kind, host: &Host, log: &Log) -> Result<String> {
     let mut config = default::config(kind, host)?;
@@ -34,6 +36,12 @@ pub fn text(image: &Config, root: OwnedFd, kind: Kind, host: &Host, log: &Log) -
     for volume in process.volumes.iter().flatten().map(|(path, _)| path) {
         add_volume(&mut config, volume, log);
     }
+    // Its network is the host's, and so is who knows names there.
+    if kind != Kind::Rootful && std::fs::metadata(RESOLVER).is_ok_and(|file| file.is_file()) {
+        let options = ["bind", "ro", "nosuid", "nodev", "noexec"];
+        let mount = json!({ "destination": RESOLVER, "type": "none", "source": RESOLVER, "options": options });
+        config["mounts"].as_array_mut().into_iter().for_each(|mounts| mounts.push(mount.clone()));
+    }
     let annotations = annotations(image, process, log);
     if annotations.as_object().is_some_and(|all| !all.is_empty()) {
         config["annotations"] = annotations;
@@ -47,14 +55,16 @@ pub fn text(image: &Config, root: OwnedFd, kind: Kind, host: &Host, log: &Log) -
 /// The image's variables, and behind them what it does not set.
 fn environment(own: &[String]) -> Vec<&str> {
     let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
+    let own: Vec<&String> = own.iter().filter(|variable| variable.find('=').is_some_and(|at| at > 0)).collect();
     let is_set = |usual: &&str| !own.iter().any(|variable| name(variable) == name(usual));
-    own.iter().map(String::as_str).chain(USUAL.into_iter().filter(is_set)).collect()
+    own.iter().map(|variable| variable.as_str()).chain(USUAL.into_iter().filter(is_set)).collect()
 }
 
 fn set_user(config: &mut Value, text: &str, root: OwnedFd, kind: Kind, log: &Log) -> Result<()> {
     let mut user = User::default();
     if let Err(error) = resolve(text, &Root { process: 0, opened: Some(root) }, &mut user) {
-        log.warn(&Error { message: format!("the image's User: {}: it is root", error.message), ..error });
+        let message = format!("the image's User: {}: its program is root's", error.message);
+        log.warn(&Error { message, ..error }.remedy("give another with `rootlet run --user UID:GID`"));
         return Ok(());
     }
     config["process"]["user"] = match user.additional_gids.0.is_empty() || kind != Kind::Rootful {
@@ -69,15 +79,25 @@ fn set_user(config: &mut Value, text: &str, root: OwnedFd, kind: Kind, log: &Log
     Ok(())
 }
 
+/// What the runtime mounts on.
+const RUNTIMES: [&str; 3] = ["/dev", "/proc", "/sys"];
+
 /// A volume begins with what the image has there, and is gone at the end.
 fn add_volume(config: &mut Value, path: &str, log: &Log) {
     let clean = path.trim_end_matches('/');
-    if !clean.starts_with('/') || clean.split('/').any(|part| part == "..") {
-        log.warn(
-            &Error::new(format!("the image's volume {path:?} is left out")).because("it is no path of a directory"),
-        );
+    let is_runtimes =
+        |top: &&str| clean.strip_prefix(*top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if !clean.starts_with('/')
+        || clean.split('/').any(|part| matches!(part, "." | ".."))
+        || RUNTIMES.iter().any(is_runtimes)
+    {
+        log.warn(&Error::new(format!("the image's volume {path:?} is left out")).because("no volume can be there"));
         return;
     }
+    log.warn(
+        &Error::new(format!("the image's volume {clean} is in memory, and gone at the end"))
+            .remedy(format!("to keep what is in it, `rootlet run --mount type=bind,src=DIRECTORY,dst={clean}`")),
+    );
     if let Some(mounts) = config["mounts"].as_array_mut() {
         let options = ["nosuid", "nodev", "tmpcopyup"];
         mounts.push(json!({ "destination": clean, "type": "tmpfs", "source": "tmpfs", "options": options }));
@@ -87,7 +107,7 @@ fn add_volume(config: &mut Value, path: &str, log: &Log) {
 /// Labels, and what conversion.md calls by names of its own; a label of such a name wins.
 fn annotations(image: &Config, process: &Process, log: &Log) -> Value {
     let ports: Vec<&str> = process.exposed_ports.iter().flatten().map(|(port, _)| port.as_str()).collect();
-    let platform = &image.platform;
+    let platform = image.platform();
     let own = [
         ("os", Some(platform.os.clone())),
         ("architecture", Some(platform.architecture.clone())),

@@ -53,6 +53,12 @@ pub fn wrong_digest(what: &str) -> Error {
         .remedy("fetch or save it again")
 }
 
+/// What is said of headers that would fill the memory.
+pub fn too_long(limit: u64) -> Error {
+    Error::new(format!("the headers of one file have more than {limit} bytes"))
+        .because("no name and no attribute is that long")
+}
+
 /// What is said of a bomb.
 pub fn too_large(limit: u64) -> Error {
     Error::new(format!("the image unpacks to more than {limit} bytes"))

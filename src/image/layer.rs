@@ -3,13 +3,14 @@
 use super::blobs::Blobs;
 use super::compression::decompress;
 use super::digest::{Digested, hexadecimal};
-use super::failure::{Failure, unreadable, wrong_digest};
+use super::failure::{Failure, no_image, too_long, unreadable, wrong_digest};
 use super::manifest::Layer;
 use super::pieces::{Outlet, Pieces};
 use super::tree::Tree;
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::io::{self, BufReader, Read};
+use std::path::Path;
 
 /// What ends an archive: zeros. Without them it was cut off between two files, which nothing else shows.
 const END: usize = 512;
@@ -56,6 +57,11 @@ impl Stream {
         // To its end: behind the archive there may be more, which the digest covers.
         stream.headers = None;
         io::copy(&mut stream, &mut io::sink()).map_err(|error| unreadable(&what, error))?;
+        if stream.left == tree.left && !is_verified {
+            return Err(
+                no_image(Path::new(&what), "is empty").remedy("see whether the program failed that was to write it")
+            );
+        }
         if !is_verified && stream.zeros < END {
             return Err(unreadable(&what, io::ErrorKind::UnexpectedEof.into()));
         }
@@ -133,12 +139,7 @@ impl Read for Metered {
         };
         let count = count as u64;
         if let Some(headers) = &mut self.headers {
-            *headers = headers.checked_sub(count).ok_or_else(|| {
-                io::Error::other(
-                    Error::new(format!("the headers of one file have more than {HEADERS} bytes"))
-                        .because("no name and no attribute is that long"),
-                )
-            })?;
+            *headers = headers.checked_sub(count).ok_or_else(|| io::Error::other(too_long(HEADERS)))?;
         }
         self.left = self.left.checked_sub(count).ok_or_else(|| io::Error::other(self.too_large.clone()))?;
         Ok(count as usize)

@@ -89,9 +89,10 @@ struct Saved {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Config {
-    /// For whom it is.
-    #[serde(flatten)]
-    pub platform: Platform,
+    /// For whom it is, as in [`Platform`].
+    os: String,
+    architecture: String,
+    variant: Option<String>,
     /// When it was made.
     pub created: Option<String>,
     /// By whom.
@@ -99,6 +100,13 @@ pub struct Config {
     /// What a container of it does.
     pub config: Option<Process>,
     rootfs: RootFs,
+}
+
+impl Config {
+    /// For which machine it is.
+    pub fn platform(&self) -> Platform {
+        Platform { os: self.os.clone(), architecture: self.architecture.clone(), variant: self.variant.clone() }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -164,7 +172,7 @@ pub fn choose(blobs: &Blobs, source: &Source, platform: &Platform) -> Result<Ima
             return Ok(Image { config: Config::default(), layers: vec![layer], has_whiteouts: false });
         }
     };
-    let is_for = &image.config.platform;
+    let is_for = image.config.platform();
     if !is_for.architecture.is_empty() && !is_for.suits(platform) {
         return Err(Error::new(format!(
             "{}: the image is for {is_for}, and not for {platform}",
@@ -217,13 +225,15 @@ fn named(blobs: &Blobs, all: Vec<Descriptor>, source: &Source, platform: &Platfo
     let names = |one: &Descriptor| -> Vec<String> {
         NAMES.iter().filter_map(|name| one.annotations.as_ref()?.get(*name).cloned()).collect()
     };
-    let known: Vec<String> = all.iter().flat_map(names).collect();
+    let known: Vec<String> = all.iter().flat_map(names).filter(|name| !name.is_empty()).collect();
+    let (path, count) = (blobs.path().display(), all.len());
+    let prefix = if matches!(blobs, Blobs::Directory(..)) { "oci" } else { "oci-archive" };
     let several = |is: String| {
-        let message = format!("{} {is}", blobs.path().display());
-        Error::new(message).remedy(match known.len() {
-            0 => "name no tag".to_owned(),
-            _ => format!("name one of {}, as in oci:DIR:TAG or docker-archive:FILE:NAME", known.join(", ")),
-        })
+        let error = Error::new(format!("{path} {is}"));
+        match known.first() {
+            None => error.because("its images have no names"),
+            Some(first) => error.remedy(format!("name one of {}, as in {prefix}:{path}:{first}", few(&known))),
+        }
     };
     match &source.name {
         Some(name) => {
@@ -238,9 +248,15 @@ fn named(blobs: &Blobs, all: Vec<Descriptor>, source: &Source, platform: &Platfo
         None if all.iter().all(|one| one.platform.is_some()) && known.is_empty() => suitable(blobs, all, platform),
         None => match all.into_iter().find(|one| names(one).iter().any(|name| name == "latest")) {
             Some(latest) => Ok(latest),
-            None => Err(several(format!("has {} images", known.len().max(2)))),
+            None => Err(several(format!("has {count} images"))),
         },
     }
+}
+
+/// Some of many names.
+fn few(names: &[String]) -> String {
+    let some: Vec<&str> = names.iter().take(10).map(String::as_str).collect();
+    some.join(", ") + if names.len() > some.len() { ", ..." } else { "" }
 }
 
 /// The one for a machine.
@@ -304,11 +320,16 @@ fn saved(blobs: &Blobs, source: &Source) -> Result<Image> {
     let is_meant = |one: &Saved| match &source.name {
         None => true,
         // As docker has it: what has no tag is the latest.
-        Some(name) => one.repo_tags.iter().flatten().any(|tag| tag == name || *tag == format!("{name}:latest")),
+        Some(name) => one.repo_tags.iter().flatten().any(|tag| {
+            let short =
+                ["docker.io/library/", "docker.io/", "localhost/"].iter().find_map(|prefix| tag.strip_prefix(prefix));
+            [Some(tag.as_str()), short].into_iter().flatten().any(|tag| tag == name || *tag == format!("{name}:latest"))
+        }),
     };
     let count = all.len();
     let mut meant = all.into_iter().filter(is_meant);
-    let choice = || format!("name one of {}, as in docker-archive:FILE:NAME", known.join(", "));
+    let first = known.first().map_or("NAME", String::as_str);
+    let choice = || format!("name one of {}, as in docker-archive:{}:{first}", few(&known), blobs.path().display());
     let chosen = match (meant.next(), &source.name) {
         (Some(_), None) if count > 1 => {
             return Err(Error::new(format!("{} has {count} images", blobs.path().display())).remedy(choice()));

@@ -15,7 +15,7 @@ mod tree;
 pub use manifest::Platform;
 pub use source::Source;
 
-use crate::error::Result;
+use crate::error::{Result, printable};
 use crate::host::Host;
 use crate::log::Log;
 use crate::spec::default;
@@ -38,7 +38,7 @@ pub struct Limits {
 }
 
 /// Nobody's image is larger by chance.
-pub const LIMITS: Limits = Limits { bytes: 64 << 30, files: 4_000_000 };
+pub const LIMITS: Limits = Limits { bytes: 64 << 30, files: 2_000_000 };
 
 /// How to unpack.
 #[derive(Debug)]
@@ -83,6 +83,6 @@ fn fill(source: &Source, draft: &Draft, options: &Options, log: &Log) -> Result<
 fn tell(what: &str) {
     let error = fd::borrow(2);
     if tty::is_terminal(error) {
-        let _ = fd::write_all(error, format!("unpacking {what}\n").as_bytes());
+        let _ = fd::write_all(error, printable(&format!("unpacking {what}\n"), true).as_bytes());
     }
 }

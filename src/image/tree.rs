@@ -19,6 +19,7 @@ use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use tar::EntryType;
 
@@ -30,8 +31,17 @@ const OWNER: &CStr = c"user.rootlesscontainers";
 /// In front of an extended attribute's name (Go, star).
 const ATTRIBUTE: &[u8] = b"SCHILY.xattr.";
 
-/// How deep directories may be: none of what people make comes near it.
-const DEPTH: usize = 1000;
+/// How deep directories may be: none of what people make comes near it, and each level takes a descriptor.
+const DEPTH: usize = 500;
+
+/// How many directories there may be: their modes are kept in memory to the end.
+const DIRECTORIES: usize = 500_000;
+
+/// What a directory takes on a disk.
+const BLOCK: u64 = 4096;
+
+/// Bytes that are copied before signals are looked at.
+const STRIDE: u64 = 16 << 20;
 
 /// What was left out, and why.
 #[derive(Debug, Default)]
@@ -67,6 +77,10 @@ pub struct Tree {
     may_chown: bool,
     limits: Limits,
     files: u64,
+    /// Bytes of all files, with their holes, and of directories that no entry brings.
+    apparent: u64,
+    /// Directories of the layer that hide what is below them already.
+    opaque: HashSet<u64>,
     /// Bytes that are left of what the image may have.
     pub left: u64,
     /// What directories are to be at the end, by their inodes: mode, and time of modification.
@@ -97,6 +111,8 @@ impl Tree {
             limits,
             files: 0,
             left: limits.bytes,
+            apparent: 0,
+            opaque: HashSet::new(),
             directories: HashMap::new(),
             made: HashSet::new(),
             hasher: RandomState::new(),
@@ -114,6 +130,7 @@ impl Tree {
     /// From here on, it is another layer's.
     pub fn begin_layer(&mut self) {
         self.made.clear();
+        self.opaque.clear();
     }
 
     /// Does what an entry of a layer says.
@@ -121,13 +138,11 @@ impl Tree {
         if entry.header().entry_type() == EntryType::XGlobalHeader {
             return Ok(());
         }
-        self.files += 1;
-        if self.files > self.limits.files {
-            let message = format!("the image has more than {} files", self.limits.files);
-            return Err(Error::new(message).because("that is the limit, so that no image fills the disk").into());
-        }
-        let extended = Extended::read(entry).map_err(Failure::Read)?;
+        self.count(1, 0)?;
+        let extended = Extended::read(entry)?;
         let path = clean(extended.name.as_deref().unwrap_or(&entry.path_bytes()))?;
+        check_header(entry, &extended)
+            .map_err(|error| Error { message: format!("{}: {}", lossy(&path), error.message), ..error })?;
         self.put(entry, extended, &path, has_whiteouts).map_err(|failure| match failure {
             Failure::Call(error) => Failure::Refused(self.failed(&path, error)),
             Failure::Refused(error) => {
@@ -135,6 +150,19 @@ impl Tree {
             }
             other => other,
         })
+    }
+
+    fn count(&mut self, files: u64, bytes: u64) -> Result<()> {
+        self.files += files;
+        self.apparent = self.apparent.saturating_add(bytes);
+        if self.files > self.limits.files || self.directories.len() > DIRECTORIES {
+            let message = format!("the image has more than {} files, or {DIRECTORIES} directories", self.limits.files);
+            return Err(Error::new(message).because("that is the limit, so that no image fills the disk"));
+        }
+        match self.apparent > self.limits.bytes {
+            true => Err(self.too_large()),
+            false => Ok(()),
+        }
     }
 
     fn put(
@@ -160,13 +188,17 @@ impl Tree {
         if let (true, Some(hidden)) = (has_whiteouts, name.strip_prefix(b".wh.")) {
             self.last = None;
             return match hidden.strip_prefix(b".wh.") {
+                Some(b".opq") if !self.opaque.insert(self.hash(directory)) => Ok(()),
                 Some(b".opq") => self.hide_all(&parent, directory, 0),
                 // What aufs keeps for itself.
                 Some(_) => Ok(()),
+                None if matches!(hidden, b"" | b"." | b"..") => Err(damaged("a whiteout of no name").into()),
                 None => self.hide(&parent, &c_string(hidden)?, &join(directory, hidden), 0),
             };
         }
-        self.note_made(path);
+        if !matches!(kind, EntryType::Char | EntryType::Block) {
+            self.note_made(path);
+        }
         let (parent, name) = (parent.as_fd(), c_string(name)?);
         match kind {
             EntryType::Directory => self.put_directory(parent, &name, &meta, path),
@@ -204,22 +236,37 @@ impl Tree {
         {
             return opened.try_clone().map_err(Failure::Read);
         }
-        let mut at = 0;
-        while let Some(next) = directory.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == b'/')) {
-            self.note_made(directory.get(..at + next).unwrap_or_default());
-            at += next + 1;
+        let ends = directory.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        let prefixes: Vec<&[u8]> = ends.chain([directory.len()]).filter_map(|end| directory.get(..end)).collect();
+        check_depth(prefixes.len())?;
+        for prefix in &prefixes {
+            self.note_made(prefix);
         }
-        self.note_made(directory);
         let path = if directory.is_empty() { c".".to_owned() } else { c_string(directory)? };
         let opened = match resolve::open_in_root(self.root.as_fd(), &path, READABLE) {
             Err(sys::Error { errno: Errno::ENOENT, .. }) => {
-                resolve::make_in_root(self.root.as_fd(), &path, Kind::Directory)?;
+                for prefix in prefixes {
+                    self.make_implicit(&c_string(prefix)?)?;
+                }
                 resolve::open_in_root(self.root.as_fd(), &path, READABLE)?
             }
             other => other?,
         };
         self.last = Some((directory.to_vec(), opened.try_clone().map_err(Failure::Read)?));
         Ok(opened)
+    }
+
+    /// Makes a directory that no entry has brought, if it is missing.
+    fn make_implicit(&mut self, path: &CStr) -> Done<()> {
+        match resolve::open_in_root(self.root.as_fd(), path, fd::O_PATH) {
+            Err(sys::Error { errno: Errno::ENOENT, .. }) => {}
+            other => return Ok(other.map(drop)?),
+        }
+        self.count(1, BLOCK)?;
+        let made = resolve::make_in_root(self.root.as_fd(), path, Kind::Directory)?;
+        // Another one with this inode may have been removed.
+        self.directories.insert(fd::status(made.as_fd())?.inode, (0o755, None));
+        Ok(())
     }
 
     fn hash(&self, path: &[u8]) -> u64 {
@@ -244,6 +291,7 @@ impl Tree {
 
     fn hide_all(&mut self, directory: &OwnedFd, path: &[u8], depth: usize) -> Done<()> {
         check_depth(depth)?;
+        check_not_interrupted()?;
         removal::names(directory)?
             .iter()
             .try_for_each(|name| self.hide(directory, name, &join(path, name.to_bytes()), depth))
@@ -312,9 +360,7 @@ impl Tree {
             None => {
                 // What a sparse file has, the stream need not have.
                 let size = entry.size();
-                if size > self.left {
-                    return Err(self.too_large().into());
-                }
+                self.count(0, size)?;
                 self.copy(entry, &mut file, size)?;
                 self.set_length(&file, size)?;
             }
@@ -326,6 +372,7 @@ impl Tree {
     }
 
     fn write_map(&mut self, entry: &mut impl Read, file: &mut File, map: &[Span], size: u64) -> Done<()> {
+        self.count(0, size)?;
         let mut end = 0;
         for (offset, length) in map {
             let next = offset.checked_add(*length).filter(|next| *offset >= end && *next <= size);
@@ -333,16 +380,20 @@ impl Tree {
             file.seek(SeekFrom::Start(*offset)).map_err(|error| unwritten(&error))?;
             self.copy(entry, file, *length)?;
         }
-        if size > self.left {
-            return Err(self.too_large().into());
+        if entry.read(&mut [0]).map_err(Failure::Read)? > 0 {
+            return Err(damaged("it has more bytes than its map of holes says").into());
         }
         self.set_length(file, size)
     }
 
     /// Copies bytes, and leaves holes where there are only zeros.
     fn copy(&mut self, entry: &mut impl Read, file: &mut File, length: u64) -> Done<()> {
-        let mut left = length;
+        let (mut left, mut until_look) = (length, STRIDE);
         while left > 0 {
+            if left < length.saturating_sub(until_look) {
+                check_not_interrupted()?;
+                until_look += STRIDE;
+            }
             let want = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
             let buffer = self.buffer.get_mut(..want).unwrap_or_default();
             let count = entry.read(buffer).map_err(Failure::Read)?;
@@ -443,7 +494,8 @@ impl Tree {
     fn give_attributes(&mut self, file: BorrowedFd, meta: &Meta, path: &[u8]) -> Done<()> {
         for (name, value) in &meta.attributes {
             match fd::set_attribute(file, name, value) {
-                Err(sys::Error { errno: Errno::EOPNOTSUPP | Errno::EPERM | Errno::EINVAL, .. }) => {
+                // A full disk or a full inode: of the latter, an attribute can be left out.
+                Err(error) if REFUSING.contains(&error.errno) || value.len() > 2048 && error.errno == Errno::ENOSPC => {
                     self.left_out.note(ATTRIBUTE_REFUSED, path);
                 }
                 other => other?,
@@ -468,14 +520,9 @@ impl Tree {
     fn finish_directory(&self, directory: &OwnedFd, depth: usize) -> Done<()> {
         check_depth(depth)?;
         check_not_interrupted()?;
-        let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
-        for entry in std::fs::read_dir(path).map_err(Failure::Read)? {
-            let entry = entry.map_err(Failure::Read)?;
-            if entry.file_type().map_err(Failure::Read)?.is_dir() {
-                let name = c_string(std::os::unix::ffi::OsStrExt::as_bytes(entry.file_name().as_os_str()))?;
-                let below = fd::open_at(directory.as_fd(), &name, READABLE | fd::O_NOFOLLOW, 0)?;
-                self.finish_directory(&below, depth + 1)?;
-            }
+        for name in directories_in(directory).map_err(Failure::Read)? {
+            let below = fd::open_at(directory.as_fd(), &name, READABLE | fd::O_NOFOLLOW, 0)?;
+            self.finish_directory(&below, depth + 1)?;
         }
         if let Some((mode, modified)) = self.directories.get(&fd::status(directory.as_fd())?.inode) {
             fd::chmod(directory.as_fd(), *mode)?;
@@ -498,6 +545,54 @@ impl Tree {
 }
 
 const READABLE: i32 = fd::O_RDONLY | fd::O_DIRECTORY;
+
+/// How a file system says that it does not take an attribute.
+const REFUSING: [Errno; 5] = [Errno::EOPNOTSUPP, Errno::EPERM, Errno::EINVAL, Errno::E2BIG, Errno::ERANGE];
+
+/// The names of the directories in one; what is read from is closed again.
+fn directories_in(directory: &OwnedFd) -> io::Result<Vec<CString>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd()))? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            names.push(CString::new(entry.file_name().as_bytes()).unwrap_or_default());
+        }
+    }
+    Ok(names)
+}
+
+/// Refuses a header that one reader takes for this and another one for that: the image would be another one to a scanner.
+fn check_header(entry: &tar::Entry<impl Read>, extended: &Extended) -> Result<()> {
+    let kind = entry.header().entry_type();
+    let has_data = kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse();
+    let is_known = matches!(
+        kind,
+        EntryType::Directory
+            | EntryType::Symlink
+            | EntryType::Link
+            | EntryType::Fifo
+            | EntryType::Char
+            | EntryType::Block
+    );
+    if is_known && !has_data && entry.size() > 0 {
+        return Err(damaged("something that is no file has bytes of its own"));
+    }
+    let is_other = |told: &Option<Vec<u8>>, meant: &[u8]| told.as_ref().is_some_and(|told| told != meant);
+    if is_other(&extended.path, &entry.path_bytes())
+        || kind != EntryType::Regular && is_other(&extended.link, &entry.link_name_bytes().unwrap_or_default())
+    {
+        return Err(damaged("its headers give it two names"));
+    }
+    if matches!(kind, EntryType::Symlink | EntryType::Link)
+        && entry.link_name_bytes().is_none_or(|target| target.is_empty())
+    {
+        return Err(damaged("a link to nothing"));
+    }
+    match extended.name.is_some() && extended.size.is_none() {
+        true => Err(damaged("it has the name of a sparse file, and is none")),
+        false => Ok(()),
+    }
+}
 
 fn check_depth(depth: usize) -> Result<()> {
     match depth > DEPTH {
@@ -576,6 +671,9 @@ type Span = (u64, u64);
 struct Extended {
     attributes: Vec<(CString, Vec<u8>)>,
     modified: Option<(i64, u32)>,
+    /// Its name and what it links to, where they are said here.
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
     /// Of a sparse file: its own name, its size, and where its bytes are, if not in front of them.
     name: Option<Vec<u8>>,
     size: Option<u64>,
@@ -584,13 +682,27 @@ struct Extended {
 }
 
 impl Extended {
-    fn read(entry: &mut tar::Entry<impl Read>) -> io::Result<Extended> {
+    fn read(entry: &mut tar::Entry<impl Read>) -> Done<Extended> {
         let mut extended = Extended::default();
-        for extension in entry.pax_extensions()?.into_iter().flatten() {
-            let extension = extension?;
+        let mut seen: Vec<Vec<u8>> = Vec::new();
+        for extension in entry.pax_extensions().map_err(Failure::Read)?.into_iter().flatten() {
+            let extension = extension.map_err(Failure::Read)?;
             let (key, value) = (extension.key_bytes(), extension.value_bytes());
+            // Pairs of these are how a map is written.
+            if !matches!(key, b"GNU.sparse.offset" | b"GNU.sparse.numbytes") {
+                if seen.iter().any(|known| known == key) {
+                    return Err(damaged(&format!("an extended header says {} twice", lossy(key))).into());
+                }
+                seen.push(key.to_vec());
+            }
+            let is_number = |value: &[u8]| str::from_utf8(value).is_ok_and(|text| text.parse::<u64>().is_ok());
+            if matches!(key, b"size" | b"uid" | b"gid") && !is_number(value) {
+                return Err(damaged(&format!("an extended header has a {} that is no number", lossy(key))).into());
+            }
             let number = || str::from_utf8(value).ok().and_then(|text| text.parse().ok());
             match key {
+                b"path" => extended.path = Some(value.to_vec()),
+                b"linkpath" => extended.link = Some(value.to_vec()),
                 b"mtime" => extended.modified = time(value),
                 b"GNU.sparse.name" => extended.name = Some(value.to_vec()),
                 b"GNU.sparse.size" | b"GNU.sparse.realsize" => extended.size = number(),
@@ -603,6 +715,7 @@ impl Extended {
                 _ => {}
             }
             if let Some(name) = key.strip_prefix(ATTRIBUTE)
+                && name.len() > "user.".len()
                 && is_kept(name)
                 && let Ok(name) = CString::new(name)
             {
@@ -661,7 +774,7 @@ fn time(text: &[u8]) -> Option<(i64, u32)> {
     let digits: String = fraction.chars().chain(std::iter::repeat('0')).take(9).collect();
     let (seconds, nanoseconds): (i64, u32) = (seconds.parse().ok()?, digits.parse().ok()?);
     match text.starts_with('-') && nanoseconds > 0 {
-        true => Some((seconds - 1, 1_000_000_000 - nanoseconds)),
+        true => Some((seconds.checked_sub(1)?, 1_000_000_000 - nanoseconds)),
         false => Some((seconds, nanoseconds)),
     }
 }

@@ -68,7 +68,7 @@ fn object(from: BorrowedFd, to: BorrowedFd, name: &CStr, depth: u32) -> Result<(
         Kind::File if status.is_regular() => {
             let source = fd::open_at(from, name, O_RDONLY | O_NOFOLLOW | fd::O_NONBLOCK, 0)?;
             let copy = fd::open_at(to, name, O_WRONLY | O_CREAT | O_EXCL, 0o600)?;
-            contents(source.as_fd(), copy.as_fd())?;
+            with_holes(source.as_fd(), copy.as_fd())?;
             copy
         }
         Kind::File => return Err(Error::new(Call::Open, Errno::ENOTSUP)),
@@ -82,6 +82,36 @@ fn object(from: BorrowedFd, to: BorrowedFd, name: &CStr, depth: u32) -> Result<(
         Kind::Symlink => Ok(()),
         _ => fd::chmod(copy.as_fd(), status.mode & 0o7777),
     }
+}
+
+/// Copies a file as sparse as it is: what it only says that it has must not fill a memory.
+fn with_holes(from: BorrowedFd, to: BorrowedFd) -> Result<()> {
+    let seek = |file: BorrowedFd, offset: i64, whence: i32| {
+        // SAFETY: lseek takes numbers.
+        super::check(Call::Read, unsafe { libc::lseek(file.as_raw_fd(), offset, whence) })
+    };
+    let size = seek(from, 0, libc::SEEK_END)?;
+    let mut at = 0;
+    while at < size {
+        // lseek(2): ENXIO is a hole to the end.
+        let data = match seek(from, at, libc::SEEK_DATA) {
+            Err(Error { errno: Errno::ENXIO, .. }) => break,
+            other => other?,
+        };
+        at = seek(from, data, libc::SEEK_HOLE)?;
+        seek(from, data, libc::SEEK_SET)?;
+        seek(to, data, libc::SEEK_SET)?;
+        let mut left = at - data;
+        while left > 0 {
+            let count = syscall!(Call::Write, libc::SYS_sendfile, to.as_raw_fd(), from.as_raw_fd(), 0, left)?;
+            // It has become shorter meanwhile.
+            if count == 0 {
+                return Ok(());
+            }
+            left -= count;
+        }
+    }
+    syscall!(Call::Write, libc::SYS_ftruncate, to.as_raw_fd(), size).map(drop)
 }
 
 /// Copies the rest of a file.
@@ -102,6 +132,9 @@ mod tests {
         let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::create_dir_all(from.path().join("a/b")).unwrap();
         fs::write(from.path().join("a/b/file"), vec![7u8; 100_000]).unwrap();
+        let sparse = fs::File::create(from.path().join("sparse")).unwrap();
+        std::os::unix::fs::FileExt::write_at(&sparse, b"x", 64 << 20).unwrap();
+        sparse.set_len(128 << 20).unwrap();
         fs::set_permissions(from.path().join("a/b/file"), fs::Permissions::from_mode(0o4755)).unwrap();
         symlink("/etc", from.path().join("a/link")).unwrap();
         for number in 0..200 {
@@ -112,6 +145,9 @@ mod tests {
         assert_eq!(fs::read(to.path().join("a/b/file")).unwrap(), vec![7u8; 100_000]);
         assert_eq!(fs::metadata(to.path().join("a/b/file")).unwrap().permissions().mode() & 0o7777, 0o4755);
         assert_eq!(fs::read_link(to.path().join("a/link")).unwrap().to_str(), Some("/etc"));
-        assert_eq!(fs::read_dir(to.path()).unwrap().count(), 201);
+        assert_eq!(fs::read_dir(to.path()).unwrap().count(), 202);
+        let sparse = fs::metadata(to.path().join("sparse")).unwrap();
+        assert!(sparse.len() == 128 << 20 && std::os::unix::fs::MetadataExt::blocks(&sparse) < 1000);
+        assert_eq!(fs::read(to.path().join("sparse")).unwrap()[64 << 20], b'x');
     }
 }

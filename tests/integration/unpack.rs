@@ -376,6 +376,65 @@ fn no_layer_leaves_the_root() {
 }
 
 #[test]
+fn headers_that_contradict_each_other_are_refused() {
+    let sandbox = Sandbox::ordinary();
+    for layer in [
+        Layer::new().entry(EntryType::Directory, "d/", 0o755, "", &[0; 1024]),
+        Layer::new().entry(EntryType::Symlink, "l", 0o777, "x", &[0; 512]),
+        Layer::new().extended(&[("path", b"a"), ("path", b"b")]).file("c", ""),
+        Layer::new().extended(&[("size", b"junk")]).file("c", ""),
+        Layer::new().extended(&[("GNU.sparse.name", b"other")]).file("c", ""),
+        Layer::new().extended(&[("GNU.sparse.size", b"1"), ("GNU.sparse.map", b"0,9")]).file("c", "123456789"),
+        Layer::new().symlink("l", ""),
+        Layer::new().file(".wh...", ""),
+        Layer::new().directory("d/", 0o755).file("d/.wh..", ""),
+    ] {
+        unpack_layer(&sandbox, layer).fails(&["layer 1 of 1", "was made to deceive"]);
+        assert_nothing_is_left(&sandbox);
+    }
+}
+
+#[test]
+fn a_directory_has_no_mode_of_one_that_was_removed() {
+    // The file system may give the new one the old one's inode.
+    let sandbox = Sandbox::ordinary();
+    let below = (0..50).fold(Layer::new(), |layer, number| layer.directory(&format!("old{number}/"), 0o1777));
+    let above = (0..50).fold(Layer::new(), |layer, number| layer.file(&format!(".wh.old{number}"), ""));
+    let above = (0..50).fold(above, |layer, number| layer.file(&format!("new{number}/x"), ""));
+    Layout::of(&sandbox, "image", vec![below.bytes(), above.bytes()], here(json!({})));
+    unpack(&sandbox, "oci:image").ok();
+    for number in 0..50 {
+        let made = fs::metadata(root(&sandbox).join(format!("new{number}"))).unwrap();
+        assert_eq!(made.permissions().mode() & 0o7777, 0o755, "new{number}");
+    }
+    discard(&sandbox);
+}
+
+#[test]
+fn who_may_rename_beside_the_bundle_gets_nothing_of_the_callers() {
+    // The draft is moved away while it is made, and a link to the caller's own files put there.
+    let sandbox = Sandbox::ordinary();
+    let victim = sandbox.mkdir("victim", 0o755);
+    let bytes = base().bytes();
+    let mut command = sandbox.command(&["unpack", "-", "box"]);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let find = || {
+        let names = fs::read_dir(sandbox.path()).unwrap().map(|entry| entry.unwrap().path());
+        names.into_iter().find(|path| path.file_name().unwrap().to_str().unwrap().starts_with(".rootlet-"))
+    };
+    eventually("it has begun", || find().is_some());
+    let draft = find().unwrap();
+    fs::rename(&draft, sandbox.path().join("moved")).unwrap();
+    std::os::unix::fs::symlink(&victim, &draft).unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), &bytes).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && err.contains("somebody has replaced what was made"), "{err}");
+    assert_eq!(fs::read_dir(&victim).unwrap().count(), 0, "nothing was written there");
+    assert!(draft.is_symlink(), "nothing of somebody else's was removed");
+}
+
+#[test]
 fn bombs_end_at_a_limit() {
     let sandbox = Sandbox::ordinary();
     // Gigabytes from a few kilobytes; a size that is only said; headers that would fill the memory; depth.
@@ -395,6 +454,22 @@ fn bombs_end_at_a_limit() {
     unpack_layer(&sandbox, sparse).fails(&["more than 68719476736 bytes"]);
     let name = vec![b'x'; 3 << 20];
     unpack_layer(&sandbox, Layer::new().extended(&[("path", &name)]).file("x", "")).fails(&["headers of one file"]);
+    // Directories that no entry brings are counted, too.
+    let many = (0..40).fold(Layer::new(), |layer, number| {
+        let path = format!("{number}/{}f", "x/".repeat(400));
+        layer.extended(&[("path", path.as_bytes())]).file("f", "")
+    });
+    fs::write(sandbox.path().join("many.tar"), many.bytes()).unwrap();
+    sandbox.rootlet(&["unpack", "--max-size", "10M", "many.tar", "box"]).fails(&["more than 10485760 bytes"]);
+    let path = format!("{}f", "x/".repeat(1000));
+    unpack_layer(&sandbox, Layer::new().extended(&[("path", path.as_bytes())]).file("f", "")).fails(&["500 deep"]);
+    // A name of a gigabyte, where an archive is only listed.
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(EntryType::GNULongName);
+    header.set_size(64 << 20);
+    header.set_cksum();
+    fs::write(sandbox.path().join("long.tar"), [header.as_bytes(), &vec![b'x'; 64 << 20][..]].concat()).unwrap();
+    unpack(&sandbox, "long.tar").fails(&["no name and no attribute is that long"]);
     let deep = (0..12).fold(Layer::new(), |layer, number| {
         let path = "d/".repeat(45);
         let layer = layer.directory(&format!("{path}e/"), 0o755);
@@ -467,7 +542,7 @@ fn damaged_images_are_one_error_and_nothing_is_left() {
     })
     .fails(&["the digest is another"]);
     for (name, bytes, words) in [
-        ("text", b"no archive at all\n".to_vec(), "damaged, or was cut off"),
+        ("text", b"no archive at all\n".to_vec(), "is no tar archive"),
         ("half.tar", plain[..plain.len() / 2].to_vec(), "damaged, or was cut off"),
         ("endless.tar", plain[..plain.len() - 1024].to_vec(), "damaged, or was cut off"),
         ("x.tar.xz", b"\xfd7zXZ\0 and so on".to_vec(), "xz -dc"),
@@ -475,7 +550,15 @@ fn damaged_images_are_one_error_and_nothing_is_left() {
         fs::write(sandbox.path().join(name), bytes).unwrap();
         unpack(&sandbox, name).fails(&[words]);
     }
-    unpack(&sandbox, "docker-archive:text").fails(&[]);
+    unpack(&sandbox, "docker-archive:text").fails(&["is no tar archive"]);
+    for script in [": | $rootlet unpack - box", "$rootlet unpack /dev/null box", ": >none; $rootlet unpack none box"] {
+        sandbox.caller(script).fails(&["is empty", "see whether the program failed"]);
+    }
+    unpack(&sandbox, "img:tag").fails(&["img:tag", "ENOENT", "skopeo copy docker://img:tag"]);
+    unpack(&sandbox, "cut:tag").fails(&["did you mean oci:cut:tag?"]);
+    unpack(&sandbox, "bundle").fails(&["is a bundle already", "run -b bundle"]);
+    unpack(&sandbox, "bundle/rootfs").fails(&["is a root file system", "run --rootfs bundle/rootfs"]);
+    sandbox.rootlet(&["unpack", "box", "half.tar"]).fails(&["half.tar is a file", "unpack half.tar BUNDLE"]);
     unpack(&sandbox, "nosuch.tar").fails(&["nosuch.tar", "ENOENT"]);
     unpack(&sandbox, "docker://alpine").fails(&["skopeo copy docker://alpine"]);
     unpack(&sandbox, "xdg").fails(&["has no index.json"]);
@@ -488,10 +571,18 @@ fn nothing_is_overwritten_and_a_full_disk_leaves_nothing() {
     fs::write(sandbox.path().join("root.tar"), base().bytes()).unwrap();
     sandbox.mkdir("box", 0o755);
     unpack(&sandbox, "root.tar").ok();
-    unpack(&sandbox, "root.tar").fails(&["box is there already", "remove it"]);
+    unpack(&sandbox, "root.tar").fails(&["box is there already", "nothing is overwritten"]);
     assert!(text(&sandbox, "etc/passwd").starts_with("root:"));
     discard(&sandbox);
     sandbox.rootlet(&["unpack", "root.tar", "nosuch/box"]).fails(&["nosuch/box", "must exist"]);
+    sandbox.rootlet(&["unpack", "root.tar", "root.tar/box"]).fails(&["root.tar/box", "ENOTDIR"]);
+    std::os::unix::fs::symlink("xdg", sandbox.path().join("link")).unwrap();
+    sandbox.rootlet(&["unpack", "root.tar", "link"]).fails(&["link is there already"]);
+    sandbox.mkdir("here", 0o755);
+    sandbox.caller("cd here && $rootlet unpack ../root.tar .").fails(&["is in use", "current one"]);
+    let long = "b".repeat(255);
+    sandbox.rootlet(&["unpack", "root.tar", &long]).ok();
+    fs::remove_dir_all(sandbox.path().join(long)).unwrap();
     // In a mount namespace of its own, on a disk of one megabyte.
     let script = "mkdir small && mount -t tmpfs -o size=1m tmpfs small && $rootlet unpack root.tar small/box; echo $?; ls -A small";
     let script = script.replace("$rootlet", crate::sandbox::binary().to_str().unwrap());
