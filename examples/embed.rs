@@ -11,8 +11,14 @@ use rootlet::spec;
 use rootlet::sys::process::wait;
 use std::path::PathBuf;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let bundle: PathBuf = std::env::args_os().nth(1).ok_or("usage: embed BUNDLE")?.into();
+fn main() {
+    let Some(bundle) = std::env::args_os().nth(1) else { return eprintln!("usage: embed BUNDLE") };
+    if let Err(error) = live(bundle.into()) {
+        eprintln!("{}", error.in_one_line());
+    }
+}
+
+fn live(bundle: PathBuf) -> rootlet::error::Result<()> {
     let (root, log, id) = (States::new(None)?, Log::default(), format!("embed-{}", std::process::id()));
     let options = Options::new(&root, &id, bundle);
 

@@ -35,6 +35,7 @@
 //!   type and its key in `spec` (`KEYS`).
 //! - What does a step do? [`plan::Step::run`].
 //! - What does `exec` share with `create`? Each row of ORDER has a scope; [`container::exec()`] compiles the other one.
+//! - How does an image become a bundle? [`image::unpack()`], top to bottom.
 //! - What can be written by `checkpoint`, and where does `restore` find the rest? `container/checkpoint/external.rs`.
 //! - Which cgroup does a container get? [`cgroup::placement`]. What is written to it? [`cgroup::settings`].
 //! - What may stand in config.json? [`spec::schema::KEYS`]: each key is claimed by a row of ORDER (a test), and what a row
@@ -50,7 +51,8 @@
 //! [`container::start()`], [`container::exec()`], [`container::processes()`] and the rest
 //! take a [`container::Container`], as [`container::States::find`] gives it: its state is a snapshot, `status` looks. Processes are
 //! children of the calling *process*, which waits for them; with [`container::Start::Now`] they end with the calling *thread*
-//! (PR_SET_PDEATHSIG): create them waiting, in a pool of threads. Errors are for people: [`error::Error::in_one_line`] is all of one.
+//! (PR_SET_PDEATHSIG): create them waiting, in a pool of threads. Errors are for people: [`error::Error::in_one_line`] is all of one. [`sys::process::wait`]
+//! waits for an end, [`container::events::watch`] for what happens meanwhile; [`image::unpack()`] makes bundles.
 //!
 //! # Invariants
 //!

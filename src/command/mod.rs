@@ -297,6 +297,12 @@ fn complain(log: &Log, command: &Command, error: clap::Error, failure: u8) -> Ex
                 "write it before the command, with its value if it has one: `rootlet {argument} ... run`; see `rootlet --help`"
             )
         }
+        None if error.kind() == ErrorKind::UnknownArgument
+            && !argument.starts_with('-')
+            && matches!(command.get_name(), "run" | "create") =>
+        {
+            format!("write the program behind `--`: `rootlet {} ID -- {argument}`; {help}", command.get_name())
+        }
         None => {
             let similar = context(ContextKind::SuggestedArg).map(|flag| format!("did you mean {flag}? {help}"));
             let meant = spelling::meant_flag(&argument).map(|meant| format!("{meant}; {help}"));

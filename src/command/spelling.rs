@@ -6,11 +6,12 @@ use clap::{Arg, ArgAction, Command};
 use std::ffi::OsString;
 
 /// Commands of Docker and podman, and what is the same.
-const COMMANDS: [(&str, &str); 15] = [
+const COMMANDS: [(&str, &str); 16] = [
     ("ls", "did you mean `rootlet list`?"),
     ("rm", "did you mean `rootlet delete`?"),
     ("remove", "did you mean `rootlet delete`?"),
     ("stop", "did you mean `rootlet kill ID TERM`?"),
+    ("restart", "`rootlet delete -f ID`, and run it again"),
     ("inspect", "did you mean `rootlet state`?"),
     ("top", "did you mean `rootlet ps`?"),
     ("unpause", "did you mean `rootlet resume`?"),

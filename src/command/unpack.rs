@@ -21,7 +21,10 @@ IMAGE is one of these; nothing is fetched:
   PATH                          one of them, or a tar of a root file system (`docker export`, mmdebstrap): it is recognised
   -                             any of the archives, from standard input
 
-Device nodes are left out, and owners that an ordinary user cannot give are kept in the attribute user.rootlesscontainers.
+Archives and layers may be compressed by gzip or zstd. What runs is what the image says (Entrypoint, Cmd, Env, WorkingDir, User); `rootlet
+run` has flags that change it. Volumes are memory. Device nodes are left out, and owners that an ordinary user cannot give are kept in the
+attribute user.rootlesscontainers. The bundle is yours alone; to remove one with directories that you may not write to,
+`chmod -R u+rwX BUNDLE` first. Nothing is printed where nothing is left out.
 
 Examples:
   rootlet unpack debian.tar box && rootlet run -b box box

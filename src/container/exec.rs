@@ -246,6 +246,14 @@ fn complete(process: Process, own: &Process) -> Process {
         selinux_label: process.selinux_label.or(own.selinux_label),
         io_priority: process.io_priority.or(own.io_priority),
         exec_cpu_affinity: process.exec_cpu_affinity.or(own.exec_cpu_affinity),
-        ..process
+        // Each is named: a new property is not forgotten here.
+        terminal: process.terminal,
+        console_size: process.console_size,
+        user: process.user,
+        args: process.args,
+        command_line: process.command_line,
+        env: process.env,
+        cwd: process.cwd,
+        no_new_privileges: process.no_new_privileges,
     }
 }

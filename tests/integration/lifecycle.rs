@@ -381,6 +381,7 @@ fn what_other_engines_call_otherwise_is_answered() {
         (&["pull", "alpine"], "rootlet unpack oci:"),
         (&["run", "-it", "box"], "rootlet spec"),
         (&["run", "--rm", "box"], "--keep"),
+        (&["run", "box", "sh"], "write the program behind `--`"),
         (&["run", "-v", "a:b", "box"], "--mount type=bind"),
         (&["run", "--name", "box"], "rootlet run NAME"),
         (&["kill", "-9", "box"], "kill ID KILL"),

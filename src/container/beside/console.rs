@@ -236,5 +236,5 @@ fn is_passing(error: sys::Error) -> bool {
 fn without_terminal() -> Error {
     Error::in_config("process.terminal", "standard input is not a terminal, nor is there another")
         .because("a terminal is asked for, and in the foreground that is the caller's")
-        .remedy("set process.terminal to false (as `rootlet spec --no-tty` writes it), leave `exec -t` out, give --console-socket PATH, or call rootlet under a terminal (`script -qc 'rootlet ...'`)")
+        .remedy("give --no-tty to `run` or set process.terminal to false, leave `exec -t` out, give --console-socket PATH, or call rootlet under a terminal (`script -qc 'rootlet ...'`)")
 }
