@@ -8,7 +8,6 @@ use super::follow::{Follow, Followed};
 use super::interrupt::{self, Interrupt};
 use super::state::Container;
 use super::state::identity::has_executed;
-use super::status::Status;
 use super::{entrance, run, start, users};
 use crate::cgroup::tree;
 use crate::error::{Error, Result};
@@ -141,10 +140,11 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     let interrupt = if options.detach { Interrupt::default() } else { Interrupt::open()? };
     // Who is in the container already may look at the new process before it is a program, and it has this memory.
     memory::wipe_traces();
-    let init = spawn(&plan, equipment).map_err(|error| match container.status() {
-        // It has ended meanwhile.
-        Ok(Status::Stopped) => stopped(),
-        _ => error,
+    let init = spawn(&plan, equipment).map_err(|error| match container.pidfd() {
+        // It is at its end, which may take a moment: nothing can be born in its pid namespace then (ENOMEM).
+        Ok(Some(pidfd)) if process::wait_readable(pidfd.as_fd(), start::GRACE_MILLISECONDS) == Ok(false) => error,
+        Ok(_) => stopped(),
+        Err(_) => error,
     })?;
     let (init, plan, status, starts_now, is_alone) = (&init, &plan, "running", true, options.detach);
     let follow = Follow { init, plan, container, status, starts_now, is_alone, outputs: [None, None], interrupt };

@@ -20,7 +20,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// How long the end of a container that answers no more may take.
-const GRACE_MILLISECONDS: i32 = 100;
+pub const GRACE_MILLISECONDS: i32 = 100;
 
 /// Starts a created container, and returns when its program runs. If a poststart hook fails, it is stopped and destroyed
 /// (runtime.md, lifecycle).

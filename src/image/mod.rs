@@ -83,6 +83,6 @@ fn fill(source: &Source, draft: &Draft, options: &Options, log: &Log) -> Result<
 fn tell(what: &str) {
     let error = fd::borrow(2);
     if tty::is_terminal(error) {
-        let _ = fd::write_all(error, printable(&format!("unpacking {what}\n"), true).as_bytes());
+        let _ = fd::write_all(error, (printable(&format!("unpacking {what}"), false) + "\n").as_bytes());
     }
 }

@@ -65,8 +65,11 @@ pub fn explain_entry(error: sys::Error) -> Error {
     match error.errno {
         Errno::ESRCH => message.because("its first process has just ended, or the first thread of it"),
         Errno::EPERM | Errno::EACCES => message
-            .because("its user namespace is not yours, or you are in another one than when it was created")
-            .remedy("run this command as the user, and from the place, that created the container"),
+            .because(
+                "its user namespace is not yours, or you are in another one than when it was created; or its first process is \
+                 becoming its program at this moment",
+            )
+            .remedy("try again, as the user and from the place that created the container"),
         Errno::EINVAL => message.because("entering all at once needs Linux 5.8").remedy("use a newer kernel"),
         _ => message,
     }

@@ -83,7 +83,7 @@ fn build(kind: Kind, host: &Host, cgroups: Cgroups, resolver: Option<String>) ->
 
     let mut spec = SpecBuilder::default()
         .version(VERSION)
-        .process(process()?)
+        .process(process(kind)?)
         .root(RootBuilder::default().path("rootfs").readonly(true).build()?)
         .hostname("rootlet")
         .mounts(mounts(kind, unified, resolver)?)
@@ -93,7 +93,7 @@ fn build(kind: Kind, host: &Host, cgroups: Cgroups, resolver: Option<String>) ->
     Ok(spec)
 }
 
-fn process() -> Built<oci_spec::runtime::Process> {
+fn process(kind: Kind) -> Built<oci_spec::runtime::Process> {
     let capabilities = || {
         [Capability::AuditWrite, Capability::Kill, Capability::NetBindService]
             .into_iter()
@@ -112,17 +112,33 @@ fn process() -> Built<oci_spec::runtime::Process> {
         .terminal(true)
         .user(UserBuilder::default().uid(0u32).gid(0u32).build()?)
         .args(vec!["sh".to_owned()])
-        .env(vec![
-            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
-            "TERM=xterm".to_owned(),
-        ])
+        .env(environment(kind))
         .cwd("/")
         .capabilities(sets)
-        .rlimits(vec![descriptors])
+        // The host's programs have the caller's limits.
+        .rlimits(if kind == Kind::HostFiles { Vec::new() } else { vec![descriptors] })
         .no_new_privileges(true)
         .build()?;
     process.set_apparmor_profile(None).set_selinux_label(None);
     Ok(process)
+}
+
+/// What tells the host's programs how the caller reads: his terminal and his language.
+const KEPT: [&str; 5] = ["TERM", "COLORTERM", "LANG", "LANGUAGE", "TZ"];
+
+fn environment(kind: Kind) -> Vec<String> {
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let is_kept = |name: &str| kind == Kind::HostFiles && (KEPT.contains(&name) || name.starts_with("LC_"));
+    let mut kept: Vec<String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, value)| is_kept(name) && !value.is_empty())
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    kept.sort();
+    if !kept.iter().any(|variable| variable.starts_with("TERM=")) {
+        kept.insert(0, "TERM=xterm".to_owned());
+    }
+    [path.to_owned()].into_iter().chain(kept).collect()
 }
 
 fn paths(paths: &[&str]) -> Vec<String> {
@@ -191,8 +207,9 @@ fn mounts(kind: Kind, unified: bool, resolver: Option<String>) -> Built<Vec<Moun
         for directory in host_directories() {
             mounts.push(mount(directory, "none", directory, &["rbind", "nosuid", "nodev", "rro"])?);
         }
-        mounts.push(mount("/tmp", "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=1777"])?);
-        mounts.push(mount("/run", "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=755"])?);
+        for (directory, mode) in MEMORY {
+            mounts.push(mount(directory, "tmpfs", "tmpfs", &["nosuid", "nodev", mode])?);
+        }
         // Where systemd-resolved runs, /etc/resolv.conf is a symlink to a file below /run.
         if let Some(file) = resolver {
             mounts.push(mount(&file, "none", &file, &["bind", "nosuid", "nodev", "ro"])?);
@@ -200,6 +217,16 @@ fn mounts(kind: Kind, unified: bool, resolver: Option<String>) -> Built<Vec<Moun
     }
     Ok(mounts)
 }
+
+/// Where programs write that are the host's: in memory.
+const MEMORY: [(&str, &str); 6] = [
+    ("/tmp", "mode=1777"),
+    ("/var/tmp", "mode=1777"),
+    ("/run", "mode=755"),
+    ("/run/user", "mode=755"),
+    ("/home", "mode=755"),
+    ("/root", "mode=700"),
+];
 
 fn resolver_file() -> Result<Option<String>> {
     let path = "/etc/resolv.conf";
@@ -213,7 +240,7 @@ const PROGRAMS: [&str; 6] = ["/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx
 /// What a host bundle binds.
 fn host_directories() -> Vec<&'static str> {
     let own = PROGRAMS.into_iter().filter(|path| Path::new(path).is_dir() && !Path::new(path).is_symlink());
-    ["/usr", "/etc"].into_iter().chain(own).collect()
+    ["/usr", "/etc"].into_iter().chain(Path::new("/opt").is_dir().then_some("/opt")).chain(own).collect()
 }
 
 /// Makes the root file system of a host bundle: empty places for the mounts, and the host's links into /usr.
@@ -222,7 +249,8 @@ pub fn make_host_rootfs(rootfs: &Path) -> Result<()> {
         let message = format!("cannot make {}", path.display());
         move |error: std::io::Error| Error::from_io(&message, &error)
     };
-    let directories = ["/proc", "/dev", "/sys", "/tmp", "/run", "/root", "/var"].into_iter().chain(host_directories());
+    let directories =
+        ["/proc", "/dev", "/sys", "/tmp", "/run", "/root", "/home", "/var/tmp"].into_iter().chain(host_directories());
     for directory in directories {
         let path = rootfs.join(directory.trim_start_matches('/'));
         std::fs::create_dir_all(&path).map_err(failed(&path))?;

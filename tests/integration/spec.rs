@@ -39,6 +39,13 @@ fn a_host_bundle_needs_no_image() {
         config["process"]["args"] = json!(["bash", "-c", "id -un; hostname; cat /etc/os-release | head -c 1 | wc -c; touch /tmp/x /run/x && echo writable; touch /usr/x /etc/x /x 2>&1 | wc -l; perl -e 'print 6*7'"]);
     });
     assert_eq!(sandbox.run().ok().out, "root\nrootlet\n1\nwritable\n3\n42");
+    // Programs that keep something at home, and the caller's language, terminal and limits.
+    let script =
+        "cd ~ && echo x >.rc && echo $HOME $LANG $TERM $SECRET; touch /var/tmp/x /home/x /run/user/x && ulimit -Sn";
+    let mut command = sandbox.command(&["run", "--host", "box", "--", "bash", "-c", script]);
+    command.env("HOME", sandbox.path()).env("LANG", "C.UTF-8").env("TERM", "vt100").env("SECRET", "the caller's");
+    let limit = finish(sandbox.program("bash".as_ref(), &["-c", "ulimit -Sn"])).ok().out;
+    assert_eq!(finish(command).ok().out, format!("/root C.UTF-8 vt100\n{limit}"));
     sandbox.assert_clean();
 }
 
