@@ -42,7 +42,8 @@ impl Platform {
             (Some(os), Some(architecture), variant, None) if os == "linux" && !architecture.is_empty() => {
                 Ok(Platform { os, architecture, variant })
             }
-            _ => Err(Error::new(format!("--platform {text:?} is none")).remedy("write linux/amd64, or linux/arm64")),
+            _ => Err(Error::new(format!("--platform {text:?} is no platform of Linux"))
+                .remedy("write linux/amd64, or linux/arm64")),
         }
     }
 

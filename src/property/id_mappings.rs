@@ -55,7 +55,10 @@ fn plan(planner: &mut Planner) -> Result<()> {
         let id = if is_own(uids, uid) { gid } else { uid };
         return Err(Error::in_config(property, "you may map one id, your own")
             .because("only root may map others; rootlet uses no setuid program such as newuidmap")
-            .remedy(format!("write {}", own_map(id))));
+            .remedy(format!(
+                "write {}; or, if you have subordinate ids, run rootlet in `unshare --map-auto --map-root-user --setuid 0 --setgid 0`",
+                own_map(id)
+            )));
     }
     if planner.entered.is_some() {
         let (uid, gid) = sets_up_as(planner);

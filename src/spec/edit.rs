@@ -133,7 +133,7 @@ impl Edits {
 }
 
 fn wrong(flag: &str, value: &str, right: &str) -> Error {
-    Error::new(format!("{flag} {value:?}")).remedy(format!("write {right}"))
+    Error::new(format!("{flag} {value:?} says nothing that is understood")).remedy(format!("write {right}"))
 }
 
 /// A size in bytes, with a unit of 1024 if it has one, as runc's `update` takes it.

@@ -36,7 +36,7 @@ pub fn read(path: &Path) -> Result<String> {
         match error.kind() {
             std::io::ErrorKind::NotFound if bundle.join("runtime.json").exists() => pre_draft(),
             std::io::ErrorKind::NotFound if path.file_name() != Some("config.json".as_ref()) => {
-                error_text.remedy("correct its name, which is taken from the bundle's directory")
+                error_text.remedy("correct its name; that of --config is taken from the bundle's directory")
             }
             std::io::ErrorKind::NotFound => error_text
                 .because("a container is started from a bundle: a directory with a config.json and a root file system")

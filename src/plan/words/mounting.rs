@@ -97,14 +97,15 @@ impl fmt::Display for NewTree {
             Some(value) => format!("{}={}", key.to_string_lossy(), value.to_string_lossy()),
             None => key.to_string_lossy().into_owned(),
         });
+        let options = options.collect::<Vec<_>>().join(",");
         write!(
             f,
-            "mount {} on {} source {} flags {} options {}{}{}{}",
+            "mount {} on {} source {} flags {}{}{options}{}{}{}",
             self.kind.to_string_lossy(),
             self.target.to_string_lossy(),
             self.source.to_string_lossy(),
             AttributeNames(self.set),
-            options.collect::<Vec<_>>().join(","),
+            if options.is_empty() { "" } else { " options " },
             if self.copies { " with a copy of its files" } else { "" },
             if self.takes_mode { " with the mode of what it covers" } else { "" },
             Changes(&self.attributes)
