@@ -16,6 +16,9 @@ pub enum Failure {
     Call(sys::Error),
 }
 
+/// What can fail in one of these ways.
+pub type Done<T> = std::result::Result<T, Failure>;
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         Failure::Refused(error)

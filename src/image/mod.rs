@@ -5,6 +5,7 @@ mod compression;
 mod config;
 mod digest;
 mod draft;
+mod entry;
 mod failure;
 mod layer;
 mod manifest;
