@@ -203,7 +203,7 @@ pub fn set_modified_at(dir: BorrowedFd, name: &CStr, (seconds, nanoseconds): (i6
     // SAFETY: an all-zero timespec is a valid value.
     let mut times: [libc::timespec; 2] = unsafe { core::mem::zeroed() };
     for time in &mut times {
-        (time.tv_sec, time.tv_nsec) = (seconds as libc::time_t, nanoseconds as _);
+        (time.tv_sec, time.tv_nsec) = (seconds as _, nanoseconds as _);
     }
     let flags = libc::AT_SYMLINK_NOFOLLOW | if name.is_empty() { libc::AT_EMPTY_PATH } else { 0 };
     // SAFETY: the times and the name live through the call.
