@@ -29,7 +29,7 @@ pub fn text(image: &Config, root: OwnedFd, kind: Kind, host: &Host, log: &Log) -
     if let Some(directory) = process.working_dir.as_ref().filter(|directory| !directory.is_empty()) {
         config["process"]["cwd"] = json!(format!("/{}", directory.trim_start_matches('/')));
     }
-    config["process"]["env"] = json!(environment(process.env.as_deref().unwrap_or_default()));
+    config["process"]["env"] = json!(environment(process.env.as_deref().unwrap_or_default(), log));
     if let Some(user) = process.user.as_ref().filter(|user| !user.is_empty()) {
         set_user(&mut config, user, root, kind, log)?;
     }
@@ -53,9 +53,13 @@ pub fn text(image: &Config, root: OwnedFd, kind: Kind, host: &Host, log: &Log) -
 }
 
 /// The image's variables, and behind them what it does not set.
-fn environment(own: &[String]) -> Vec<&str> {
+fn environment<'a>(own: &'a [String], log: &Log) -> Vec<&'a str> {
     let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
-    let own: Vec<&String> = own.iter().filter(|variable| variable.find('=').is_some_and(|at| at > 0)).collect();
+    let is_variable = |variable: &&String| variable.find('=').is_some_and(|at| at > 0);
+    for other in own.iter().filter(|variable| !is_variable(variable)) {
+        log.warn(&Error::new(format!("the image's Env {other:?} is left out")).because("it is no NAME=VALUE"));
+    }
+    let own: Vec<&String> = own.iter().filter(is_variable).collect();
     let is_set = |usual: &&str| !own.iter().any(|variable| name(variable) == name(usual));
     own.iter().map(|variable| variable.as_str()).chain(USUAL.into_iter().filter(is_set)).collect()
 }

@@ -57,22 +57,24 @@ impl Extended {
                 }
                 seen.push(key.to_vec());
             }
-            let is_number = |value: &[u8]| str::from_utf8(value).is_ok_and(|text| text.parse::<u64>().is_ok());
-            if matches!(key, b"size" | b"uid" | b"gid") && !is_number(value) {
-                return Err(damaged(&format!("an extended header has a {} that is no number", lossy(key))).into());
+            let parse = |value: &[u8]| str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
+            let junk =
+                || Failure::Refused(damaged(&format!("an extended header has a {} that is no number", lossy(key))));
+            let number = || parse(value).ok_or_else(junk);
+            if matches!(key, b"size" | b"uid" | b"gid") {
+                number()?;
             }
-            let number = || str::from_utf8(value).ok().and_then(|text| text.parse().ok());
             match key {
                 b"path" => extended.path = Some(value.to_vec()),
                 b"linkpath" => extended.link = Some(value.to_vec()),
                 b"mtime" => extended.modified = time(value),
                 b"GNU.sparse.name" => extended.name = Some(value.to_vec()),
-                b"GNU.sparse.size" | b"GNU.sparse.realsize" => extended.size = number(),
+                b"GNU.sparse.size" | b"GNU.sparse.realsize" => extended.size = Some(number()?),
                 b"GNU.sparse.major" => extended.is_map_in_front = value == b"1",
-                b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => extended.map.extend(number()),
+                b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => extended.map.push(number()?),
                 b"GNU.sparse.map" => {
-                    let numbers = value.split(|byte| *byte == b',');
-                    extended.map = numbers.filter_map(|number| str::from_utf8(number).ok()?.parse().ok()).collect();
+                    let numbers = value.split(|byte| *byte == b',').filter(|number| !number.is_empty());
+                    extended.map = numbers.map(|number| parse(number).ok_or_else(junk)).collect::<Done<_>>()?;
                 }
                 _ => {}
             }

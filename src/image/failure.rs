@@ -1,7 +1,7 @@
 //! What can be wrong with an image, and what is said of it.
 
 use crate::error::{Error, Result};
-use crate::sys::{self, signal};
+use crate::sys::{self, Errno, signal};
 use std::fmt::Display;
 use std::io;
 use std::path::Path;
@@ -84,5 +84,14 @@ pub fn check_not_interrupted() -> Result<()> {
 
 /// What is said where the bundle cannot be made.
 pub fn cannot_write(path: &Path, error: &std::io::Error) -> Error {
-    Error::from_io(format!("cannot write {}", path.display()), error)
+    unwritten(&format!("cannot write {}", path.display()), error)
+}
+
+/// A write that has failed: a full disk can be mended.
+pub fn unwritten(what: &str, error: &std::io::Error) -> Error {
+    let failed = Error::from_io(what, error);
+    match failed.errno {
+        Some(Errno::ENOSPC | Errno::EDQUOT) => failed.remedy("make room, or name a bundle on another disk"),
+        _ => failed,
+    }
 }

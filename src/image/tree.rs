@@ -6,7 +6,7 @@
 
 use super::Limits;
 use super::entry::{Extended, Meta, OWNER, Span, c_string, check_header, clean, join, lossy, split};
-use super::failure::{Done, Failure, cannot_write, check_not_interrupted, damaged, too_large};
+use super::failure::{Done, Failure, cannot_write, check_not_interrupted, damaged, too_large, unwritten};
 use crate::capability::{CAP_CHOWN, CAP_FSETID};
 use crate::error::{Error, Result, found};
 use crate::host::Host;
@@ -362,7 +362,7 @@ impl Tree {
         for (offset, length) in map {
             let next = offset.checked_add(*length).filter(|next| *offset >= end && *next <= size);
             end = next.ok_or_else(|| damaged("its map of holes contradicts itself"))?;
-            file.seek(SeekFrom::Start(*offset)).map_err(|error| unwritten(&error))?;
+            file.seek(SeekFrom::Start(*offset)).map_err(|error| unwritten("write", &error))?;
             self.copy(entry, file, *length)?;
         }
         if entry.read(&mut [0]).map_err(Failure::Read)? > 0 {
@@ -390,16 +390,18 @@ impl Tree {
                 true => file.seek(SeekFrom::Current(count as i64)).map(drop),
                 false => file.write_all(bytes),
             };
-            written.map_err(|error| unwritten(&error))?;
+            written.map_err(|error| unwritten("write", &error))?;
             left -= count as u64;
         }
         Ok(())
     }
 
     fn set_length(&self, file: &File, size: u64) -> Done<()> {
-        let is_there = (&*file).stream_position().map_err(|error| unwritten(&error))?;
-        match size > 0 && (is_there != size || file.metadata().map_err(|error| unwritten(&error))?.len() != size) {
-            true => file.set_len(size).map_err(|error| unwritten(&error).into()),
+        let is_there = (&*file).stream_position().map_err(|error| unwritten("write", &error))?;
+        match size > 0
+            && (is_there != size || file.metadata().map_err(|error| unwritten("write", &error))?.len() != size)
+        {
+            true => file.set_len(size).map_err(|error| unwritten("write", &error).into()),
             false => Ok(()),
         }
     }
@@ -551,14 +553,6 @@ fn check_depth(depth: usize) -> Result<()> {
         true => Err(Error::new(format!("directories are more than {DEPTH} deep in each other"))
             .because("that is the limit, so that no image exhausts the runtime")),
         false => Ok(()),
-    }
-}
-
-fn unwritten(error: &io::Error) -> Error {
-    let failed = Error::from_io("write", error);
-    match failed.errno {
-        Some(Errno::ENOSPC | Errno::EDQUOT) => failed.remedy("make room, or name a bundle on another disk"),
-        _ => failed,
     }
 }
 

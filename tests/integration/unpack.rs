@@ -261,7 +261,7 @@ my $l = syscall($n, $ARGV[0], $ARGV[1], $b, 256); exit 1 if $l < 0; print substr
 fn an_images_configuration_becomes_the_configs() {
     let sandbox = Sandbox::ordinary();
     let process = json!({
-        "Entrypoint": ["/bin/sh"], "Cmd": ["-c", "id -u; id -g; pwd; env; ls /data"], "Env": ["A=b", "PATH=/bin"], "WorkingDir": "srv/x", "User": "web",
+        "Entrypoint": ["/bin/sh"], "Cmd": ["-c", "id -u; id -g; pwd; env; ls /data"], "Env": ["A=b", "NOTHING", "PATH=/bin"], "WorkingDir": "srv/x", "User": "web",
         "Labels": {"mine": "yes", "run.oci.hooks.stdout": "/tmp/host", "org.systemd.property.ExecStopPost": "x", "run.oci.unknown": "x"}, "StopSignal": "SIGQUIT", "ExposedPorts": {"80/tcp": {}, "53/udp": {}}, "Volumes": {"/data": {}},
     });
     let mut of_image = here(process);
@@ -387,6 +387,8 @@ fn headers_that_contradict_each_other_are_refused() {
         Layer::new().extended(&[("size", b"junk")]).file("c", ""),
         Layer::new().extended(&[("GNU.sparse.name", b"other")]).file("c", ""),
         Layer::new().extended(&[("GNU.sparse.size", b"1"), ("GNU.sparse.map", b"0,9")]).file("c", "123456789"),
+        Layer::new().extended(&[("GNU.sparse.size", b"junk")]).file("c", ""),
+        Layer::new().extended(&[("GNU.sparse.size", b"9"), ("GNU.sparse.map", b"0,junk")]).file("c", "x"),
         Layer::new().symlink("l", ""),
         Layer::new().file(".wh...", ""),
         Layer::new().directory("d/", 0o755).file("d/.wh..", ""),
