@@ -119,6 +119,43 @@ impl Host {
         Ok([text(), text()])
     }
 
+    /// Why the kernel would make no writable overlay in a directory, if that is known.
+    pub fn obstacle_to_layer(&self, directory: &Path) -> Result<Option<String>> {
+        // Remote ones, and those of the kernel that are served or stacked (ovl_dentry_remote), and those without attributes. Before
+        // Linux 6.6, a tmpfs has none that an ordinary user may set.
+        const NAMES: [(i64, &str, (u32, u32)); 12] = [
+            (0x6969, "NFS", (u32::MAX, 0)),
+            (0x794c_7630, "an overlay itself", (u32::MAX, 0)),
+            (0x6573_5546, "served by fuse", (u32::MAX, 0)),
+            (0x0102_1997, "9p", (u32::MAX, 0)),
+            (0xff53_4d42, "CIFS", (u32::MAX, 0)),
+            (0xfe53_4d42, "SMB", (u32::MAX, 0)),
+            (0x00c3_6400, "Ceph", (u32::MAX, 0)),
+            (0x4d44, "FAT", (u32::MAX, 0)),
+            (0x2011_bab0, "exFAT", (u32::MAX, 0)),
+            (0xf15f, "eCryptfs", (u32::MAX, 0)),
+            (0x5346_544e, "NTFS", (u32::MAX, 0)),
+            (0x0102_1994, "tmpfs, and of Linux before 6.6", (6, 6)),
+        ];
+        let failed = |error| Error::from_call(directory.display(), error);
+        let path = CString::new(directory.as_os_str().as_bytes()).unwrap_or_default();
+        let opened = fd::open(&path, fd::O_PATH | fd::O_DIRECTORY, 0).map_err(failed)?;
+        let magic = fd::file_system(opened.as_fd()).map_err(failed)? & 0xffff_ffff;
+        let version = self.kernel_version()?;
+        if self.is_ordinary_user() && version < (5, 11) {
+            return Ok(Some("before Linux 5.11, it lets no ordinary user mount an overlay".to_owned()));
+        }
+        let found = NAMES.iter().find(|(known, _, since)| *known == magic && version < *since);
+        Ok(found.map(|(_, name, _)| format!("the file system of {} is {name}", directory.display())))
+    }
+
+    /// The first two numbers of the kernel's version.
+    fn kernel_version(&self) -> Result<(u32, u32)> {
+        let mut numbers =
+            self.kernel()?.split(|letter: char| !letter.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+        Ok((numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)))
+    }
+
     /// Version of the kernel.
     pub fn kernel(&self) -> Result<&str> {
         remember(&self.kernel, || read("/proc/sys/kernel/osrelease")).map(String::as_str)

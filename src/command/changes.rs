@@ -1,8 +1,11 @@
 //! The flags that say what runs, with which files, limits and privileges: `spec` writes a config by them, and `run`, `create`,
 //! `plan` and `check` change one by them in memory.
 
+use crate::container::{Layer, Options, interrupt};
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::image::{self, LIMITS, Platform, Source};
+use crate::log::Log;
 use crate::spec::default::{self, Kind};
 use crate::spec::edit::{Edits, Network};
 use crate::spec::load;
@@ -10,6 +13,7 @@ use crate::sys::tty;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args};
 use serde_json::{Value, json};
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 
 /// Changes of a config.
@@ -25,8 +29,14 @@ pub struct Changes {
     #[arg(long, value_name = "DIR")]
     cwd: Option<String>,
     /// User of the program, as numbers; for an ordinary user, who the caller is in the container
-    #[arg(long, short, value_name = "UID[:GID]")]
+    #[arg(long, short, value_name = "UID[:GID]", conflicts_with = "as_me")]
     user: Option<String>,
+    /// The program's user is who the caller is on the host, instead of root
+    #[arg(long)]
+    as_me: bool,
+    /// The program's home: a directory of the host's, writable
+    #[arg(long, value_name = "DIR")]
+    home: Option<PathBuf>,
     /// Show a directory or file in the container: type=bind,src=...,dst=...[,ro], or type=tmpfs,dst=...
     #[arg(long, value_name = "MOUNT", action = ArgAction::Append)]
     mount: Vec<String>,
@@ -78,6 +88,8 @@ impl Changes {
             env: self.env,
             cwd: self.cwd,
             user: self.user,
+            as_me: self.as_me,
+            home: self.home,
             mounts: self.mount,
             memory: self.memory,
             cpus: self.cpus,
@@ -97,8 +109,14 @@ impl Changes {
 #[derive(Clone, Debug, Default, Args)]
 pub struct Basis {
     /// No bundle: the host's programs, bound read-only
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["image", "layer"])]
     host: bool,
+    /// No bundle: an image, as `unpack` takes it, which is unpacked at its first use; without --layer, what is changed is thrown away
+    #[arg(long, value_name = "IMAGE", conflicts_with = "rootfs")]
+    image: Option<String>,
+    /// Writable layer over the root file system: `tmp`, which is thrown away with the container, or a directory that keeps it
+    #[arg(long, value_name = "tmp|DIR")]
+    layer: Option<PathBuf>,
     #[command(flatten)]
     changes: Changes,
     /// The program and its arguments
@@ -107,20 +125,29 @@ pub struct Basis {
 }
 
 impl Basis {
-    /// The text of the config that is meant, or `None` for that of the bundle: without flags, nothing is read twice. With --rootfs
-    /// or --host it begins with what `spec` writes, else with the bundle's. `terminal`: whether one is wanted if the caller has it.
-    pub fn text(self, bundle: &Path, config: &Path, terminal: bool) -> Result<Option<String>> {
-        let is_new = self.host || self.changes.rootfs.is_some();
-        let (is_host, mut edits) = (self.host, self.changes.edits(self.command));
-        if !is_new && edits == Edits::default() {
-            return Ok(None);
+    /// Changes what is asked for: the text of the config, unless that is the bundle's as it stands (without flags, nothing is read
+    /// twice), and what goes with it. With --rootfs or --host, the config begins with what `spec` writes, else with the bundle's.
+    /// `terminal`: whether one is wanted if the caller has it.
+    pub fn apply(self, options: &mut Options, terminal: bool, log: &Log) -> Result<()> {
+        let Basis { host: is_host, image, layer, changes, command } = self;
+        let is_new = is_host || changes.rootfs.is_some();
+        let mut edits = changes.edits(command);
+        if !is_new && image.is_none() && layer.is_none() && edits == Edits::default() {
+            return Ok(());
         }
         let host = Host::new()?;
-        let mut value = if is_new { fresh(is_host, &host)? } else { loaded(bundle, config)? };
-        if is_new && !(terminal && tty::is_terminal(tty::standard_input()) && tty::is_terminal(tty::standard_output()))
-        {
-            edits.no_tty = true;
+        let has_terminal =
+            terminal && tty::is_terminal(tty::standard_input()) && tty::is_terminal(tty::standard_output());
+        edits.no_tty |= (is_new || image.is_some()) && !has_terminal;
+        let layer = layer.or(image.is_some().then(|| PathBuf::from("tmp")));
+        if let Some(image) = &image {
+            let kind = if host.is_ordinary_user() { Kind::Rootless } else { Kind::Rootful };
+            let how = image::Options { platform: Platform::here(), kind, limits: LIMITS };
+            let source = Source::parse(image)?;
+            options.request.bundle = interrupt::hold(log, || image::kept::bundle(&source, &how, log))?;
+            options.config = PathBuf::from("config.json");
         }
+        let mut value = if is_new { fresh(is_host, &host)? } else { loaded(&options.request.bundle, &options.config)? };
         if let Some(rootfs) = &edits.rootfs {
             // It is the caller's directory that it is named from.
             edits.rootfs = Some(std::path::absolute(rootfs).map_err(|error| Error::from_io(rootfs.display(), &error))?);
@@ -132,8 +159,84 @@ impl Basis {
         };
         let has_one_id = is_one("uidMappings") && is_one("gidMappings");
         edits.apply(&mut value, &host, has_one_id)?;
-        default::text(&value).map(Some)
+        if let Some(layer) = layer {
+            value["root"]["readonly"] = json!(edits.readonly == Some(true));
+            let layer = if layer == Path::new("tmp") { temporary(&host)? } else { kept(&layer)? };
+            options.request.fuse.extend(cover(&mut value, &options.request.bundle, &layer, &host)?);
+            options.layer = Some(layer);
+        }
+        options.text = Some(default::text(&value)?);
+        Ok(())
     }
+}
+
+fn kept(directory: &Path) -> Result<Layer> {
+    let directory = std::path::absolute(directory).map_err(|error| Error::from_io(directory.display(), &error))?;
+    Ok(Layer { directory, is_temporary: false })
+}
+
+/// A name that is free, where the kernel takes a layer; the first place there is, if it takes none.
+fn temporary(host: &Host) -> Result<Layer> {
+    let chosen = std::env::var_os("TMPDIR").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let places = match chosen {
+        Some(chosen) => vec![std::path::absolute(&chosen).map_err(|error| Error::from_io("TMPDIR", &error))?],
+        None => {
+            ["/var/tmp", "/tmp", "/dev/shm"].map(PathBuf::from).into_iter().filter(|place| place.is_dir()).collect()
+        }
+    };
+    let mut best = None;
+    for place in places {
+        let is_right = host.obstacle_to_layer(&place)?.is_none();
+        best = match best {
+            Some(best) if !is_right => Some(best),
+            _ => Some(place),
+        };
+        if is_right {
+            break;
+        }
+    }
+    // Nobody else's: its name is made by a hasher that starts at random.
+    let name = format!("rootlet-layer-{:016x}", RandomState::new().hash_one(std::process::id()));
+    let place = best.ok_or_else(|| Error::new("--layer tmp: there is no /var/tmp").remedy("set TMPDIR"))?;
+    Ok(Layer { directory: place.join(name), is_temporary: true })
+}
+
+/// Puts an overlay over the root, as the first of the mounts; the program that serves it, if the kernel cannot.
+fn cover(config: &mut Value, bundle: &Path, layer: &Layer, host: &Host) -> Result<Option<PathBuf>> {
+    const SERVER: &str = "fuse-overlayfs";
+    let parent = layer.directory.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+    let obstacle = host.obstacle_to_layer(parent)?;
+    let server = obstacle.as_ref().and_then(|_| host.find_program(SERVER));
+    if let (Some(obstacle), None) = (&obstacle, &server) {
+        return Err(Error::new(format!(
+            "--layer: the kernel makes no writable layer in {}",
+            layer.directory.display()
+        ))
+        .because(obstacle.clone())
+        .remedy(format!("name a directory of a local file system (ext4, xfs, btrfs), or install {SERVER}")));
+    }
+    let root = bundle.join(config["root"]["path"].as_str().unwrap_or_default());
+    // As overlayfs and fuse-overlayfs read their options.
+    let escaped = |path: &Path| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,");
+    let (upper, work) = (layer.upper(), layer.work());
+    let mut options = vec![
+        format!("lowerdir={}", escaped(&root)),
+        format!("upperdir={}", escaped(&upper)),
+        format!("workdir={}", escaped(&work)),
+    ];
+    if layer.is_temporary && server.is_none() {
+        // Nobody reads it after a crash (Linux 5.10).
+        options.push("volatile".to_owned());
+    }
+    let kind = if server.is_some() { format!("fuse.{SERVER}") } else { "overlay".to_owned() };
+    let mount = json!({ "destination": "/", "type": kind, "source": "layer", "options": options });
+    if !config["mounts"].is_array() {
+        config["mounts"] = json!([]);
+    }
+    if let Some(mounts) = config["mounts"].as_array_mut() {
+        mounts.insert(0, mount);
+    }
+    Ok(server)
 }
 
 fn loaded(bundle: &Path, config: &Path) -> Result<Value> {

@@ -3,6 +3,7 @@
 use super::Globals;
 use super::changes::Basis;
 use super::plan::Format;
+use crate::container::Options;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::log::Log;
@@ -36,14 +37,19 @@ pub struct Check {
 }
 
 impl super::Run for Check {
-    fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
+    fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
         let file = match self.file.is_dir() {
             true if self.file == Path::new(".") => PathBuf::from("config.json"),
             true => self.file.join("config.json"),
             false => self.file,
         };
         let bundle = bundle(&file)?;
-        let changed = self.basis.text(&bundle, Path::new(file.file_name().unwrap_or_default()), true)?;
+        let root = globals.root()?;
+        let mut options = Options::new(&root, "check", bundle);
+        options.config = PathBuf::from(file.file_name().unwrap_or_default());
+        options.request.fuse = globals.fuse.clone();
+        self.basis.apply(&mut options, true, log)?;
+        let (changed, bundle, fuse) = (options.text, options.request.bundle, options.request.fuse);
         // Lines are then those of the config as `spec` would write it.
         let file = match &changed {
             Some(_) => PathBuf::from(format!("{} (with these flags)", file.display())),
@@ -55,7 +61,7 @@ impl super::Run for Check {
             bundle,
             strict: globals.strict(),
             try_limits: globals.limits == super::global::Limits::Try,
-            fuse: globals.fuse.clone(),
+            fuse,
             ..Request::default()
         };
         let problems = check(&text, &request, &Host::new()?);

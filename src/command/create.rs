@@ -102,6 +102,7 @@ impl Common {
             console_socket: self.console_socket,
             pidfd_socket: self.pidfd_socket,
             text: None,
+            layer: None,
         })
     }
 }
@@ -140,7 +141,7 @@ impl Short {
         let root = globals.root()?;
         let terminal = self.common.console_socket.is_some();
         let mut options = self.common.options(globals, &root, Start::Later, log)?;
-        options.text = basis.text(&options.request.bundle, &options.config, terminal)?;
+        basis.apply(&mut options, terminal, log)?;
         container::create_waiting(&options, log)?;
         Ok(ExitCode::SUCCESS)
     }

@@ -62,11 +62,11 @@ impl super::Run for Plan {
             no_new_keyring: self.no_new_keyring,
         };
         let root = globals.root()?;
-        let options = common.options(globals, &root, Start::Now, log)?;
-        let text = self.basis.text(&options.request.bundle, &options.config, true)?;
+        let mut options = common.options(globals, &root, Start::Now, log)?;
+        self.basis.apply(&mut options, true, log)?;
         let compile = || -> Result<plan::Plan> {
             let read = || spec::load::read(&options.request.bundle.join(&options.config));
-            let loaded = spec::load::parse(&text.map_or_else(read, Ok)?)?;
+            let loaded = spec::load::parse(&options.text.clone().map_or_else(read, Ok)?)?;
             let mut plan = property::compile(&loaded.spec, &options.request, &Host::new()?)?;
             property::add_warnings(&mut plan, loaded.warnings(), &options.request)?;
             Ok(plan)

@@ -61,7 +61,7 @@ impl Short {
         let start = if self.detach { Start::Later } else { Start::Now };
         let terminal = !self.detach || self.common.console_socket.is_some();
         let mut options = self.common.options(globals, &root, start, log)?;
-        options.text = basis.text(&options.request.bundle, &options.config, terminal)?;
+        basis.apply(&mut options, terminal, log)?;
         if self.detach {
             container::run::run_detached(&options, log)?;
             return Ok(ExitCode::SUCCESS);

@@ -5,6 +5,7 @@ use super::beside::{console, hooks, notify};
 use super::cgroup::{Keeper, Making};
 use super::follow::{Follow, Followed};
 use super::interrupt::{self, Interrupt};
+use super::layer::Layer;
 use super::state::identity::{Identity, pid_namespace};
 use super::state::states::{Reservation, States};
 use super::state::{Container, State};
@@ -51,6 +52,8 @@ pub struct Options<'a> {
     pub pidfd_socket: Option<PathBuf>,
     /// The text of the config, where it is not the bundle's.
     pub text: Option<String>,
+    /// The writable layer that an overlay of the config is about.
+    pub layer: Option<Layer>,
 }
 
 impl<'a> Options<'a> {
@@ -67,6 +70,7 @@ impl<'a> Options<'a> {
             console_socket: None,
             pidfd_socket: None,
             text: None,
+            layer: None,
         }
     }
 }
@@ -125,6 +129,7 @@ fn make(options: &Options, log: &Log) -> Result<Created> {
 
     let mut undo = Undo::default();
     undo.reservation = Some(options.root.reserve(&options.request.id)?);
+    undo.layer(options, &spec)?;
     let start = undo.listen(options.start)?;
     let notify = undo.notify(options, log)?;
     let directory = undo.reservation.as_ref().ok_or_else(lost)?.directory.clone();
@@ -253,6 +258,12 @@ impl Undo<'_> {
             (Start::Later, Some(reservation)) => publish::listen(&reservation.directory).map(Beginning::Later),
             _ => Ok(Beginning::Now),
         }
+    }
+
+    /// Makes the layer that the container writes to.
+    fn layer(&self, options: &Options, spec: &Spec) -> Result<()> {
+        let (Some(layer), Some(reservation)) = (&options.layer, &self.reservation) else { return Ok(()) };
+        layer.make(&rootfs_of(spec, &options.request.bundle), options.root, &reservation.directory)
     }
 
     /// Makes the place for the program's notifications, and listens there if it starts at once.

@@ -12,7 +12,7 @@ pub mod follow;
 pub mod foreground;
 pub mod interrupt;
 pub mod kill;
-
+pub mod layer;
 pub mod pause;
 pub mod processes;
 pub mod run;
@@ -28,6 +28,7 @@ pub use create::{Options, Start, create, create_waiting};
 pub use delete::delete;
 pub use exec::exec;
 pub use kill::{kill, kill_all};
+pub use layer::Layer;
 pub use pause::{pause, resume};
 pub use processes::processes;
 pub use run::run;

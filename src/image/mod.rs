@@ -7,6 +7,7 @@ mod digest;
 mod draft;
 mod entry;
 mod failure;
+pub mod kept;
 mod layer;
 mod manifest;
 mod pieces;

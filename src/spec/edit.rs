@@ -24,6 +24,8 @@ pub struct Edits {
     pub env: Vec<String>,
     pub cwd: Option<String>,
     pub user: Option<String>,
+    pub as_me: bool,
+    pub home: Option<PathBuf>,
     pub mounts: Vec<String>,
     pub memory: Option<String>,
     pub cpus: Option<String>,
@@ -62,6 +64,10 @@ impl Edits {
         if let Some(user) = &self.user {
             set_user(config, user, rootless)?;
         }
+        if self.as_me {
+            set_user(config, &format!("{}:{}", host.uid, host.gid), rootless)?;
+        }
+        self.furnish(config)?;
         self.mounts.iter().try_for_each(|mount| add_mount(config, mount))?;
         self.limit(config)?;
         self.change_capabilities(config)?;
@@ -78,6 +84,27 @@ impl Edits {
                 config["linux"]["seccomp"] = profile::read(Path::new(file), &names.collect::<Vec<_>>(), host)?;
             }
         }
+        Ok(())
+    }
+
+    /// A home for the program: a directory of the host's, or for whoever is there as on the host, one in memory.
+    fn furnish(&self, config: &mut Value) -> Result<()> {
+        if self.home.is_none() && !self.as_me {
+            return Ok(());
+        }
+        let own = std::env::var("HOME").ok().filter(|home| self.as_me && home.starts_with('/') && home != "/");
+        let place = own.unwrap_or_else(|| "/root".to_owned());
+        set_variable(config, &format!("HOME={place}"))?;
+        let mount = match &self.home {
+            Some(home) => {
+                let source = std::path::absolute(home).map_err(|error| Error::from_io("--home", &error))?;
+                json!({ "destination": place, "type": "none", "source": source, "options": ["rbind", "nosuid", "nodev"] })
+            }
+            None => {
+                json!({ "destination": place, "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "mode=700"] })
+            }
+        };
+        push_mount(config, mount);
         Ok(())
     }
 

@@ -229,6 +229,9 @@ fn nobody_waits_for_a_cgroup_that_is_frozen_by_others() {
 fn a_first_process_that_was_moved_is_found_and_not_said_to_be_paused() {
     let Some(sandbox) = Sandbox::root() else { return };
     sandbox.sh("trap 'exit 0' TERM; while :; do sleep 0.1; done");
+    // Of a name of its own: an empty one is the next container's that asks for it.
+    let above = Ready::new("left");
+    sandbox.edit(|config| config["linux"]["cgroupsPath"] = json!(format!("{}/box", above.name())));
     sandbox.start();
     let cgroup = sandbox.cgroup();
     let elsewhere = Ready::new("moved");

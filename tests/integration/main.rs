@@ -19,6 +19,7 @@ mod exec;
 mod faults;
 mod hooks;
 mod images;
+mod layers;
 mod lifecycle;
 #[cfg(target_arch = "x86_64")]
 mod meanwhile;

@@ -310,7 +310,7 @@ fn a_mount_namespace_is_joined_by_path() {
 const SERVERS: &str = "--fuse squashfuse --fuse fuse-overlayfs --fuse silent --fuse true";
 
 /// Runs a script with rootlet as the sandbox's user, where everybody may open /dev/fuse.
-fn with_fuse(sandbox: &Sandbox, script: &str) -> crate::sandbox::Done {
+pub fn with_fuse(sandbox: &Sandbox, script: &str) -> crate::sandbox::Done {
     let place = sandbox.path().join("fuse-node");
     fs::create_dir(&place).unwrap();
     let text = format!(
@@ -330,7 +330,7 @@ fn with_fuse(sandbox: &Sandbox, script: &str) -> crate::sandbox::Done {
     done
 }
 
-fn has_programs(programs: &[&str]) -> bool {
+pub fn has_programs(programs: &[&str]) -> bool {
     if !is_root() {
         skip("needs root to make a /dev/fuse that everybody may open");
         return false;
@@ -348,7 +348,7 @@ fn has_programs(programs: &[&str]) -> bool {
 }
 
 /// Processes of a server that are more than zombies.
-fn servers(name: &str, of: &Sandbox) -> usize {
+pub fn servers(name: &str, of: &Sandbox) -> usize {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let lines = entries.map(|entry| fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default());
     lines.filter(|line| line.starts_with(name) && line.contains(of.path().to_str().unwrap())).count()
@@ -573,7 +573,7 @@ fn the_first_mount_may_be_a_layer_over_the_root() {
     });
     sandbox.run().fails(&["the root itself", "only the first mount"]);
     insert(json!({"destination": "/", "type": "tmpfs"}));
-    sandbox.run().fails(&["mounts[0]", "the root itself", "a bind or an overlay"]);
+    sandbox.run().fails(&["mounts[0]", "the root itself", "a bind, an overlay"]);
     sandbox.assert_clean();
 }
 

@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The files of a state's directory. What begins with a point is a draft.
-pub const FILES: [&str; 9] = [".state.json", ".config.json", CONFIG, STATE, START, TURN, SIGNALLED, ENDING, ANNOUNCED];
+pub const FILES: [&str; 11] =
+    [".state.json", ".config.json", CONFIG, STATE, START, TURN, SIGNALLED, ENDING, ANNOUNCED, LAYER, KEPT_LAYER];
 
 /// What the container is.
 pub const STATE: &str = "state.json";
@@ -38,6 +39,12 @@ pub const SIGNALLED: &str = "signal.lock";
 /// Names a cgroup that is being made: a symlink, which is there as a whole or not at all.
 pub const ANNOUNCED: &str = "cgroup";
 
+/// Names the writable layer that is removed with the container: a symlink.
+pub const LAYER: &str = "layer";
+
+/// Names the writable layer that stays.
+pub const KEPT_LAYER: &str = "kept-layer";
+
 /// Where the program's notifications come.
 pub const NOTIFY: &str = "notify";
 
@@ -49,6 +56,9 @@ pub const STAGE: &str = "stage";
 
 /// How long whoever has a lock may have it: hooks run meanwhile, and one of them may be who waits.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a layer that nobody uses any more may take to be removed.
+const PATIENCE_WITH_LAYERS: Duration = Duration::from_secs(600);
 
 /// How often a directory is emptied that others still write to.
 const TRIES: u32 = 100;
@@ -136,8 +146,35 @@ impl Directory {
             .map_err(|error| Error::from_call(format!("cannot remove {}", self.path.join(name).display()), error))
     }
 
+    /// Makes a symlink in it that says where something is that belongs to the container.
+    pub fn point(&self, name: &str, to: &Path) -> Result<()> {
+        fd::symlink_at(&c_path(to), self.opened.as_fd(), &c_name(name)).map_err(|error| self.failed(name, error))
+    }
+
+    /// Where such a symlink leads, if there is one.
+    pub fn pointed(&self, name: &str) -> Result<Option<PathBuf>> {
+        let address = self.address(name);
+        found(std::fs::read_link(OsStr::from_bytes(address.as_bytes())))
+            .map_err(|error| Error::from_io(self.path.join(name).display(), &error))
+    }
+
+    /// Removes the layer that goes with the container.
+    fn remove_layer(&self) -> Result<()> {
+        let Some(layer) = self.pointed(LAYER)? else { return Ok(()) };
+        let (Some(parent), Some(name)) = (layer.parent(), layer.file_name()) else { return Ok(()) };
+        let failed = |error| {
+            Error::from_call(format!("cannot remove {}", layer.display()), error)
+                .because("it is the container's temporary layer")
+                .remedy("see `lsattr` and `fuser` of it, and delete the container again")
+        };
+        let flags = fd::O_RDONLY | fd::O_DIRECTORY;
+        let Some(parent) = found(fd::open(&c_path(parent), flags, 0)).map_err(failed)? else { return Ok(()) };
+        removal::remove_tree(parent.as_fd(), &c_path(Path::new(name)), Some(PATIENCE_WITH_LAYERS)).map_err(failed)
+    }
+
     /// Removes all that a state's directory may have in it.
     pub fn empty(&self) -> Result<()> {
+        self.remove_layer()?;
         let removed = FILES.iter().try_for_each(|name| self.remove(name));
         removal::remove_tree(self.opened.as_fd(), &c_name(NOTIFY), Some(PATIENCE)).map_err(|error| {
             Error::from_call(format!("cannot remove {}", self.path.join(NOTIFY).display()), error)

@@ -124,7 +124,7 @@ impl MountStep {
             MountStep::MakeTree(tree) => trees::make_tree(slots, tree)?,
             MountStep::Bind(bind) => trees::bind(slots, bind)?,
             MountStep::Attach(attach) => trees::attach(slots, attach)?,
-            MountStep::MountFuse(mount) => slots.fuse = Some(trees::mount_fuse(slots.root()?, mount)?),
+            MountStep::MountFuse(mount) => slots.fuse = Some(trees::mount_fuse(slots, mount)?),
             MountStep::AwaitFuse { target } => trees::await_fuse(slots.root()?, target)?,
             MountStep::SetMountAttributes { target, attributes, itself } => {
                 let flags = fd::O_PATH | if *itself { fd::O_NOFOLLOW } else { 0 };

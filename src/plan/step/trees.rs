@@ -68,13 +68,16 @@ pub struct Server {
 
 /// A fuse file system, and who serves it; `data` lacks the descriptor at its end.
 #[derive(Debug, PartialEq)]
-#[allow(missing_docs)] // the fields are the arguments of mount(2)
 pub struct FuseMount {
+    /// What mountinfo shows as its source.
     pub source: CString,
+    /// In the container.
     pub target: CString,
-    pub kind: CString,
-    pub flags: u64,
-    pub data: CString,
+    /// For fsconfig(2); the descriptor is added to them.
+    pub options: Box<[Key]>,
+    /// MOUNT_ATTR_*.
+    pub set: u64,
+    /// Who serves it.
     pub server: Server,
 }
 
@@ -307,28 +310,24 @@ pub fn attach(slots: &mut Slots, Attach { target, over_proc, attributes, .. }: &
     mount::attach(tree.as_fd(), mount_point.as_fd())
 }
 
-/// Opens /dev/fuse and mounts it; the data ends with `fd=`.
-pub fn mount_fuse(root: BorrowedFd, mount: &FuseMount) -> Result<OwnedFd> {
-    let FuseMount { source, target, kind, flags, data, .. } = mount;
-    let mount_point = make_outside_proc(root, target)?;
+/// Opens /dev/fuse and mounts it.
+pub fn mount_fuse(slots: &mut Slots, new: &FuseMount) -> Result<OwnedFd> {
+    let mount_point = make_outside_proc(slots.root()?, &new.target)?;
     let device = fd::open(c"/dev/fuse", fd::O_RDWR, 0)?;
     // Not a file of the caller's that happens to be there.
     if !fd::status(device.as_fd())?.is_char_device(10, 229) {
         return Err(Error::new(Call::Open, Errno::ENODEV));
     }
-    let mut text = [0u8; 1024];
     let number = fd::Name::of(&device);
-    let parts = data.to_bytes().iter().chain(number.as_cstr().to_bytes());
-    if data.count_bytes() + 16 > text.len() {
-        return Err(Error::new(Call::Mount, Errno::ENAMETOOLONG));
-    }
-    for (slot, byte) in text.iter_mut().zip(parts) {
-        *slot = *byte;
-    }
-    let data = CStr::from_bytes_until_nul(&text).unwrap_or(c"");
+    let options = new.options.iter().map(|(key, value)| (key.as_c_str(), value.as_deref()));
+    let options = options.chain([(c"fd", Some(number.as_cstr()))]);
     // fuse is nosuid and nodev for who is not root of the host; a container needs neither.
-    let flags = flags | mount::MS_NOSUID | mount::MS_NODEV;
-    mount::mount(source, &mount_point, kind, flags, Some(data))?;
+    let set = new.set | mount::MOUNT_ATTR_NOSUID | mount::MOUNT_ATTR_NODEV;
+    let tree = mount::make_tree(c"fuse", &new.source, options, set)?;
+    mount::attach(tree.as_fd(), mount_point.as_fd())?;
+    if new.target.as_c_str() == c"/" {
+        slots.root = Some(tree);
+    }
     Ok(device)
 }
 

@@ -3,7 +3,7 @@
 use super::{Advice, in_one_line};
 use crate::plan::step::MountStep;
 use crate::plan::step::nodes::{HostNode, Node};
-use crate::plan::step::trees::{self, Attach, Bind, FuseMount, Mount, NewTree};
+use crate::plan::step::trees::{self, Attach, Bind, FuseMount, Key, Mount, NewTree};
 use crate::sys::tty::Size;
 use crate::sys::{self, Call, Errno, mount};
 use std::ffi::{CStr, CString};
@@ -50,15 +50,10 @@ impl fmt::Display for MountStep {
                 }
             }
             MountStep::MountFuse(mount) => {
-                let FuseMount { target, kind, flags, data, server, .. } = &**mount;
-                write!(
-                    f,
-                    "mount {} on {} flags {} data {data:?}, served by {:?}",
-                    kind.to_string_lossy(),
-                    target.to_string_lossy(),
-                    MountFlags(*flags),
-                    server.arguments
-                )
+                let FuseMount { target, options, set, server, .. } = &**mount;
+                let (target, flags) = (target.to_string_lossy(), AttributeNames(*set));
+                let options = in_one_option(options);
+                write!(f, "mount fuse on {target} flags {flags} options {options}, served by {:?}", server.arguments)
             }
             MountStep::AwaitFuse { target } => write!(f, "wait until {} is served", target.to_string_lossy()),
             MountStep::SetMountAttributes { target, attributes, .. }
@@ -91,13 +86,17 @@ impl fmt::Display for MountStep {
     }
 }
 
+fn in_one_option(options: &[Key]) -> String {
+    let options = options.iter().map(|(key, value)| match value {
+        Some(value) => format!("{}={}", key.to_string_lossy(), value.to_string_lossy()),
+        None => key.to_string_lossy().into_owned(),
+    });
+    options.collect::<Vec<_>>().join(",")
+}
+
 impl fmt::Display for NewTree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let options = self.options.iter().map(|(key, value)| match value {
-            Some(value) => format!("{}={}", key.to_string_lossy(), value.to_string_lossy()),
-            None => key.to_string_lossy().into_owned(),
-        });
-        let options = options.collect::<Vec<_>>().join(",");
+        let options = in_one_option(&self.options);
         write!(
             f,
             "mount {} on {} source {} flags {}{}{options}{}{}{}",
@@ -168,7 +167,7 @@ impl MountStep {
                 "this host has no /dev/fuse",
                 "as root: modprobe fuse, or give the outer container the device /dev/fuse",
             ),
-            (MountStep::MountFuse(_), Call::Mount, Errno::EINVAL) => {
+            (MountStep::MountFuse(_), Call::Fsopen, Errno::EINVAL) => {
                 ("the kernel does not know one of the options", "see max_read and blksize in the options of the mount")
             }
             (MountStep::AwaitFuse { .. }, ..) => {

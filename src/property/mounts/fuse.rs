@@ -4,7 +4,8 @@
 //! PROGRAM runs in that user namespace too (ids are the container's), but with the caller's files and processes: nobody
 //! in the container can see or trace it. It ends when the mount is gone, and so with the container, however that ends.
 
-use super::options::Options;
+use super::key;
+use super::options::{Options, attributes_of, superblock_keys};
 use crate::error::Result;
 use crate::plan::step::MountStep;
 use crate::plan::step::trees::{FuseMount, Server};
@@ -41,16 +42,14 @@ pub fn plan(planner: &mut Planner, mount: &Mount, program: &str, target: CString
     };
     let is_kernels = |option: &&String| KERNEL.contains(&option.split('=').next().unwrap_or_default());
     let (for_kernel, for_program): (Vec<_>, Vec<_>) = options.data.iter().partition(is_kernels);
-    let mut data = vec!["rootmode=40000".to_owned(), "user_id=0".to_owned(), "group_id=0".to_owned()];
-    data.extend(for_kernel.into_iter().cloned());
-    for option in ["allow_other", "default_permissions"] {
+    let subtype = format!("subtype={program}");
+    let mut for_kernel: Vec<&str> = for_kernel.into_iter().map(String::as_str).collect();
+    for option in ["rootmode=40000", "user_id=0", "group_id=0", "allow_other", "default_permissions", &subtype] {
         // All users of the container may come, and the kernel asks the modes.
-        if !data.iter().any(|known| known == option) {
-            data.push(option.to_owned());
+        if !for_kernel.contains(&option) {
+            for_kernel.push(option);
         }
     }
-    data.push("fd=".to_owned());
-    let data = planner.c_string(data.join(","))?;
 
     let source = mount.source.as_deref().filter(|source| !matches!(*source, "" | "none"));
     let source = source.map(|source| {
@@ -85,9 +84,10 @@ pub fn plan(planner: &mut Planner, mount: &Mount, program: &str, target: CString
             .remedy("take shared or unbindable out of the options"));
     }
     let flags = options.flags_of_new();
-    let kind = planner.c_string(format!("fuse.{program}"))?;
     let source = planner.c_string(mount.source.as_deref().unwrap_or(program))?;
-    let mounted = FuseMount { source, target: target.clone(), kind, flags, data, server };
+    let options = superblock_keys(flags).into_iter().chain(for_kernel);
+    let options = options.map(|option| key(planner, option)).collect::<Result<_>>()?;
+    let mounted = FuseMount { source, target: target.clone(), options, set: attributes_of(flags), server };
     planner.step(MountStep::MountFuse(Box::new(mounted)));
     planner.step(MountStep::AwaitFuse { target });
     Ok(())

@@ -58,7 +58,7 @@ fn plan_mount(planner: &mut Planner, mount: &Mount) -> Result<()> {
     if destination == "/" && !may_cover_root(planner, mount, &options) {
         return Err(planner
             .error("destination is the root itself")
-            .because("only the first mount may be there, a bind or an overlay")
+            .because("only the first mount may be there: a bind, an overlay, or one that is served")
             .remedy("set root.path instead"));
     }
     let kind = mount.kind.as_deref().unwrap_or("none");
@@ -92,7 +92,8 @@ fn plan_mount(planner: &mut Planner, mount: &Mount) -> Result<()> {
 fn may_cover_root(planner: &Planner, mount: &Mount, options: &Options) -> bool {
     let is_bind = options.bind.is_some() || mount.kind.as_deref() == Some("bind");
     let is_plain = !options.remount && !options.means_symlinks() && !mapped::is_mapped(mount, options);
-    planner.current.index == Some(0) && is_plain && (is_bind || mount.kind.as_deref() == Some("overlay"))
+    let is_layer = mount.kind.as_deref().is_some_and(|kind| kind == "overlay" || kind.starts_with("fuse."));
+    planner.current.index == Some(0) && is_plain && (is_bind || is_layer)
 }
 
 /// A path without `.`, `..` and empty parts; a relative one counts from the root (deprecated, as in runc).
@@ -337,21 +338,20 @@ fn is_a_change(planner: &Planner, attributes: Attributes) -> bool {
 
 /// The options of a file system as fsconfig(2) takes them.
 fn keys(planner: &Planner, options: &Options) -> Result<Box<[Key]>> {
-    let pair = |option: &str| {
-        let (key, value) = option.split_once('=').map_or((option, None), |(key, value)| (key, Some(value)));
-        if value.is_some_and(|value| value.len() > 255) {
-            return Err(planner
-                .error(format!("option {key} is longer than 255 bytes"))
-                .because(
-                    "over the root, with a propagation, or to be made read-only later, the kernel takes no longer one",
-                )
-                .remedy("choose shorter paths, or leave the propagation out"));
-        }
-        let value = value.map(|value| planner.c_string(value.trim_matches('"'))).transpose()?;
-        Ok((planner.c_string(key)?, value))
-    };
     let flags = options::superblock_keys(options.flags);
-    flags.into_iter().chain(options.data.iter().map(String::as_str)).map(pair).collect()
+    flags.into_iter().chain(options.data.iter().map(String::as_str)).map(|option| key(planner, option)).collect()
+}
+
+fn key(planner: &Planner, option: &str) -> Result<Key> {
+    let (key, value) = option.split_once('=').map_or((option, None), |(key, value)| (key, Some(value)));
+    if value.is_some_and(|value| value.len() > 255) {
+        return Err(planner
+            .error(format!("option {key} is longer than 255 bytes"))
+            .because("over the root, with a propagation, or to be made read-only later, the kernel takes no longer one")
+            .remedy("choose shorter paths, or leave the propagation out"));
+    }
+    let value = value.map(|value| planner.c_string(value.trim_matches('"'))).transpose()?;
+    Ok((planner.c_string(key)?, value))
 }
 
 /// Whether an earlier mount has cgroup2 at the place: the same, or a bind of what it is in.
