@@ -150,7 +150,7 @@ impl Host {
     }
 
     /// The first two numbers of the kernel's version.
-    fn kernel_version(&self) -> Result<(u32, u32)> {
+    pub fn kernel_version(&self) -> Result<(u32, u32)> {
         let mut numbers =
             self.kernel()?.split(|letter: char| !letter.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
         Ok((numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)))

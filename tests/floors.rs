@@ -7,10 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules by floor, as the crate's documentation draws them.
-const FLOORS: [&[&str]; 9] = [
+const FLOORS: [&[&str]; 10] = [
     &["sys"],
-    &["capability", "error", "host", "log", "passwd", "removal"],
+    &["capability", "error", "host", "log", "owner", "passwd", "removal"],
     &["seccomp", "spec", "plan"],
+    &["fake_root"],
     &["cgroup", "criu"],
     &["property"],
     &["init"],

@@ -2,7 +2,7 @@
 
 use super::PATIENCE;
 use crate::error::{Error, Result, found};
-use crate::sys::{self, Errno, fd};
+use crate::sys::{self, Errno, attribute, fd};
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -78,7 +78,7 @@ const MARK: &CStr = c"user.rootlet";
 
 /// Says in the cgroup itself that a container has it.
 pub fn mark(cgroup: &Hold) -> Result<()> {
-    match fd::set_attribute(cgroup.directory(), MARK, b"1") {
+    match attribute::set(cgroup.directory(), MARK, b"1") {
         // Linux before 5.7.
         Err(error) if error.errno == Errno::EOPNOTSUPP => Ok(()),
         other => other.map_err(|error| Error::from_call("cgroup", error)),
@@ -87,7 +87,7 @@ pub fn mark(cgroup: &Hold) -> Result<()> {
 
 /// True if a container has it, or had it; where that cannot be seen, too.
 pub fn is_marked(cgroup: &Hold) -> Result<bool> {
-    match fd::has_attribute(cgroup.directory(), MARK) {
+    match attribute::has(cgroup.directory(), MARK) {
         Err(error) if error.errno == Errno::EOPNOTSUPP => Ok(true),
         other => other.map_err(|error| Error::from_call("cgroup", error)),
     }

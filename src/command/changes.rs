@@ -70,6 +70,9 @@ pub struct Changes {
     /// Mount the root file system writable
     #[arg(long)]
     writable: bool,
+    /// Let what only root of the host may do seem to succeed, as package managers ask for it: chown, setuid, mknod and the like
+    #[arg(long)]
+    fake_root: bool,
     /// System call filter: `default`, `none`, or a file with a profile, also one of Docker or podman
     #[arg(long, value_name = "PROFILE")]
     seccomp: Option<String>,
@@ -100,6 +103,7 @@ impl Changes {
             hostname: self.hostname,
             network: self.net,
             readonly: if self.writable { Some(false) } else { self.read_only },
+            fake_root: self.fake_root,
             seccomp: self.seccomp,
         }
     }

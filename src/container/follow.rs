@@ -1,7 +1,7 @@
 //! Listening to a new process until it is ready, or has become its program.
 
 use super::beside::fuse::{self, Serving};
-use super::beside::{console, hooks, listener};
+use super::beside::{console, fake_root, hooks, listener};
 use super::cgroup;
 use super::interrupt::Interrupt;
 use super::state::Container;
@@ -72,6 +72,10 @@ impl Follow<'_> {
                 Some((Message::Open { step }, _)) => init.open_source(plan, step)?,
                 Some((Message::Serve { step }, device)) => {
                     servers.push(fuse::serve(init, plan, step, device)?);
+                    init.go()?;
+                }
+                Some((Message::Notify, Some(fd))) if plan.fake_root.is_some() => {
+                    fake_root::answer(init, plan, container, fd)?;
                     init.go()?;
                 }
                 Some((Message::Notify, fd)) => {

@@ -2,12 +2,10 @@
 
 use super::failure::{Done, Failure, damaged};
 use crate::error::Result;
-use std::ffi::{CStr, CString};
+use crate::owner;
+use std::ffi::CString;
 use std::io::{self, Read};
 use tar::EntryType;
-
-/// The convention of umoci, PRoot and others: protocol buffers, with the uid as field 1 and the gid as field 2.
-pub const OWNER: &CStr = c"user.rootlesscontainers";
 
 /// In front of an extended attribute's name (Go, star).
 const ATTRIBUTE: &[u8] = b"SCHILY.xattr.";
@@ -128,7 +126,7 @@ const MANY: usize = 1 << 20;
 /// Overlays take attributes of theirs for orders, security modules have theirs of this host, and the owner's are written here.
 fn is_kept(attribute: &[u8]) -> bool {
     let is_users = attribute.starts_with(b"user.") && !attribute.starts_with(b"user.overlay.");
-    attribute == b"security.capability" || is_users && attribute != OWNER.to_bytes()
+    attribute == b"security.capability" || is_users && attribute != owner::ATTRIBUTE.to_bytes()
 }
 
 /// Seconds with a fraction, as extended headers have them.

@@ -5,15 +5,16 @@
 //! should have.
 
 use super::Limits;
-use super::entry::{Extended, Meta, OWNER, Span, c_string, check_header, clean, join, lossy, split};
+use super::entry::{Extended, Meta, Span, c_string, check_header, clean, join, lossy, split};
 use super::failure::{Done, Failure, cannot_write, check_not_interrupted, damaged, too_large, unwritten};
 use crate::capability::{CAP_CHOWN, CAP_FSETID};
 use crate::error::{Error, Result, found};
 use crate::host::Host;
 use crate::log::Log;
+use crate::owner;
 use crate::removal;
 use crate::sys::fd::{self, Kind};
-use crate::sys::{self, Errno, resolve};
+use crate::sys::{self, Errno, attribute, resolve};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -469,7 +470,7 @@ impl Tree {
         if meta.owner == (0, 0) {
             return Ok(());
         }
-        match fd::set_attribute(file, OWNER, &owner_text(meta.owner)) {
+        match attribute::set(file, owner::ATTRIBUTE, &owner::encode(meta.owner)) {
             Err(sys::Error { errno: Errno::EOPNOTSUPP | Errno::EPERM, .. }) => {
                 self.left_out.note(OWNER_REFUSED, path);
                 Ok(())
@@ -480,7 +481,7 @@ impl Tree {
 
     fn give_attributes(&mut self, file: BorrowedFd, meta: &Meta, path: &[u8]) -> Done<()> {
         for (name, value) in &meta.attributes {
-            match fd::set_attribute(file, name, value) {
+            match attribute::set(file, name, value) {
                 // A full disk or a full inode: of the latter, an attribute can be left out.
                 Err(error) if REFUSING.contains(&error.errno) || value.len() > 2048 && error.errno == Errno::ENOSPC => {
                     self.left_out.note(ATTRIBUTE_REFUSED, path);
@@ -553,32 +554,5 @@ fn check_depth(depth: usize) -> Result<()> {
         true => Err(Error::new(format!("directories are more than {DEPTH} deep in each other"))
             .because("that is the limit, so that no image exhausts the runtime")),
         false => Ok(()),
-    }
-}
-
-/// Protocol buffers: two numbers. As umoci writes it, root is nobody else: 2^32 - 1, which leaves the id as it is.
-fn owner_text((uid, gid): (u32, u32)) -> Vec<u8> {
-    let mut text = Vec::new();
-    for (key, number) in [(0x08, uid), (0x10, gid)] {
-        text.push(key);
-        let mut number = if number == 0 { u32::MAX } else { number };
-        while number >= 0x80 {
-            text.push(number as u8 | 0x80);
-            number >>= 7;
-        }
-        text.push(number as u8);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn owners_are_written_as_umoci_writes_them() {
-        assert_eq!(owner_text((1000, 0)), [0x08, 0xe8, 0x07, 0x10, 0xff, 0xff, 0xff, 0xff, 0x0f]);
-        assert_eq!(owner_text((0, 42)), [0x08, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x10, 42]);
-        assert_eq!(owner_text((1, 300)), [0x08, 1, 0x10, 0xac, 0x02]);
     }
 }

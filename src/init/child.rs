@@ -281,7 +281,8 @@ impl Child<'_> {
     /// nobody else is there yet.
     fn ask(&self, message: Message, attached: Option<OwnedFd>) -> Result<Option<OwnedFd>, Failure> {
         let is_alone = self.plan.namespaces & namespace::CLONE_NEWUSER != 0 && self.plan.joins.is_empty();
-        let is_looked_up = matches!(message, Message::Hooks | Message::Serve { .. } | Message::Open { .. });
+        let is_looked_up =
+            matches!(message, Message::Hooks | Message::Serve { .. } | Message::Open { .. } | Message::Notify);
         let show = |is_shown| match is_alone && is_looked_up {
             true => creds::set_dumpable(is_shown).map_err(|error| self.lost(error)),
             false => Ok(()),

@@ -170,6 +170,17 @@ pub struct Listener {
     pub metadata: String,
 }
 
+/// Who fakes root, in the container's user namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Supervisor {
+    /// Its user: the container's root.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Whether the caller's supplementary groups are dropped.
+    pub drops_groups: bool,
+}
+
 /// The container's cgroup.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cgroup {
@@ -287,6 +298,8 @@ pub struct Plan {
     pub has_runtime_hooks: bool,
     /// Who answers for system calls that are to be asked about.
     pub listener: Option<Listener>,
+    /// Who answers instead, if root is faked.
+    pub fake_root: Option<Supervisor>,
     /// Descriptors above 2 that the program inherits. All others are closed before the Bare steps.
     pub preserved_descriptors: u32,
     /// Whether there is a terminal.

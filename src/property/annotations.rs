@@ -33,10 +33,14 @@ pub const HOOKS_ERROR: &str = "run.oci.hooks.stderr";
 /// runc's: in front of a property of the scope.
 pub const UNIT_PROPERTY: &str = "org.systemd.property.";
 
+/// rootlet's own: root is faked ([`crate::fake_root`]).
+pub const FAKE_ROOT: &str = "org.rootlet.fake-root";
+
 /// All that are followed, and who reads them. `features` lists them: each changes what rootlet does.
-pub const KNOWN: [(&str, &str); 11] = [
+pub const KNOWN: [(&str, &str); 12] = [
     (CRIU_CONFIG, "container/checkpoint/images.rs"),
     (UNIT_PROPERTY, "property/cgroup.rs"),
+    (FAKE_ROOT, "property/fake_root.rs"),
     (DELEGATED, "property/delegation.rs"),
     (HOOKS_ERROR, "container/beside/hooks.rs"),
     (HOOKS_OUTPUT, "container/beside/hooks.rs"),

@@ -21,6 +21,7 @@ mod delegation;
 mod devices;
 mod domainname;
 mod exec_cpu_affinity;
+mod fake_root;
 pub mod features;
 mod hooks;
 mod hostname;
@@ -41,6 +42,7 @@ mod personality;
 pub mod planner;
 mod platforms;
 mod propagation;
+mod reach;
 mod readonly_paths;
 mod rlimits;
 mod root;
@@ -156,12 +158,16 @@ pub const ORDER: &[Property] = &[
     args::HOME,
     // --- Here `init::child` closes all descriptors but the program's and one socket: nothing leads outside any more. ---
     // Without no_new_privs a filter needs CAP_SYS_ADMIN, which the user loses.
+    // A filter that was installed before might forbid the next one.
+    fake_root::EARLY,
     seccomp::EARLY,
     user::PROPERTY,
     // A change of ids takes capabilities away.
     capabilities::PROPERTY,
     // As the user, who may not be able to execute it; and in `create`, so that a missing program is its error.
     args::FIND,
+    // What is above it asks about ids and files, too.
+    fake_root::LATE,
     // --- Here it waits for `start`. ---
     args::RESET,
     // With no_new_privs a filter needs no privilege, and comes as late as it can: it need not allow what is above.

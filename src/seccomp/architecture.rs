@@ -56,6 +56,11 @@ impl Architecture {
         }
     }
 
+    /// All that a kernel of the native one may run, which is the first.
+    pub fn family() -> &'static [Architecture] {
+        &table::FAMILY
+    }
+
     /// True if a kernel of the native architecture can run it.
     pub fn runs_here(self) -> bool {
         table::FAMILY.contains(&self)

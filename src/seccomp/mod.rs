@@ -25,6 +25,12 @@ pub fn is_known(name: &str) -> bool {
     table::find(name).is_some()
 }
 
+/// Its number on this machine.
+pub fn native_number(name: &str) -> Option<u32> {
+    // The first of the family.
+    table::find(name)?.number(0)
+}
+
 pub use architecture::{Architecture, NAMES as ARCHITECTURES};
 
 use crate::sys::seccomp::Instruction;

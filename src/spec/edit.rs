@@ -36,6 +36,7 @@ pub struct Edits {
     pub hostname: Option<String>,
     pub network: Option<Network>,
     pub readonly: Option<bool>,
+    pub fake_root: bool,
     pub seccomp: Option<String>,
 }
 
@@ -73,6 +74,10 @@ impl Edits {
         self.change_capabilities(config)?;
         if let Some(network) = self.network {
             set_network(config, network);
+        }
+        if self.fake_root {
+            // `property::annotations` reads it.
+            config["annotations"]["org.rootlet.fake-root"] = json!("true");
         }
         match self.seccomp.as_deref() {
             None => {}

@@ -34,6 +34,8 @@ pub struct Status {
     pub gid: u32,
     /// Device number of a device node.
     pub rdev: u64,
+    /// Number of its file system.
+    pub device: u64,
     /// Number in its file system.
     pub inode: u64,
     /// How many names it has.
@@ -129,6 +131,7 @@ pub fn status(fd: BorrowedFd) -> Result<Status> {
         uid: stat.st_uid,
         gid: stat.st_gid,
         rdev: stat.st_rdev,
+        device: stat.st_dev,
         inode: stat.st_ino,
         links: stat.st_nlink as u64,
     })
@@ -241,20 +244,6 @@ pub fn chmod_at(dir: BorrowedFd, name: &CStr, mode: u32) -> Result<()> {
 pub fn chmod_path(fd: &OwnedFd, mode: u32) -> Result<()> {
     let name = Name::of(fd);
     syscall!(Call::Chmod, libc::SYS_fchmodat, libc::AT_FDCWD, name.as_cstr().as_ptr(), mode).map(drop)
-}
-
-/// Writes an extended attribute of an opened file (fsetxattr(2)).
-pub fn set_attribute(file: BorrowedFd, name: &CStr, value: &[u8]) -> Result<()> {
-    syscall!(Call::Setxattr, libc::SYS_fsetxattr, file.as_raw_fd(), name.as_ptr(), value.as_ptr(), value.len(), 0)
-        .map(drop)
-}
-
-/// Whether an opened file has an extended attribute (fgetxattr(2)).
-pub fn has_attribute(file: BorrowedFd, name: &CStr) -> Result<bool> {
-    match syscall!(Call::Getxattr, libc::SYS_fgetxattr, file.as_raw_fd(), name.as_ptr(), core::ptr::null::<u8>(), 0) {
-        Err(Error { errno: Errno::ENODATA, .. }) => Ok(false),
-        other => other.map(|_| true),
-    }
 }
 
 /// True if the effective user may execute `fd`, a regular file (faccessat2(2), Linux 5.8).

@@ -4,6 +4,7 @@
 //! allocator's lock may be held by a thread that does not exist. Arguments are integers, file descriptors and
 //! `&CStr`; an error is the call that failed and its errno.
 
+pub mod attribute;
 pub mod bpf;
 pub mod copy;
 pub mod creds;
@@ -12,6 +13,7 @@ pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod net;
+pub mod notification;
 pub mod process;
 pub mod program;
 pub mod resolve;

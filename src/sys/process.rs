@@ -77,6 +77,13 @@ fn clone_without_clone3(flags: i32, exit_signal: u64, pidfd: &mut RawFd) -> Resu
     syscall!(Call::Fork, libc::SYS_clone, flags as u32 as u64 | exit_signal, 0, &raw mut *pidfd, 0, 0)
 }
 
+/// A process as fork(2) makes it: it may allocate, where its maker has one thread.
+pub fn fork() -> Result<Option<i32>> {
+    // SAFETY: fork takes nothing, and the C library makes its own state whole again in the child.
+    let pid = check(Call::Fork, unsafe { libc::fork() })?;
+    Ok((pid != 0).then_some(pid))
+}
+
 /// Runs `work` in a process that shares this one's memory and descriptors, and returns when that has ended, as vfork(2).
 /// Its namespaces, credentials and current directory are its own. Its pid; it is left to be reaped.
 pub fn run_apart(work: &mut dyn FnMut()) -> Result<i32> {

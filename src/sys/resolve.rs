@@ -18,6 +18,11 @@ pub fn open_in_root_no_symlinks(root: BorrowedFd, path: &CStr, flags: i32) -> Re
     openat2(root, path, flags, libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_SYMLINKS)
 }
 
+/// As [`open_in_root`], but nothing that leads out of the directory is followed: EXDEV.
+pub fn open_beneath(directory: BorrowedFd, path: &CStr, flags: i32) -> Result<OwnedFd> {
+    openat2(directory, path, flags, libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS)
+}
+
 /// Opens a program of the process's own root as `O_PATH`, by no magic link of procfs (CVE-2024-21626).
 pub fn open_program(path: &CStr) -> Result<OwnedFd> {
     openat2(borrow_cwd(), path, O_PATH, libc::RESOLVE_NO_MAGICLINKS)

@@ -1,16 +1,15 @@
 //! Servers of fuse mounts: programs of the host that end when the container's mount is gone.
 
 use super::hooks::last_words;
+use super::user_namespace;
 use crate::container::interrupt::Interrupt;
 use crate::error::{Error, Result};
 use crate::init::{Handle, environment};
 use crate::plan::step::MountStep;
-use crate::plan::{Join, Plan, Step};
-use crate::sys::namespace::CLONE_NEWUSER;
+use crate::plan::{Plan, Step};
 use crate::sys::process::{Ended, Process, kill_group, wait, wait_readable};
 use crate::sys::program::{Credentials, start_beside};
 use crate::sys::{self, fd, signal};
-use std::ffi::CString;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -36,14 +35,7 @@ pub fn serve(init: &Handle, plan: &Plan, step: u32, device: Option<OwnedFd>) -> 
         return Err(Error::new("a server was asked for that is not in the plan"));
     };
     let server = &mount.server;
-    // A process that has joined a user namespace cannot be looked into.
-    let joined = plan.joins.iter().find_map(|join| match join {
-        Join::File { kind: CLONE_NEWUSER, path, .. } => Some(path.clone()),
-        _ => None,
-    });
-    let path =
-        joined.unwrap_or_else(|| CString::new(format!("/proc/{}/ns/user", init.process.pid)).unwrap_or_default());
-    let user_namespace = fd::open(&path, fd::O_RDONLY, 0).map_err(blame)?;
+    let user_namespace = user_namespace(init.process.pid, init.process.pid, plan).map_err(blame)?;
     let (uid, gid) = server.ids;
     let credentials =
         Credentials { user_namespace: user_namespace.as_fd(), uid, gid, drops_groups: server.drops_groups };

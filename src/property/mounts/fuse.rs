@@ -9,7 +9,7 @@ use super::options::{Options, attributes_of, superblock_keys};
 use crate::error::Result;
 use crate::plan::step::MountStep;
 use crate::plan::step::trees::{FuseMount, Server};
-use crate::property::{Planner, id_mappings};
+use crate::property::{Planner, id_mappings, reach};
 use crate::spec::Mount;
 use crate::sys::mount::{MS_PRIVATE, MS_SLAVE};
 use crate::sys::program::Strings;
@@ -23,7 +23,7 @@ pub const MOUNT_POINT: &str = "/dev/fd/3";
 const KERNEL: [&str; 4] = ["allow_other", "default_permissions", "max_read", "blksize"];
 
 pub fn plan(planner: &mut Planner, mount: &Mount, program: &str, target: CString, options: &Options) -> Result<()> {
-    check_reach(planner)?;
+    reach::check(planner, "a fuse mount", "the program that serves it")?;
     // A program of the host's runs with arguments from the config, as hooks do: the caller has to say that it may.
     let is_it = |named: &&PathBuf| named.file_name().is_some_and(|name| name == program);
     let Some(named) = planner.request.fuse.iter().find(is_it) else {
@@ -90,39 +90,5 @@ pub fn plan(planner: &mut Planner, mount: &Mount, program: &str, target: CString
     let mounted = FuseMount { source, target: target.clone(), options, set: attributes_of(flags), server };
     planner.step(MountStep::MountFuse(Box::new(mounted)));
     planner.step(MountStep::AwaitFuse { target });
-    Ok(())
-}
-
-/// Refuses what would put the server, which sees the host's files, within the container's reach.
-fn check_reach(planner: &Planner) -> Result<()> {
-    if !planner.has_other_user_namespace() {
-        return Err(planner
-            .error("a fuse mount without a user namespace")
-            .because("the program that serves it would be the host's root")
-            .remedy("add {\"type\": \"user\"} to linux.namespaces, with mappings; or mount it as root and bind it"));
-    }
-    let trace = "the container could trace the program that serves it, which sees the host's files";
-    if !planner.spec.has_new_namespace("pid") {
-        return Err(planner
-            .error("a fuse mount without a pid namespace of the container's own")
-            .because(trace)
-            .remedy("add {\"type\": \"pid\"} to linux.namespaces"));
-    }
-    let shown =
-        planner.spec.mounts.iter().enumerate().filter_map(|(index, mount)| Some((index, mount.source.as_deref()?)));
-    for (index, source) in shown.filter(|(_, source)| source.contains('/')) {
-        let source = planner.host.canonical(&planner.request.bundle.join(source))?;
-        if let Some(proc) =
-            planner.host.proc_mounts()?.iter().find(|proc| proc.starts_with(&source) || source.starts_with(proc))
-        {
-            return Err(planner
-                .error(format!("a fuse mount, and mounts[{index}] shows the host's {}", proc.display()))
-                .because(trace)
-                .remedy(format!(
-                    "bind less than {} in mounts[{index}], or take one of the two out",
-                    source.display()
-                )));
-        }
-    }
     Ok(())
 }

@@ -1,0 +1,366 @@
+//! The system calls that are answered, and how.
+
+use super::files::keep_device;
+use super::ids::{self, Credentials, SAME, Table};
+use super::task::{Place, Task, name};
+use super::{State, lock};
+use crate::seccomp::native_number;
+use crate::sys::notification::{
+    self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, Answer, Asked, S_IFCHR, S_IFMT, Shown,
+};
+use crate::sys::{self, Errno, Result, attribute, fd};
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// A call, by what it is about. Numbers are those of its arguments.
+#[derive(Clone, Copy, Debug)]
+pub enum Call {
+    /// A change of owner.
+    Chown(Named, usize),
+    /// A look at a file; where the answer goes.
+    Stat(Named, usize),
+    /// The same with flags in front of a mask.
+    Statx,
+    /// A device node; the argument of its mode.
+    Mknod(usize),
+    /// An attribute; its name follows the file.
+    Setxattr(Named),
+    /// A change of who one is.
+    Change(Change),
+    /// The question who one is.
+    Ask(Ask),
+    /// A change of capabilities.
+    Capset,
+}
+
+/// How a call names a file.
+#[derive(Clone, Copy, Debug)]
+pub enum Named {
+    /// By a path.
+    Path,
+    /// By a path, of which the last symlink is meant itself.
+    Link,
+    /// By a descriptor.
+    Descriptor,
+    /// By a directory and a path; the argument of the flags.
+    At(usize),
+}
+
+/// What is changed.
+#[derive(Clone, Copy, Debug)]
+pub enum Change {
+    One(Whose),
+    Two(Whose),
+    Three(Whose),
+    OfFiles(Whose),
+    Groups,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub enum Ask {
+    One(Whose, usize),
+    Three(Whose),
+    Groups,
+}
+
+/// A user's ids, or a group's.
+#[derive(Clone, Copy, Debug)]
+pub enum Whose {
+    User,
+    Group,
+}
+
+use Whose::{Group, User};
+
+/// All of them.
+pub const CALLS: [(&str, Call); 31] = [
+    ("chown", Call::Chown(Named::Path, 1)),
+    ("lchown", Call::Chown(Named::Link, 1)),
+    ("fchown", Call::Chown(Named::Descriptor, 1)),
+    ("fchownat", Call::Chown(Named::At(4), 2)),
+    ("stat", Call::Stat(Named::Path, 1)),
+    ("lstat", Call::Stat(Named::Link, 1)),
+    ("fstat", Call::Stat(Named::Descriptor, 1)),
+    ("newfstatat", Call::Stat(Named::At(3), 2)),
+    ("statx", Call::Statx),
+    ("mknod", Call::Mknod(1)),
+    ("mknodat", Call::Mknod(2)),
+    ("setxattr", Call::Setxattr(Named::Path)),
+    ("lsetxattr", Call::Setxattr(Named::Link)),
+    ("fsetxattr", Call::Setxattr(Named::Descriptor)),
+    ("setuid", Call::Change(Change::One(User))),
+    ("setgid", Call::Change(Change::One(Group))),
+    ("setreuid", Call::Change(Change::Two(User))),
+    ("setregid", Call::Change(Change::Two(Group))),
+    ("setresuid", Call::Change(Change::Three(User))),
+    ("setresgid", Call::Change(Change::Three(Group))),
+    ("setfsuid", Call::Change(Change::OfFiles(User))),
+    ("setfsgid", Call::Change(Change::OfFiles(Group))),
+    ("setgroups", Call::Change(Change::Groups)),
+    ("getuid", Call::Ask(Ask::One(User, 0))),
+    ("geteuid", Call::Ask(Ask::One(User, 1))),
+    ("getgid", Call::Ask(Ask::One(Group, 0))),
+    ("getegid", Call::Ask(Ask::One(Group, 1))),
+    ("getresuid", Call::Ask(Ask::Three(User))),
+    ("getresgid", Call::Ask(Ask::Three(Group))),
+    ("getgroups", Call::Ask(Ask::Groups)),
+    ("capset", Call::Capset),
+];
+
+/// NGROUPS_MAX.
+const MOST_GROUPS: u64 = 65536;
+
+/// They, by their numbers on this machine.
+pub fn numbered() -> HashMap<u32, Call> {
+    CALLS.iter().filter_map(|(name, call)| Some((native_number(name)?, *call))).collect()
+}
+
+impl Call {
+    /// The answer; an error where the kernel's own is right.
+    pub fn answer(self, state: &State, asked: &Asked) -> Result<Answer> {
+        let task = Task::find(state, asked)?;
+        match self {
+            Call::Chown(named, first) => {
+                let [uid, gid] = [argument(asked, first) as u32, argument(asked, first + 1) as u32];
+                chown(state, &task, &task.find_file(&named.place(asked))?, (uid, gid))
+            }
+            Call::Stat(named, buffer) => {
+                let file = task.find_file(&named.place(asked))?;
+                let Some(shown) = state.owners.find(&file)? else { return Ok(Answer::Kernels) };
+                task.write(argument(asked, buffer), &notification::stat(file.as_fd(), shown)?)?;
+                Ok(Answer::Value(0))
+            }
+            Call::Statx => {
+                let file = task.find_file(&Named::At(2).place(asked))?;
+                let Some(shown) = state.owners.find(&file)? else { return Ok(Answer::Kernels) };
+                let told = notification::statx(file.as_fd(), argument(asked, 3) as u32, shown)?;
+                task.write(argument(asked, 4), &told)?;
+                Ok(Answer::Value(0))
+            }
+            Call::Mknod(mode) => mknod(&task, asked, mode),
+            Call::Setxattr(named) => setxattr(&task, asked, named),
+            Call::Change(change) => change_ids(state, &task, asked, change),
+            Call::Ask(question) => ask(state, &task, asked, question),
+            Call::Capset => capset(&task, asked),
+        }
+    }
+}
+
+fn argument(asked: &Asked, index: usize) -> u64 {
+    asked.arguments.get(index).copied().unwrap_or(0)
+}
+
+impl Named {
+    fn place(self, asked: &Asked) -> Place {
+        let [first, second] = [argument(asked, 0), argument(asked, 1)];
+        match self {
+            Named::Path => Place { directory: AT_FDCWD, path: Some(first), flags: 0 },
+            Named::Link => Place { directory: AT_FDCWD, path: Some(first), flags: AT_SYMLINK_NOFOLLOW },
+            Named::Descriptor => Place { directory: first as i32, path: None, flags: 0 },
+            Named::At(flags) => {
+                let flags = argument(asked, flags) as i32;
+                // Linux 6.11: no path at all is an empty one.
+                let path = Some(second).filter(|path| *path != 0 || flags & AT_EMPTY_PATH == 0);
+                Place { directory: first as i32, path, flags }
+            }
+        }
+    }
+}
+
+fn chown(state: &State, task: &Task, file: &OwnedFd, (uid, gid): (u32, u32)) -> Result<Answer> {
+    let status = fd::status(file.as_fd())?;
+    let before = state.owners.find(file)?.map_or((status.uid, status.gid), |Shown { owner, .. }| owner);
+    let after = (if uid == SAME { before.0 } else { uid }, if gid == SAME { before.1 } else { gid });
+    let table = lock(&state.table);
+    if after != before && table.find(task)?.is_some_and(|told| !told.is_root()) {
+        return Ok(Answer::Error(Errno::EPERM));
+    }
+    // The kernel clears setuid and setgid, whoever gets it, and says if the file cannot be changed.
+    let is_kernels = table.has_uid(after.0) && table.has_gid(after.1);
+    let given = if is_kernels { after } else { (SAME, SAME) };
+    drop(table);
+    match fd::chown_at(file.as_fd(), c"", given.0, given.1) {
+        // Somebody else's on the host, such as what was bound.
+        Ok(()) => {}
+        Err(error) if error.errno == Errno::EPERM => {}
+        Err(error) => return Ok(Answer::Error(error.errno)),
+    }
+    state.owners.keep(file, &fd::status(file.as_fd())?, after)?;
+    Ok(Answer::Value(0))
+}
+
+fn mknod(task: &Task, asked: &Asked, at: usize) -> Result<Answer> {
+    let directory = if at == 1 { AT_FDCWD } else { argument(asked, 0) as i32 };
+    let [path, mode, number] = [argument(asked, at - 1), argument(asked, at), argument(asked, at + 1)];
+    let (mode, is_character) = (mode as u32, mode as u32 & S_IFMT == S_IFCHR);
+    if is_character && number == 0 {
+        // An overlay's mark of what is deleted, which everybody may make (Linux 5.8).
+        return Ok(Answer::Kernels);
+    }
+    let path = task.read_string(path)?;
+    let (above, last) = match path.to_bytes().iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => path.to_bytes().split_at(slash + 1),
+        None => (&b"."[..], path.to_bytes()),
+    };
+    let string = |bytes: &[u8]| CString::new(bytes).map_err(|_| sys::Error::new(sys::Call::Mknod, Errno::EINVAL));
+    let above = task.look_up(directory, &string(above)?, fd::O_PATH | fd::O_DIRECTORY)?;
+    let flags = fd::O_CREAT | fd::O_EXCL | fd::O_WRONLY | fd::O_NOFOLLOW;
+    let file = match fd::open_at(above.as_fd(), &string(last)?, flags, 0o600) {
+        Err(error) => return Ok(Answer::Error(error.errno)),
+        Ok(file) => file,
+    };
+    let status = task.read_file(c"status")?;
+    let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    let umask = umask.and_then(|text| u32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0o022);
+    // Said or not: the node is there, and what opens it finds an empty file.
+    let _ = fd::chmod(file.as_fd(), mode & 0o7777 & !umask);
+    let _ = keep_device(&file, if is_character { 'c' } else { 'b' }, number_as_shown(number));
+    Ok(Answer::Value(0))
+}
+
+/// mknod(2) takes 32 bits: twelve of the major number between the lower and the upper ones of the minor number.
+fn number_as_shown(number: u64) -> u64 {
+    let (major, minor) = ((number & 0xf_ff00) >> 8, (number & 0xff) | (number >> 12 & 0xf_ff00));
+    fd::device_number(major as u32, minor as u32)
+}
+
+/// What is set of the kernel's own is set if it can be: a capability of a file, which needs the file system's owner, or an ACL with
+/// ids that are not mapped.
+fn setxattr(task: &Task, asked: &Asked, named: Named) -> Result<Answer> {
+    let [_, attribute, value, length, flags, _] = asked.arguments;
+    let attribute = task.read_string(attribute)?;
+    let is_kernels =
+        ["security.", "system.posix_acl_"].iter().any(|kind| attribute.to_bytes().starts_with(kind.as_bytes()));
+    if !is_kernels || length > 65536 {
+        return Ok(Answer::Kernels);
+    }
+    let file = task.find_file(&named.place(asked))?;
+    let value = task.read(value, length as usize)?;
+    Ok(match attribute::set_by_path(&name(&file), &attribute, &value, flags as i32) {
+        Ok(()) => Answer::Value(0),
+        Err(error) if matches!(error.errno, Errno::EPERM | Errno::EINVAL | Errno::EOPNOTSUPP) => Answer::Value(0),
+        Err(error) => Answer::Error(error.errno),
+    })
+}
+
+fn change_ids(state: &State, task: &Task, asked: &Asked, change: Change) -> Result<Answer> {
+    let mut table = lock(&state.table);
+    let told = table.find(task)?;
+    if told.is_none() && is_for_kernel(&table, asked, change) {
+        return Ok(Answer::Kernels);
+    }
+    let before = told.map_or_else(|| Credentials::of_kernel(task), Ok)?;
+    let is_root = before.is_root();
+    let [first, second, third] = [0, 1, 2].map(|index| argument(asked, index) as u32);
+    let mut after = before.clone();
+    let change_one = |after: &mut Credentials, whose: Whose, change: &dyn Fn(ids::Ids) -> Result<ids::Ids>| {
+        let ids = after.of(whose);
+        change(*ids).map(|new| *ids = new)
+    };
+    let mut value = 0;
+    let changed = match change {
+        Change::One(_) if first == SAME => Err(sys::Error::new(sys::Call::Setuid, Errno::EINVAL)),
+        Change::One(whose) => change_one(&mut after, whose, &|before| ids::set(before, first, is_root)),
+        Change::Two(whose) => change_one(&mut after, whose, &|before| ids::set_two(before, first, second, is_root)),
+        Change::Three(whose) => {
+            change_one(&mut after, whose, &|before| ids::set_three(before, [first, second, third], is_root))
+        }
+        Change::OfFiles(whose) => {
+            value = i64::from(after.of(whose)[3]);
+            change_one(&mut after, whose, &|before| Ok(ids::set_of_files(before, first, is_root)))
+        }
+        Change::Groups if !is_root => Err(sys::Error::new(sys::Call::Setgroups, Errno::EPERM)),
+        Change::Groups if argument(asked, 0) > MOST_GROUPS => Err(sys::Error::new(sys::Call::Setgroups, Errno::EINVAL)),
+        Change::Groups => {
+            let bytes = task.read(argument(asked, 1), argument(asked, 0) as usize * 4)?;
+            after.groups = bytes.chunks_exact(4).map(number).collect();
+            after.groups.sort_unstable();
+            Ok(())
+        }
+    };
+    if let Err(error) = changed {
+        return Ok(Answer::Error(error.errno));
+    }
+    if after != before {
+        match table.tell(task, after) {
+            Ok(()) => {}
+            Err(_) => return Ok(Answer::Error(Errno::EPERM)),
+        }
+    }
+    Ok(Answer::Value(value))
+}
+
+/// Whether the kernel does what is asked: who was told nothing and becomes somebody who is mapped.
+fn is_for_kernel(table: &Table, asked: &Asked, change: Change) -> bool {
+    let count = match change {
+        Change::One(_) | Change::OfFiles(_) => 1,
+        Change::Two(_) => 2,
+        Change::Three(_) => 3,
+        Change::Groups => return table.takes_groups,
+    };
+    let whose = match change {
+        Change::One(whose) | Change::Two(whose) | Change::Three(whose) | Change::OfFiles(whose) => whose,
+        Change::Groups => User,
+    };
+    let is_mapped = |id: &u64| match whose {
+        User => table.has_uid(*id as u32),
+        Group => table.has_gid(*id as u32),
+    };
+    asked.arguments.iter().take(count).all(is_mapped)
+}
+
+fn ask(state: &State, task: &Task, asked: &Asked, question: Ask) -> Result<Answer> {
+    let Some(mut told) = lock(&state.table).find(task)? else { return Ok(Answer::Kernels) };
+    match question {
+        Ask::One(whose, which) => Ok(Answer::Value(told.of(whose).get(which).copied().unwrap_or(0).into())),
+        Ask::Three(whose) => {
+            let ids = *told.of(whose);
+            for (index, id) in ids.iter().take(3).enumerate() {
+                task.write(argument(asked, index), &id.to_ne_bytes())?;
+            }
+            Ok(Answer::Value(0))
+        }
+        Ask::Groups => {
+            let (room, count) = (argument(asked, 0) as i32, told.groups.len());
+            if room < 0 || room != 0 && (room as usize) < count {
+                return Ok(Answer::Error(Errno::EINVAL));
+            }
+            if room != 0 {
+                let bytes: Vec<u8> = told.groups.iter().flat_map(|group| group.to_ne_bytes()).collect();
+                task.write(argument(asked, 1), &bytes)?;
+            }
+            Ok(Answer::Value(count as i64))
+        }
+    }
+}
+
+/// Nobody gets what he has not got, but he is told so.
+fn capset(task: &Task, asked: &Asked) -> Result<Answer> {
+    let header = task.read(argument(asked, 0), 8)?;
+    // _LINUX_CAPABILITY_VERSION_1 has one half, the others have two.
+    let halves = if header.get(..4).map(number) == Some(0x1998_0330) { 1 } else { 2 };
+    let data = task.read(argument(asked, 1), halves * 12)?;
+    let wanted = data
+        .chunks_exact(12)
+        .rev()
+        .fold(0u64, |all, half| all << 32 | half.get(4..8).map_or(0, |half| u64::from(number(half))));
+    let status = task.read_file(c"status")?;
+    let permitted = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
+    let permitted = permitted.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(u64::MAX);
+    Ok(if wanted & !permitted == 0 { Answer::Kernels } else { Answer::Value(0) })
+}
+
+fn number(bytes: &[u8]) -> u32 {
+    bytes.try_into().map_or(0, u32::from_ne_bytes)
+}
+
+impl Credentials {
+    fn of(&mut self, whose: Whose) -> &mut ids::Ids {
+        match whose {
+            User => &mut self.uids,
+            Group => &mut self.gids,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Fake root: with one mapped id, what package managers do as root succeeds, and what they see afterwards fits.
+//!
+//! A filter asks about the system calls that set and show owners and ids, and a process beside the container answers: it is in the
+//! container's user namespace, as its root, but with the host's files and processes, where nobody in the container sees it. It ends
+//! when the last filtered process has. It is a convenience and no boundary: whoever is answered by it may do all that the container
+//! may.
+//!
+//! - Owners are kept where the file is ([`crate::owner`]); where it takes no attribute, as a symlink does not, as long as this lives.
+//! - A thread's ids are looked up by its timer slack: the kernel hands that on to threads, children and programs as it does with
+//!   ids, and nothing has to be followed. It counts nanoseconds, of which a thousand make no difference to a timer.
+//! - What it does not have to change is the kernel's to do, so that only what was faked is answered here.
+
+mod calls;
+mod files;
+mod ids;
+mod task;
+
+use crate::error::{Error, Result};
+use crate::plan::Supervisor;
+use crate::seccomp::{Action, Architecture, Condition, Operator, Profile, Rule};
+use crate::sys::notification::{self, Answer, Asked};
+use crate::sys::seccomp::Instruction;
+use crate::sys::{self, Errno, creds, fd, namespace, process, signal};
+use calls::CALLS;
+use files::Owners;
+use ids::Table;
+use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The most threads that answer: as many calls can wait for file systems that a process of the container serves.
+const MOST_THREADS: usize = 64;
+
+/// The filter: it asks about what is answered here, and lets all else pass.
+pub fn filter() -> Vec<Instruction> {
+    let rule = |names, conditions| Rule { names, action: Action::NOTIFY, conditions };
+    let plain = CALLS.iter().map(|(name, _)| *name).filter(|name| !name.starts_with("mknod"));
+    let mut rules = vec![rule(plain.collect(), Vec::new())];
+    // Of nodes, only devices are what an ordinary user cannot make.
+    for (name, argument) in [("mknod", 1), ("mknodat", 2)] {
+        for kind in [notification::S_IFCHR, notification::S_IFBLK] {
+            let operator = Operator::MaskedEqual(notification::S_IFMT.into());
+            rules.push(rule(vec![name], vec![Condition { argument, operator, value: kind.into() }]));
+        }
+    }
+    // Those of other architectures are asked about as well, and left to the kernel: without a rule, they would be the end.
+    let architectures = Architecture::family().to_vec();
+    Profile { default: Action::ALLOW, architectures, rules }.compile()
+}
+
+/// Starts the process that answers; `user_namespace` is the container's. The caller has one thread.
+pub fn start(listener: OwnedFd, user_namespace: OwnedFd, supervisor: &Supervisor) -> Result<()> {
+    let failed = |error| Error::from_call("the process that fakes root", error);
+    match process::fork().map_err(failed)? {
+        Some(_) => Ok(()),
+        None => {
+            // Whoever waits for an answer gets ENOSYS if this fails.
+            let _ = serve(listener, &user_namespace, supervisor);
+            sys::exit_now(1)
+        }
+    }
+}
+
+fn serve(listener: OwnedFd, user_namespace: &OwnedFd, supervisor: &Supervisor) -> sys::Result<()> {
+    // Whoever ends the container ends this.
+    signal::block_all()?;
+    process::start_session()?;
+    let null = fd::open(c"/dev/null", fd::O_RDWR, 0)?;
+    (0..3).try_for_each(|number| fd::dup_to(null.as_fd(), number))?;
+    let proc = fd::open(c"/proc", fd::O_PATH | fd::O_DIRECTORY, 0)?;
+    if fd::file_system(proc.as_fd())? != fd::PROC_MAGIC {
+        return Err(sys::Error::new(sys::Call::Fstatfs, Errno::ENOTSUP));
+    }
+    let kept = [listener.as_raw_fd(), proc.as_raw_fd(), user_namespace.as_raw_fd()];
+    fd::close_all_but(3, || kept.into_iter())?;
+    std::mem::forget(null);
+    namespace::join(user_namespace.as_fd(), namespace::CLONE_NEWUSER)?;
+    if supervisor.drops_groups {
+        creds::set_groups(&[])?;
+    }
+    creds::set_gid(supervisor.gid)?;
+    creds::set_uid(supervisor.uid)?;
+    notification::hurry(listener.as_fd());
+    let state = Arc::new(State {
+        calls: calls::numbered(),
+        architecture: Architecture::native().audit(),
+        table: Mutex::new(Table::read()),
+        owners: Owners::default(),
+        turn: Mutex::new(()),
+        idle: AtomicUsize::new(0),
+        threads: AtomicUsize::new(1),
+        listener,
+        proc,
+    });
+    answer_calls(&state)
+}
+
+/// What the threads that answer share.
+struct State {
+    listener: OwnedFd,
+    proc: OwnedFd,
+    calls: HashMap<u32, calls::Call>,
+    architecture: u32,
+    table: Mutex<Table>,
+    owners: Owners,
+    /// Whose it is to wait for the next call.
+    turn: Mutex<()>,
+    idle: AtomicUsize,
+    threads: AtomicUsize,
+}
+
+/// A lock is one also after a thread has panicked: what it guards is whole between two lines.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Answers until there is nobody left who could ask.
+fn answer_calls(state: &Arc<State>) -> sys::Result<()> {
+    // Of the thread's own, and in no file system of the container's: it could not be unmounted.
+    namespace::unshare_directories()?;
+    fd::chdir(state.proc.as_fd())?;
+    loop {
+        state.idle.fetch_add(1, Ordering::SeqCst);
+        let asked = {
+            let _turn = lock(&state.turn);
+            if !notification::wait(state.listener.as_fd())? {
+                sys::exit_now(0);
+            }
+            notification::receive(state.listener.as_fd())
+        };
+        let is_last_idle = state.idle.fetch_sub(1, Ordering::SeqCst) == 1;
+        let Some(asked) = asked? else { continue };
+        // An answer may wait for a process of the container's, which asks in turn.
+        if is_last_idle && state.threads.load(Ordering::SeqCst) < MOST_THREADS {
+            let more = Arc::clone(state);
+            let builder = std::thread::Builder::new().stack_size(256 << 10);
+            if builder.spawn(move || answer_calls(&more)).is_ok() {
+                state.threads.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        notification::answer(state.listener.as_fd(), asked.id, answer(state, &asked))?;
+    }
+}
+
+fn answer(state: &State, asked: &Asked) -> Answer {
+    let call = state.calls.get(&asked.number).filter(|_| asked.architecture == state.architecture);
+    let Some(call) = call else { return Answer::Kernels };
+    match call.answer(state, asked) {
+        Ok(answer) => answer,
+        // What cannot be found or read is as if nobody had asked: the kernel says what is wrong with it.
+        Err(_) => Answer::Kernels,
+    }
+}

@@ -1,0 +1,38 @@
+//! Processes beside the container that see the host's files: nobody in the container may reach them.
+
+use super::Planner;
+use crate::error::Result;
+
+/// Refuses what would put such a process within the container's reach: `what` it is for, and what is said of it.
+pub fn check(planner: &Planner, what: &str, process: &str) -> Result<()> {
+    if !planner.has_other_user_namespace() {
+        return Err(planner
+            .error(format!("{what} without a user namespace"))
+            .because(format!("{process} would be the host's root"))
+            .remedy("add {\"type\": \"user\"} to linux.namespaces, with mappings; or do without it, as root"));
+    }
+    let trace = format!("the container could trace {process}, which sees the host's files");
+    if !planner.spec.has_new_namespace("pid") {
+        return Err(planner
+            .error(format!("{what} without a pid namespace of the container's own"))
+            .because(trace)
+            .remedy("add {\"type\": \"pid\"} to linux.namespaces"));
+    }
+    let shown =
+        planner.spec.mounts.iter().enumerate().filter_map(|(index, mount)| Some((index, mount.source.as_deref()?)));
+    for (index, source) in shown.filter(|(_, source)| source.contains('/')) {
+        let source = planner.host.canonical(&planner.request.bundle.join(source))?;
+        if let Some(proc) =
+            planner.host.proc_mounts()?.iter().find(|proc| proc.starts_with(&source) || source.starts_with(proc))
+        {
+            return Err(planner
+                .error(format!("{what}, and mounts[{index}] shows the host's {}", proc.display()))
+                .because(trace)
+                .remedy(format!(
+                    "bind less than {} in mounts[{index}], or take one of the two out",
+                    source.display()
+                )));
+        }
+    }
+    Ok(())
+}

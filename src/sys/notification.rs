@@ -1,0 +1,155 @@
+//! System calls of others that a filter asks about (seccomp_unotify(2)), and answers to them.
+
+use super::{Call, Errno, Error, Result, syscall};
+use core::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// ioctl(2) requests of linux/seccomp.h, which libc lacks.
+mod request {
+    pub const RECEIVE: u32 = 0xc050_2100;
+    pub const SEND: u32 = 0xc018_2101;
+    pub const IS_VALID: u32 = 0x4008_2102;
+    pub const SET_FLAGS: u32 = 0x4008_2104;
+}
+
+/// SECCOMP_USER_NOTIF_FLAG_CONTINUE.
+const CONTINUE: u32 = 1;
+
+/// SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (Linux 6.6).
+const SYNC_WAKE_UP: u64 = 1;
+
+/// A call that waits for its answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// By which it is answered.
+    pub id: u64,
+    /// The thread, in the pid namespace of who answers.
+    pub pid: i32,
+    /// AUDIT_ARCH_*.
+    pub architecture: u32,
+    /// Of the call, in that architecture.
+    pub number: u32,
+    /// As the registers have them.
+    pub arguments: [u64; 6],
+}
+
+/// What the caller gets to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// What the kernel does.
+    Kernels,
+    /// A result.
+    Value(i64),
+    /// An errno.
+    Error(Errno),
+}
+
+/// Waits until there is a call; false if nobody is left who could make one.
+pub fn wait(listener: BorrowedFd) -> Result<bool> {
+    let mut poll = libc::pollfd { fd: listener.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    loop {
+        // SAFETY: `poll` is one pollfd.
+        match super::check(Call::Poll, unsafe { libc::poll(&mut poll, 1, -1) }) {
+            Err(Error { errno: Errno::EINTR, .. }) => continue,
+            other => return other.map(|_| poll.revents & libc::POLLIN != 0),
+        }
+    }
+}
+
+/// Receives a call, or waits for one for ever; `None` if its thread has ended meanwhile.
+pub fn receive(listener: BorrowedFd) -> Result<Option<Asked>> {
+    // SAFETY: an all-zero seccomp_notif is what the kernel wants to be given.
+    let mut notif: libc::seccomp_notif = unsafe { core::mem::zeroed() };
+    const { assert!(size_of::<libc::seccomp_notif>() == 80 && size_of::<libc::seccomp_notif_resp>() == 24) };
+    match syscall!(Call::Ioctl, libc::SYS_ioctl, listener.as_raw_fd(), request::RECEIVE, &raw mut notif) {
+        Err(Error { errno: Errno::ENOENT | Errno::EINTR, .. }) => Ok(None),
+        Err(error) => Err(error),
+        Ok(_) => Ok(Some(Asked {
+            id: notif.id,
+            pid: notif.pid as i32,
+            architecture: notif.data.arch,
+            number: notif.data.nr as u32,
+            arguments: notif.data.args,
+        })),
+    }
+}
+
+/// Whether the thread still waits: its pid was nobody else's until then.
+pub fn is_valid(listener: BorrowedFd, id: u64) -> bool {
+    syscall!(Call::Ioctl, libc::SYS_ioctl, listener.as_raw_fd(), request::IS_VALID, &raw const id).is_ok()
+}
+
+/// Answers. Who has ended meanwhile needs none.
+pub fn answer(listener: BorrowedFd, id: u64, answer: Answer) -> Result<()> {
+    let (val, error, flags) = match answer {
+        Answer::Kernels => (0, 0, CONTINUE),
+        Answer::Value(value) => (value, 0, 0),
+        Answer::Error(errno) => (0, -(errno as i32), 0),
+    };
+    let response = libc::seccomp_notif_resp { id, val, error, flags };
+    match syscall!(Call::Ioctl, libc::SYS_ioctl, listener.as_raw_fd(), request::SEND, &raw const response) {
+        Err(Error { errno: Errno::ENOENT, .. }) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// Has the kernel pass the processor on with a call and its answer, where it can.
+pub fn hurry(listener: BorrowedFd) {
+    // Slower without, and not less right.
+    let _ = syscall!(Call::Ioctl, libc::SYS_ioctl, listener.as_raw_fd(), request::SET_FLAGS, SYNC_WAKE_UP);
+}
+
+/// Reads another process's memory, by its opened /proc/PID/mem (pread(2)).
+pub fn read_memory(memory: BorrowedFd, address: u64, buffer: &mut [u8]) -> Result<usize> {
+    let (buffer, length) = (buffer.as_mut_ptr(), buffer.len());
+    syscall!(Call::Read, libc::SYS_pread64, memory.as_raw_fd(), buffer, length, address).map(|read| read as usize)
+}
+
+/// Writes to another process's memory, by its opened /proc/PID/mem (pwrite(2)).
+pub fn write_memory(memory: BorrowedFd, address: u64, bytes: &[u8]) -> Result<()> {
+    match syscall!(Call::Write, libc::SYS_pwrite64, memory.as_raw_fd(), bytes.as_ptr(), bytes.len(), address)? {
+        written if written as usize == bytes.len() => Ok(()),
+        _ => Err(Error::new(Call::Write, Errno::EFAULT)),
+    }
+}
+
+/// What is changed in an answer to stat(2).
+#[derive(Clone, Copy, Debug)]
+pub struct Shown {
+    /// Its owner.
+    pub owner: (u32, u32),
+    /// Type and number of a device that a plain file stands for.
+    pub device: Option<(u32, u64)>,
+}
+
+/// `struct stat` of an opened file with something else in it.
+pub fn stat(file: BorrowedFd, shown: Shown) -> Result<[u8; size_of::<libc::stat>()]> {
+    // SAFETY: an all-zero stat is a valid value; fstat fills it.
+    let mut stat: libc::stat = unsafe { core::mem::zeroed() };
+    // SAFETY: `stat` is a stat that fstat may write to.
+    super::check(Call::Fstat, unsafe { libc::fstat(file.as_raw_fd(), &mut stat) })?;
+    (stat.st_uid, stat.st_gid) = shown.owner;
+    if let Some((kind, number)) = shown.device {
+        stat.st_mode = stat.st_mode & !libc::S_IFMT | kind;
+        stat.st_rdev = number;
+    }
+    // SAFETY: a stat is plain numbers; where it has padding, that was zeroed.
+    Ok(unsafe { core::mem::transmute::<libc::stat, [u8; size_of::<libc::stat>()]>(stat) })
+}
+
+/// `struct statx` of an opened file with something else in it (statx(2)).
+pub fn statx(file: BorrowedFd, mask: u32, shown: Shown) -> Result<[u8; size_of::<libc::statx>()]> {
+    // SAFETY: an all-zero statx is a valid value; statx fills it.
+    let mut statx: libc::statx = unsafe { core::mem::zeroed() };
+    let (path, flags) = (c"".as_ptr(), libc::AT_EMPTY_PATH);
+    syscall!(Call::Stat, libc::SYS_statx, file.as_raw_fd(), path, flags, mask, &raw mut statx)?;
+    (statx.stx_uid, statx.stx_gid) = shown.owner;
+    if let Some((kind, number)) = shown.device {
+        statx.stx_mode = statx.stx_mode & !(libc::S_IFMT as u16) | kind as u16;
+        (statx.stx_rdev_major, statx.stx_rdev_minor) = (libc::major(number), libc::minor(number));
+    }
+    // SAFETY: a statx is plain numbers; where it has padding, that was zeroed.
+    Ok(unsafe { core::mem::transmute::<libc::statx, [u8; size_of::<libc::statx>()]>(statx) })
+}
+
+pub use libc::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, S_IFBLK, S_IFCHR, S_IFMT};
