@@ -15,6 +15,7 @@ mod concurrency;
 mod container;
 mod engines;
 mod exec;
+mod fake_root;
 #[cfg(target_arch = "x86_64")]
 mod faults;
 mod hooks;

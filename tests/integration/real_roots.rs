@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// A cached Debian root, made on the first use.
-fn debian() -> Option<PathBuf> {
+pub fn debian() -> Option<PathBuf> {
     let place = std::env::temp_dir().join("rootlet-test-debian");
     if place.join("usr/bin/apt-get").exists() {
         return Some(place);
