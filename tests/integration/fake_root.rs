@@ -20,7 +20,7 @@ fn supervisors(sandbox: &Sandbox) -> usize {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let is_one = |path: &Path| {
         let read = |name| fs::read_to_string(path.join(name)).unwrap_or_default();
-        read("comm").trim() == "rootlet" && read("status").contains(&format!("Uid:\t{}\t", sandbox.uid()))
+        read("comm").starts_with("rootlet") && read("status").contains(&format!("Uid:\t{}\t", sandbox.uid()))
     };
     entries.filter(|entry| is_one(&entry.path())).count()
 }
