@@ -200,6 +200,7 @@ pub mod host;
 pub mod image;
 pub mod init;
 pub mod log;
+pub mod network;
 pub mod owner;
 pub mod passwd;
 pub mod plan;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Modules by floor, as the crate's documentation draws them.
 const FLOORS: [&[&str]; 10] = [
     &["sys"],
-    &["capability", "error", "host", "log", "owner", "passwd", "removal"],
+    &["capability", "error", "host", "log", "network", "owner", "passwd", "removal"],
     &["seccomp", "spec", "plan"],
     &["fake_root"],
     &["cgroup", "criu"],

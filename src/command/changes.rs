@@ -61,9 +61,12 @@ pub struct Changes {
     /// Name of the container's host
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
-    /// `host`: the caller's network; `none`: nothing but a loopback device
+    /// `host`: the caller's network; `none`: nothing but a loopback device; `private`: one with a way out, by pasta or slirp4netns
     #[arg(long, value_name = "NETWORK", value_parser = networks())]
     net: Option<Network>,
+    /// Lead a port of the host into a private network: [IP:]HOST:CONTAINER[/udp]; may be given several times
+    #[arg(long, value_name = "PORTS", action = ArgAction::Append)]
+    publish: Vec<String>,
     /// Mount the root file system read-only
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, conflicts_with = "writable")]
     read_only: Option<bool>,
@@ -79,7 +82,13 @@ pub struct Changes {
 }
 
 fn networks() -> impl TypedValueParser<Value = Network> {
-    PossibleValuesParser::new(["host", "none"]).map(|name| if name == "none" { Network::None } else { Network::Host })
+    PossibleValuesParser::new(["host", "none", "private", "pasta", "slirp4netns"]).map(|name| match name.as_str() {
+        "none" => Network::None,
+        "private" => Network::Private("private"),
+        "pasta" => Network::Private("pasta"),
+        "slirp4netns" => Network::Private("slirp4netns"),
+        _ => Network::Host,
+    })
 }
 
 impl Changes {
@@ -102,6 +111,7 @@ impl Changes {
             no_tty: self.no_tty,
             hostname: self.hostname,
             network: self.net,
+            publish: self.publish,
             readonly: if self.writable { Some(false) } else { self.read_only },
             fake_root: self.fake_root,
             seccomp: self.seccomp,

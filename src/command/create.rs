@@ -83,6 +83,7 @@ impl Common {
         Ok(Options {
             root,
             request: Request {
+                state: Some(root.directory(&self.id)),
                 id: self.id,
                 bundle: absolute(&self.bundle)?,
                 no_pivot: self.no_pivot,

@@ -1,7 +1,7 @@
 //! The creation of a container, as one story.
 
 use super::beside::publish::{self, Audience};
-use super::beside::{console, hooks, notify};
+use super::beside::{console, hooks, network, notify};
 use super::cgroup::{Keeper, Making};
 use super::follow::{Follow, Followed};
 use super::interrupt::{self, Interrupt};
@@ -63,7 +63,7 @@ impl<'a> Options<'a> {
         let bundle = std::path::absolute(&bundle).unwrap_or(bundle);
         Options {
             root,
-            request: Request { id: id.to_owned(), bundle, ..Request::default() },
+            request: Request { id: id.to_owned(), bundle, state: Some(root.directory(id)), ..Request::default() },
             config: PathBuf::from("config.json"),
             start: Start::Later,
             pid_file: None,
@@ -130,6 +130,7 @@ fn make(options: &Options, log: &Log) -> Result<Created> {
     let mut undo = Undo::default();
     undo.reservation = Some(options.root.reserve(&options.request.id)?);
     undo.layer(options, &spec)?;
+    undo.resolver(&plan)?;
     let start = undo.listen(options.start)?;
     let notify = undo.notify(options, log)?;
     let directory = undo.reservation.as_ref().ok_or_else(lost)?.directory.clone();
@@ -264,6 +265,12 @@ impl Undo<'_> {
     fn layer(&self, options: &Options, spec: &Spec) -> Result<()> {
         let (Some(layer), Some(reservation)) = (&options.layer, &self.reservation) else { return Ok(()) };
         layer.make(&rootfs_of(spec, &options.request.bundle), options.root, &reservation.directory)
+    }
+
+    /// Writes the container's resolv.conf, if its network is not the caller's.
+    fn resolver(&self, plan: &Plan) -> Result<()> {
+        let (Some(helper), Some(reservation)) = (plan.resolver, &self.reservation) else { return Ok(()) };
+        network::write_resolver(helper, &reservation.directory)
     }
 
     /// Makes the place for the program's notifications, and listens there if it starts at once.

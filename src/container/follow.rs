@@ -1,7 +1,7 @@
 //! Listening to a new process until it is ready, or has become its program.
 
 use super::beside::fuse::{self, Serving};
-use super::beside::{console, fake_root, hooks, listener};
+use super::beside::{console, fake_root, hooks, listener, network};
 use super::cgroup;
 use super::interrupt::Interrupt;
 use super::state::Container;
@@ -70,6 +70,10 @@ impl Follow<'_> {
                     init.go()?;
                 }
                 Some((Message::Open { step }, _)) => init.open_source(plan, step)?,
+                Some((Message::Serve { step }, None)) => {
+                    network::connect(init, plan, container, step, &self.interrupt)?;
+                    init.go()?;
+                }
                 Some((Message::Serve { step }, device)) => {
                     servers.push(fuse::serve(init, plan, step, device)?);
                     init.go()?;

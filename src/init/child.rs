@@ -157,6 +157,9 @@ impl Child<'_> {
         if let Some(device) = self.slots.fuse.take() {
             self.ask(Message::Serve { step }, Some(device)).map(drop)?;
         }
+        if std::mem::take(&mut self.slots.is_unconnected) {
+            self.ask(Message::Serve { step }, None).map(drop)?;
+        }
         if let Some(listener) = self.slots.listener.take() {
             self.ask(Message::Notify, Some(listener)).map(drop)?;
         }

@@ -12,6 +12,7 @@ pub mod unit_property;
 mod words;
 
 use crate::error::{Error, Result, printable};
+use crate::network::{Helper, Port};
 use crate::sys::{self, Errno};
 use serde::{Deserialize, Serialize};
 use std::ffi::{CString, OsStr};
@@ -170,6 +171,17 @@ pub struct Listener {
     pub metadata: String,
 }
 
+/// The way out of the container's network namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Who passes packets on.
+    pub helper: Helper,
+    /// Where that is.
+    pub program: PathBuf,
+    /// What leads in.
+    pub ports: Vec<Port>,
+}
+
 /// Who fakes root, in the container's user namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Supervisor {
@@ -298,6 +310,8 @@ pub struct Plan {
     pub has_runtime_hooks: bool,
     /// Who answers for system calls that are to be asked about.
     pub listener: Option<Listener>,
+    /// Whose resolv.conf(5) the container gets, if it has a way out of its own.
+    pub resolver: Option<Helper>,
     /// Who answers instead, if root is faked.
     pub fake_root: Option<Supervisor>,
     /// Descriptors above 2 that the program inherits. All others are closed before the Bare steps.

@@ -39,6 +39,8 @@ pub struct Slots {
     pub trees: Vec<(usize, OwnedFd)>,
     /// An opened /dev/fuse, until it is handed over to its server.
     pub fuse: Option<OwnedFd>,
+    /// Whether the network is still to be connected.
+    pub is_unconnected: bool,
     /// The listener of a system call filter, until it is handed over.
     pub listener: Option<OwnedFd>,
 }

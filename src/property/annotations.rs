@@ -36,11 +36,18 @@ pub const UNIT_PROPERTY: &str = "org.systemd.property.";
 /// rootlet's own: root is faked ([`crate::fake_root`]).
 pub const FAKE_ROOT: &str = "org.rootlet.fake-root";
 
+/// rootlet's own: `private`, `pasta` or `slirp4netns` leads out of the container's network namespace.
+pub const NETWORK: &str = "org.rootlet.network";
+/// rootlet's own: ports of the host that lead into it, `[IP:]HOST:CONTAINER[/udp]`, divided by commas.
+pub const PUBLISH: &str = "org.rootlet.publish";
+
 /// All that are followed, and who reads them. `features` lists them: each changes what rootlet does.
-pub const KNOWN: [(&str, &str); 12] = [
+pub const KNOWN: [(&str, &str); 14] = [
     (CRIU_CONFIG, "container/checkpoint/images.rs"),
     (UNIT_PROPERTY, "property/cgroup.rs"),
     (FAKE_ROOT, "property/fake_root.rs"),
+    (NETWORK, "property/network.rs"),
+    (PUBLISH, "property/network.rs"),
     (DELEGATED, "property/delegation.rs"),
     (HOOKS_ERROR, "container/beside/hooks.rs"),
     (HOOKS_OUTPUT, "container/beside/hooks.rs"),

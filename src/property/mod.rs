@@ -34,6 +34,7 @@ mod memory_policy;
 mod mounts;
 mod namespaces;
 mod net_devices;
+mod network;
 mod no_new_privileges;
 mod notify_socket;
 mod number_list;
@@ -56,6 +57,7 @@ mod time_offsets;
 mod user;
 
 pub use args::without_process;
+pub use network::FILE as RESOLVER_FILE;
 pub use notify_socket::VARIABLE as NOTIFY_VARIABLE;
 pub use planner::Planner;
 
@@ -115,9 +117,13 @@ pub const ORDER: &[Property] = &[
     mounts::PROPERTY,
     // A mount of the config's on /run would hide it.
     notify_socket::PROPERTY,
+    // So would one on /etc/resolv.conf.
+    network::RESOLVER,
     // Most are in a /dev that is mounted.
     devices::PROPERTY,
     namespaces::LOOPBACK,
+    // Hooks find the network as it will be.
+    network::CONNECT,
     // Comes from the container's devpts.
     terminal::PROPERTY,
     // config.md, POSIX-platform Hooks: when the namespaces are there, before pivot_root.
@@ -217,6 +223,8 @@ pub struct Request {
     pub id: String,
     /// Absolute path of the bundle.
     pub bundle: PathBuf,
+    /// The directory of the container's state, if it is to have one.
+    pub state: Option<PathBuf>,
     /// `--no-pivot`.
     pub no_pivot: bool,
     /// `--no-new-keyring`.

@@ -13,6 +13,8 @@ pub enum Network {
     Host,
     /// Its own, with nothing but a loopback device.
     None,
+    /// Its own, with a way out; who leads it.
+    Private(&'static str),
 }
 
 /// The changes, as the flags have them. `None` and empty leave the config as it is.
@@ -35,6 +37,7 @@ pub struct Edits {
     pub no_tty: bool,
     pub hostname: Option<String>,
     pub network: Option<Network>,
+    pub publish: Vec<String>,
     pub readonly: Option<bool>,
     pub fake_root: bool,
     pub seccomp: Option<String>,
@@ -74,6 +77,9 @@ impl Edits {
         self.change_capabilities(config)?;
         if let Some(network) = self.network {
             set_network(config, network);
+        }
+        if !self.publish.is_empty() {
+            config["annotations"]["org.rootlet.publish"] = json!(self.publish.join(","));
         }
         if self.fake_root {
             // `property::annotations` reads it.
@@ -271,15 +277,21 @@ fn push_mount(config: &mut Value, mount: Value) {
 fn set_network(config: &mut Value, network: Network) {
     let Some(namespaces) = config["linux"]["namespaces"].as_array_mut() else { return };
     namespaces.retain(|namespace| namespace["type"] != "network");
-    if network == Network::None {
+    if network != Network::Host {
         namespaces.push(json!({ "type": "network" }));
+    }
+    // `property::network` reads it.
+    if let Network::Private(helper) = network {
+        config["annotations"]["org.rootlet.network"] = json!(helper);
+    } else if let Some(annotations) = config["annotations"].as_object_mut() {
+        annotations.shift_remove("org.rootlet.network");
     }
     let fresh = json!({ "destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"] });
     let bound = json!({ "destination": "/sys", "type": "none", "source": "/sys", "options": ["rbind", "nosuid", "noexec", "nodev", "rro"] });
     let sys = config["mounts"].as_array_mut().into_iter().flatten().find(|mount| mount["destination"] == "/sys");
     if let Some(sys) = sys {
         // The host's /sys would show the host's devices; without a network namespace there is no other.
-        *sys = if network == Network::None { fresh } else { bound };
+        *sys = if network == Network::Host { bound } else { fresh };
     }
 }
 

@@ -5,6 +5,7 @@ pub mod fake_root;
 pub mod fuse;
 pub mod hooks;
 pub mod listener;
+pub mod network;
 pub mod notify;
 pub mod publish;
 

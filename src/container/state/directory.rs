@@ -4,6 +4,7 @@
 //! any moment.
 
 use crate::error::{Error, Result, found};
+use crate::property::RESOLVER_FILE;
 use crate::removal;
 use crate::sys::{self, Errno, creds, fd};
 use std::ffi::{CString, OsStr};
@@ -16,8 +17,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The files of a state's directory. What begins with a point is a draft.
-pub const FILES: [&str; 11] =
-    [".state.json", ".config.json", CONFIG, STATE, START, TURN, SIGNALLED, ENDING, ANNOUNCED, LAYER, KEPT_LAYER];
+pub const FILES: [&str; 13] = [
+    ".state.json",
+    ".config.json",
+    CONFIG,
+    STATE,
+    START,
+    TURN,
+    SIGNALLED,
+    ENDING,
+    ANNOUNCED,
+    LAYER,
+    KEPT_LAYER,
+    RESOLVER_FILE,
+    PORTS,
+];
 
 /// What the container is.
 pub const STATE: &str = "state.json";
@@ -44,6 +58,9 @@ pub const LAYER: &str = "layer";
 
 /// Names the writable layer that stays.
 pub const KEPT_LAYER: &str = "kept-layer";
+
+/// Where slirp4netns is told which ports lead into the container: a socket.
+pub const PORTS: &str = "ports.sock";
 
 /// Where the program's notifications come.
 pub const NOTIFY: &str = "notify";

@@ -1,6 +1,6 @@
 //! Steps about what namespaces hold, but for mounts.
 
-use crate::plan::Slots;
+use crate::plan::{Network, Slots};
 use crate::sys::namespace as ns;
 use crate::sys::{Result, fd, mount, net};
 use std::ffi::CString;
@@ -20,6 +20,8 @@ pub enum NamespaceStep {
     MoveDevice { name: CString, new_name: CString },
     /// Brings `lo` up.
     LoopbackUp,
+    /// Waits until the parent has started who passes packets on.
+    Connect(Box<Network>),
     /// sethostname(2).
     SetHostname { name: CString },
     /// setdomainname(2).
@@ -56,6 +58,10 @@ impl NamespaceStep {
             NamespaceStep::MoveDevice { name, new_name } => {
                 let theirs = fd::open_at(slots.proc_directory()?.as_fd(), c"ns/net", fd::O_RDONLY, 0)?;
                 net::move_device(name, new_name, theirs.as_fd())
+            }
+            NamespaceStep::Connect(_) => {
+                slots.is_unconnected = true;
+                Ok(())
             }
             NamespaceStep::LoopbackUp => net::bring_loopback_up(),
             NamespaceStep::SetHostname { name } => ns::set_hostname(name),

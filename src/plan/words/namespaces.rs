@@ -18,6 +18,14 @@ impl fmt::Display for NamespaceStep {
                 write!(f, "unshare {}", namespace_names(*kinds).collect::<Vec<_>>().join(" "))
             }
             NamespaceStep::SetTimeOffsets { offsets } => write!(f, "set time offsets {}", in_one_line(offsets)),
+            NamespaceStep::Connect(network) => {
+                write!(f, "lead a way out of the network namespace by {}", network.program.display())?;
+                network.ports.iter().try_for_each(|port| {
+                    let protocol = if port.is_udp { "udp" } else { "tcp" };
+                    let address = port.address.map_or(String::new(), |address| format!("{address} "));
+                    write!(f, ", port {address}{} to {} {protocol}", port.host, port.container)
+                })
+            }
             NamespaceStep::MoveDevice { name, new_name } => {
                 write!(f, "move network device {} as {}", name.to_string_lossy(), new_name.to_string_lossy())
             }
@@ -40,6 +48,7 @@ impl NamespaceStep {
             | NamespaceStep::Unshare { .. }
             | NamespaceStep::SetTimeOffsets { .. }
             | NamespaceStep::LoopbackUp
+            | NamespaceStep::Connect(_)
             | NamespaceStep::SetHostname { .. }
             | NamespaceStep::SetDomainname { .. } => None,
         }
@@ -90,6 +99,7 @@ impl NamespaceStep {
                 | NamespaceStep::SetTimeOffsets { .. }
                 | NamespaceStep::MoveDevice { .. }
                 | NamespaceStep::LoopbackUp
+                | NamespaceStep::Connect(_)
                 | NamespaceStep::SetHostname { .. }
                 | NamespaceStep::SetDomainname { .. }
                 | NamespaceStep::SetSysctl { .. },
