@@ -25,6 +25,7 @@ mod lifecycle;
 #[cfg(target_arch = "x86_64")]
 mod meanwhile;
 mod mounts;
+mod network;
 mod package;
 mod plan;
 mod policies;
