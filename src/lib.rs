@@ -17,13 +17,15 @@
 //! container    lifecycle and state on disk; create.rs is the story
 //! init         the process that becomes the container: spawn, helper, handshake, child
 //! property     one file per OCI property: spec -> steps; the ORDER table and compile()
+//! fake_root    who answers for a root that is faked
 //! cgroup, criu which cgroup, and why; limits -> files, device rules -> a program; directories, systemd, statistics; and
 //!              what CRIU is asked and answers
 //! plan, spec, seccomp
 //!              steps, their text, their advice; config.json: its types, loading, the configs that are written; and from
 //!              a profile to the program that filters system calls
-//! host, error, log, capability, passwd, removal
-//!              what the caller and the kernel allow; what the user reads; lines of /etc/passwd; removing what others wrote
+//! host, error, log, capability, passwd, owner, network, removal
+//!              what the caller and the kernel allow; what the user reads; lines of /etc/passwd; owners that are kept in attributes;
+//!              who leads a way out of a network namespace; removing what others wrote
 //! sys          system calls: the only unsafe code; no allocation, no formatting; errors are call + errno
 //! ```
 //!
@@ -35,6 +37,7 @@
 //!   type and its key in `spec` (`KEYS`).
 //! - What does a step do? [`plan::Step::run`].
 //! - What does `exec` share with `create`? Each row of ORDER has a scope; [`container::exec()`] compiles the other one.
+//! - What runs beside a container, and how does it end with it? `container/beside/`; who answers for fake root is in [`fake_root`].
 //! - How does an image become a bundle? [`image::unpack()`], top to bottom.
 //! - What can be written by `checkpoint`, and where does `restore` find the rest? `container/checkpoint/external.rs`.
 //! - Which cgroup does a container get? [`cgroup::placement`]. What is written to it? [`cgroup::settings`].
@@ -72,7 +75,7 @@
 //!   takes its child with it, until the child is recorded and ready.
 //! - **Words that engines look for stand only for their cause** ([`error::Error`]).
 //! - Deliberately absent: a second process between caller and container, async, a closure in a plan, a helper program.
-//!   (CRIU is one, for `checkpoint` and `restore` alone.)
+//!   (CRIU is one, for `checkpoint` and `restore` alone; what stands beside a container does so because it was asked for.)
 //!
 //! # Decisions
 //!
@@ -187,6 +190,17 @@
 //! 43. **An image's labels give no orders**: annotations that runtimes follow had switched off the user's filter and connected to
 //!     his sockets, by an image alone. And a header that two readers take for two things is refused, as a scanner is one of them.
 //! 44. **`run` is read by a short form first**, which has the flags that engines use: the definition of all took 2.5 % of a start.
+//! 45. **A layer is an overlay in the config, and what goes away with the container is named in its state** by a symlink, before it is
+//!     made: whoever deletes a container, or makes the next one after a maker that was killed, finds it. It is in /var/tmp and not
+//!     in the state, which is memory as a rule.
+//! 46. **Who answers for fake root is a process of ours without an execve**, in the container's user namespace: it needs the
+//!     rights of the container's root to write an attribute on a file of mode 0444, and the host's /proc to find what a thread
+//!     means by a path. What needs no other answer is the kernel's to do (SECCOMP_USER_NOTIF_FLAG_CONTINUE).
+//! 47. **A thread's faked ids are looked up by its timer slack.** The kernel hands that on to threads, children and programs as it
+//!     does with ids, and lets the root of the user namespace set it (Linux 4.17). A table by pids would have to follow every fork: a child whose
+//!     parent has ended before it asks (any daemon) is nobody's. The slack counts nanoseconds; 50,000 is the kernel's default.
+//! 48. **pasta and slirp4netns get a keeper**, which ends them with the container: pasta 2023-03 lived on when the network namespace was
+//!     only its own any more. A route in /proc/PID/net says that either is ready.
 
 pub mod capability;
 pub mod cgroup;

@@ -38,12 +38,13 @@ fn name(source: &Source, options: &Options) -> Result<String> {
         return Err(Error::new("--image -: what comes from standard input cannot be found again")
             .remedy("`rootlet unpack - BUNDLE`, and run that; or save it to a file"));
     }
-    let failed = |error: std::io::Error| Error::from_io(source.path.display(), &error);
+    let failed = |error: std::io::Error| {
+        Error::from_io(format!("--image: cannot read {}", source.path.display()), &error)
+            .remedy("name an image as `rootlet unpack --help` has them")
+    };
     let path = source.path.canonicalize().map_err(failed)?;
     let told = if path.is_dir() { path.join("index.json") } else { path.clone() };
-    let metadata = fs::metadata(&told).map_err(|error| {
-        Error::from_io(told.display(), &error).remedy("name an image as `rootlet unpack --help` has them")
-    })?;
+    let metadata = fs::metadata(&told).map_err(failed)?;
     let form = match source.form {
         Form::Layout => "oci",
         Form::OciArchive => "oci-archive",

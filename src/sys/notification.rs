@@ -6,10 +6,18 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// ioctl(2) requests of linux/seccomp.h, which libc lacks.
 mod request {
-    pub const RECEIVE: u32 = 0xc050_2100;
-    pub const SEND: u32 = 0xc018_2101;
-    pub const IS_VALID: u32 = 0x4008_2102;
-    pub const SET_FLAGS: u32 = 0x4008_2104;
+    pub const RECEIVE: u32 = of::<libc::seccomp_notif>(READ | WRITE, 0);
+    pub const SEND: u32 = of::<libc::seccomp_notif_resp>(READ | WRITE, 1);
+    pub const IS_VALID: u32 = of::<u64>(WRITE, 2);
+    pub const SET_FLAGS: u32 = of::<u64>(WRITE, 4);
+
+    /// _IOC_WRITE and _IOC_READ of asm-generic/ioctl.h.
+    const WRITE: u32 = 1;
+    const READ: u32 = 2;
+
+    const fn of<T>(direction: u32, number: u32) -> u32 {
+        direction << 30 | (size_of::<T>() as u32) << 16 | (b'!' as u32) << 8 | number
+    }
 }
 
 /// SECCOMP_USER_NOTIF_FLAG_CONTINUE.
@@ -60,7 +68,6 @@ pub fn wait(listener: BorrowedFd) -> Result<bool> {
 pub fn receive(listener: BorrowedFd) -> Result<Option<Asked>> {
     // SAFETY: an all-zero seccomp_notif is what the kernel wants to be given.
     let mut notif: libc::seccomp_notif = unsafe { core::mem::zeroed() };
-    const { assert!(size_of::<libc::seccomp_notif>() == 80 && size_of::<libc::seccomp_notif_resp>() == 24) };
     match syscall!(Call::Ioctl, libc::SYS_ioctl, listener.as_raw_fd(), request::RECEIVE, &raw mut notif) {
         Err(Error { errno: Errno::ENOENT | Errno::EINTR, .. }) => Ok(None),
         Err(error) => Err(error),

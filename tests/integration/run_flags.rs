@@ -105,7 +105,7 @@ fn flags_that_cannot_be_are_one_error() {
     on(&["--memory", "much"]).fails(&["--memory", "512M"]);
     on(&["--mount", "type=bind,src=/nosuch,dst=/x"]).fails(&["/nosuch"]);
     assert!(on(&["--host", "--rootfs", "x"]).err.contains("cannot be used with"));
-    assert!(on(&["--net", "private"]).err.contains("private"));
+    assert!(on(&["--net", "bridge"]).err.contains("private"));
     // A config whose types are wrong, or that lacks what a flag changes.
     sandbox.write("bundle/config.json", r#"{"ociVersion": "1.0.2", "linux": "x"}"#);
     on(&["--env", "A=b"]).fails(&["linux", "an object is needed"]);
@@ -131,5 +131,66 @@ fn flags_that_cannot_be_are_one_error() {
     );
     let done = sandbox.rootlet(&["check", "bundle", "--env", "A=b"]);
     assert!(done.code == 1 && done.out.contains("with these flags"), "{done:?}");
+    sandbox.assert_clean();
+}
+
+#[test]
+fn an_image_is_unpacked_once_and_stays_as_it_is() {
+    let sandbox = Sandbox::ordinary();
+    let archive = sandbox.path().join("busybox.tar");
+    let packed =
+        std::process::Command::new("tar").arg("-C").arg(sandbox.rootfs()).arg("-cf").arg(&archive).arg(".").output();
+    assert!(packed.unwrap().status.success());
+    let with_cache = |arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        command.env("XDG_CACHE_HOME", sandbox.path().join("cache")).env("TMPDIR", sandbox.path());
+        finish(command)
+    };
+    let run = |script: &str| with_cache(&["run", "--image", "busybox.tar", "box", "--", "sh", "-c", script]);
+    let images = || fs::read_dir(sandbox.path().join("cache/rootlet/images")).unwrap().count();
+    assert_eq!(run("id -u; echo x >/new; ls /new").ok().out, "0\n/new\n");
+    assert_eq!((run("ls /new 2>/dev/null; echo none").ok().out.as_str(), images()), ("none\n", 1));
+    // Two at once, of an image that has changed.
+    fs::write(&archive, [fs::read(&archive).unwrap(), vec![0; 10240]].concat()).unwrap();
+    let mut both: Vec<_> = ["one", "two"]
+        .map(|id| {
+            let mut command = sandbox.command(&["run", "--image", "busybox.tar", id, "--", "true"]);
+            command.env("XDG_CACHE_HOME", sandbox.path().join("cache")).env("TMPDIR", sandbox.path()).spawn().unwrap()
+        })
+        .into();
+    assert!(both.iter_mut().all(|run| run.wait().unwrap().success()));
+    assert_eq!(images(), 2);
+    // A layer that is kept, and `plan`, which runs nothing.
+    with_cache(&["run", "--image", "busybox.tar", "--layer", "kept", "box", "--", "touch", "/new"]).ok();
+    assert!(sandbox.path().join("kept/upper/new").exists());
+    let plan = with_cache(&["plan", "--image", "busybox.tar"]).ok().out;
+    assert!(plan.contains("mount overlay on /"), "{plan}");
+    with_cache(&["run", "--image", "-", "box"]).fails(&["standard input", "rootlet unpack - BUNDLE"]);
+    with_cache(&["run", "--image", "nosuch", "box"]).fails(&["--image", "nosuch", "ENOENT", "unpack --help"]);
+    with_cache(&["run", "--image", "docker://alpine", "box"]).fails(&["fetches nothing"]);
+    // The kernel's own directory there has no permissions at all.
+    fs::set_permissions(sandbox.path().join("kept/work/work"), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .unwrap();
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_home_can_be_kept_and_one_can_be_oneself() {
+    let sandbox = Sandbox::ordinary();
+    let home = sandbox.mkdir("kept-home", 0o755);
+    let run = |flags: &[&str], script: &str| {
+        let arguments = [&["run", "--host"], flags, &["box", "--", "sh", "-c", script]].concat();
+        let mut command = sandbox.command(&arguments);
+        command.env("HOME", sandbox.path());
+        finish(command).ok().out
+    };
+    let own = sandbox.path().display().to_string();
+    let uid = sandbox.uid();
+    assert_eq!(run(&["--home", "kept-home"], "id -u; echo $HOME; echo x >~/file"), "0\n/root\n");
+    assert_eq!(fs::read_to_string(home.join("file")).unwrap(), "x\n");
+    assert_eq!(run(&["--as-me"], "id -u; echo $HOME; ls -A ~; echo x >~/y; ls ~"), format!("{uid}\n{own}\ny\n"));
+    let both = ["--as-me", "--home", "kept-home"];
+    assert_eq!(run(&both, "id -u; cat ~/file; stat -c %u ~/file"), format!("{uid}\nx\n{uid}\n"));
+    sandbox.rootlet(&["run", "--host", "--as-me", "--user", "1", "box"]).fails(&["--as-me", "--user"]);
     sandbox.assert_clean();
 }
