@@ -4,6 +4,7 @@ use super::files::keep_device;
 use super::ids::{self, Credentials, SAME, Table};
 use super::task::{Place, Task, name};
 use super::{State, lock};
+use crate::capability::CAP_SETFCAP;
 use crate::seccomp::native_number;
 use crate::sys::notification::{
     self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, Answer, Asked, S_IFCHR, S_IFMT, Shown,
@@ -121,6 +122,12 @@ impl Call {
     /// The answer; an error where the kernel's own is right.
     pub fn answer(self, state: &State, asked: &Asked) -> Result<Answer> {
         let task = Task::find(state, asked)?;
+        let is_about_files =
+            matches!(self, Call::Chown(..) | Call::Stat(..) | Call::Statx | Call::Mknod(_) | Call::Setxattr(_));
+        if is_about_files && state.has_others && !Credentials::of_kernel(&task)?.is_root() {
+            // Who answers has rights that somebody else in the container has not.
+            return Ok(Answer::Kernels);
+        }
         match self {
             Call::Chown(named, first) => {
                 let [uid, gid] = [argument(asked, first) as u32, argument(asked, first + 1) as u32];
@@ -177,17 +184,22 @@ fn chown(state: &State, task: &Task, file: &OwnedFd, (uid, gid): (u32, u32)) -> 
     if after != before && table.find(task)?.is_some_and(|told| !told.is_root()) {
         return Ok(Answer::Error(Errno::EPERM));
     }
-    // The kernel clears setuid and setgid, whoever gets it, and says if the file cannot be changed.
-    let is_kernels = table.has_uid(after.0) && table.has_gid(after.1);
-    let given = if is_kernels { after } else { (SAME, SAME) };
+    let is_mapped = |(uid, gid)| table.has_uid(uid) && table.has_gid(gid);
+    if is_mapped(after) && is_mapped((status.uid, status.gid)) {
+        drop(table);
+        // Nothing is to be faked: the file itself is given, or not.
+        state.owners.forget(file, &status)?;
+        return Ok(Answer::Kernels);
+    }
     drop(table);
-    match fd::chown_at(file.as_fd(), c"", given.0, given.1) {
+    // The kernel clears setuid and setgid, whoever gets it, and says if the file cannot be changed.
+    match fd::chown_at(file.as_fd(), c"", SAME, SAME) {
         // Somebody else's on the host, such as what was bound.
         Ok(()) => {}
         Err(error) if error.errno == Errno::EPERM => {}
         Err(error) => return Ok(Answer::Error(error.errno)),
     }
-    state.owners.keep(file, &fd::status(file.as_fd())?, after)?;
+    state.owners.keep(file, &status, after);
     Ok(Answer::Value(0))
 }
 
@@ -235,6 +247,10 @@ fn setxattr(task: &Task, asked: &Asked, named: Named) -> Result<Answer> {
         ["security.", "system.posix_acl_"].iter().any(|kind| attribute.to_bytes().starts_with(kind.as_bytes()));
     if !is_kernels || length > 65536 {
         return Ok(Answer::Kernels);
+    }
+    let status = task.read_file(c"status")?;
+    if capabilities(&status, "CapEff:") & 1 << CAP_SETFCAP == 0 {
+        return Ok(Answer::Value(0));
     }
     let file = task.find_file(&named.place(asked))?;
     let value = task.read(value, length as usize)?;
@@ -347,9 +363,13 @@ fn capset(task: &Task, asked: &Asked) -> Result<Answer> {
         .rev()
         .fold(0u64, |all, half| all << 32 | half.get(4..8).map_or(0, |half| u64::from(number(half))));
     let status = task.read_file(c"status")?;
-    let permitted = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
-    let permitted = permitted.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(u64::MAX);
-    Ok(if wanted & !permitted == 0 { Answer::Kernels } else { Answer::Value(0) })
+    Ok(if wanted & !capabilities(&status, "CapPrm:") == 0 { Answer::Kernels } else { Answer::Value(0) })
+}
+
+/// A set of capabilities, as /proc/PID/status has it.
+fn capabilities(status: &str, key: &str) -> u64 {
+    let text = status.lines().find_map(|line| line.strip_prefix(key));
+    text.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0)
 }
 
 fn number(bytes: &[u8]) -> u32 {

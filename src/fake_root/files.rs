@@ -4,7 +4,7 @@ use super::lock;
 use super::task::name;
 use crate::owner;
 use crate::sys::fd::{self, Status};
-use crate::sys::notification::Shown;
+use crate::sys::notification::{S_IFBLK, S_IFCHR, Shown};
 use crate::sys::{Errno, Result, attribute};
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -43,32 +43,32 @@ impl Owners {
             }
         };
         let Some(owner) = owner else { return Ok(None) };
-        let mut buffer = [0; 32];
-        let device = attribute::get_by_path(&path, DEVICE, &mut buffer).or_else(too_long)?;
-        let device = device.and_then(|length| read_device(buffer.get(..length)?));
-        Ok(Some(Shown { owner, device }))
+        Ok(Some(Shown { owner, device: read_device(file)? }))
     }
 
     /// Says whose a file is.
-    pub fn keep(&self, file: &OwnedFd, status: &Status, owner: (u32, u32)) -> Result<()> {
-        let path = name(file);
-        let key = (status.device, status.inode);
-        if owner == (status.uid, status.gid) && read_device_of(file)?.is_none() {
-            lock(&self.remembered).remove(&key);
-            return attribute::remove_by_path(&path, owner::ATTRIBUTE).or_else(|error| match error.errno {
-                // It cannot have one.
-                Errno::EPERM | Errno::EROFS => Ok(()),
-                _ => Err(error),
-            });
-        }
-        if attribute::set_by_path(&path, owner::ATTRIBUTE, &owner::encode(owner), 0).is_err() {
+    pub fn keep(&self, file: &OwnedFd, status: &Status, owner: (u32, u32)) {
+        if attribute::set_by_path(&name(file), owner::ATTRIBUTE, &owner::encode(owner), 0).is_err() {
             let mut remembered = lock(&self.remembered);
             if remembered.len() >= MOST {
                 remembered.clear();
             }
-            remembered.insert(key, owner);
+            remembered.insert((status.device, status.inode), owner);
         }
-        Ok(())
+    }
+
+    /// Says nothing of a file any more.
+    pub fn forget(&self, file: &OwnedFd, status: &Status) -> Result<()> {
+        lock(&self.remembered).remove(&(status.device, status.inode));
+        match read_device(file)? {
+            // It is said to be a device by the same attribute.
+            Some(_) => attribute::set_by_path(&name(file), owner::ATTRIBUTE, &owner::encode((0, 0)), 0),
+            None => attribute::remove_by_path(&name(file), owner::ATTRIBUTE).or_else(|error| match error.errno {
+                // It cannot have one.
+                Errno::EPERM | Errno::EROFS => Ok(()),
+                _ => Err(error),
+            }),
+        }
     }
 }
 
@@ -79,20 +79,19 @@ pub fn keep_device(file: &OwnedFd, kind: char, number: u64) -> Result<()> {
     attribute::set_by_path(&path, DEVICE, format!("{kind}{number}").as_bytes(), 0)
 }
 
-fn read_device_of(file: &OwnedFd) -> Result<Option<(u32, u64)>> {
+/// Which device a file is said to be: S_IFCHR or S_IFBLK, and its number.
+fn read_device(file: &OwnedFd) -> Result<Option<(u32, u64)>> {
     let mut buffer = [0; 32];
     let length = attribute::get_by_path(&name(file), DEVICE, &mut buffer).or_else(too_long)?;
-    Ok(length.and_then(|length| read_device(buffer.get(..length)?)))
-}
-
-fn read_device(text: &[u8]) -> Option<(u32, u64)> {
-    let text = str::from_utf8(text).ok()?;
-    let kind = match text.get(..1)? {
-        "c" => crate::sys::notification::S_IFCHR,
-        "b" => crate::sys::notification::S_IFBLK,
-        _ => return None,
-    };
-    Some((kind, text.get(1..)?.parse().ok()?))
+    let text = length.and_then(|length| str::from_utf8(buffer.get(..length)?).ok());
+    Ok(text.and_then(|text| {
+        let kind = match text.get(..1)? {
+            "c" => S_IFCHR,
+            "b" => S_IFBLK,
+            _ => return None,
+        };
+        Some((kind, text.get(1..)?.parse().ok()?))
+    }))
 }
 
 /// What is longer than any that is written here says nothing.

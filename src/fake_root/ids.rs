@@ -10,8 +10,9 @@ pub const SAME: u32 = u32::MAX;
 /// The timer slack of who was told nothing: the kernel's default, in nanoseconds.
 const PLAIN: u64 = 50_000;
 
-/// What can be told at a time.
+/// How much can be told: this process is in no cgroup of the container's.
 const MOST: usize = 20_000;
+const MOST_GROUPS: usize = 500_000;
 
 /// Real, effective, saved and file system id.
 pub type Ids = [u32; 4];
@@ -27,6 +28,7 @@ pub struct Credentials {
 /// All that was told, by the timer slack that says who has heard it.
 pub struct Table {
     told: Vec<Credentials>,
+    groups: usize,
     maps: [Vec<(u32, u32)>; 2],
     /// Whether the kernel sets groups in this namespace.
     pub takes_groups: bool,
@@ -44,7 +46,12 @@ impl Table {
             text.lines().filter_map(range).collect()
         };
         let takes_groups = fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.starts_with("allow"));
-        Table { told: Vec::new(), maps: [ranges("/proc/self/uid_map"), ranges("/proc/self/gid_map")], takes_groups }
+        Table {
+            told: Vec::new(),
+            groups: 0,
+            maps: [ranges("/proc/self/uid_map"), ranges("/proc/self/gid_map")],
+            takes_groups,
+        }
     }
 
     /// Whether a uid is one for the kernel.
@@ -55,6 +62,11 @@ impl Table {
     /// Whether a gid is.
     pub fn has_gid(&self, id: u32) -> bool {
         is_mapped(&self.maps[1], id)
+    }
+
+    /// Whether more than one id is mapped: then threads have other rights than each other, and than who answers.
+    pub fn has_others(&self) -> bool {
+        self.maps.iter().any(|map| map.len() != 1 || map.first().is_some_and(|(_, length)| *length != 1))
     }
 
     /// What a thread was told, or whoever it comes from; `None`: nothing.
@@ -68,8 +80,11 @@ impl Table {
     pub fn tell(&mut self, task: &Task, credentials: Credentials) -> Result<()> {
         let index = match self.told.iter().position(|known| *known == credentials) {
             Some(index) => index,
-            None if self.told.len() == MOST => return Err(Error::new(Call::Write, Errno::ENOMEM)),
+            None if self.told.len() >= MOST || self.groups + credentials.groups.len() > MOST_GROUPS => {
+                return Err(Error::new(Call::Write, Errno::ENOMEM));
+            }
             None => {
+                self.groups += credentials.groups.len();
                 self.told.push(credentials);
                 self.told.len() - 1
             }

@@ -143,10 +143,14 @@ impl<'a> Task<'a> {
     /// With the thread's root and directory, which are let go of at once.
     fn look_up_as_itself(&self, from: &OwnedFd, path: &CStr, flags: i32) -> Result<OwnedFd> {
         let own = fd::open(c"/", fd::O_PATH | fd::O_DIRECTORY, 0)?;
-        namespace::enter_root(self.open(c"root", fd::O_PATH | fd::O_DIRECTORY)?.as_fd())?;
-        let found = fd::chdir(from.as_fd()).and_then(|()| fd::open_at(fd::borrow_cwd(), path, flags, 0));
-        namespace::enter_root(own.as_fd())?;
-        fd::chdir(self.state.proc.as_fd())?;
+        let root = self.open(c"root", fd::O_PATH | fd::O_DIRECTORY)?;
+        let found = namespace::enter_root(root.as_fd())
+            .and_then(|()| fd::chdir(from.as_fd()))
+            .and_then(|()| fd::open_at(fd::borrow_cwd(), path, flags, 0));
+        if namespace::enter_root(own.as_fd()).and_then(|()| fd::chdir(self.state.proc.as_fd())).is_err() {
+            // Names would mean what the container says.
+            sys::exit_now(1);
+        }
         found
     }
 }

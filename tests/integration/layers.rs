@@ -44,6 +44,7 @@ fn a_temporary_layer_is_gone_with_its_container() {
     run.kill().unwrap();
     run.wait().unwrap();
     assert_eq!(names(), 1);
+    eventually("its container has ended, too", || !sandbox.rootlet(&["state", "box"]).out.contains("running"));
     let done = run_with_temporary(&sandbox, &["run", "--layer", "tmp", "box", "--", "true"]);
     assert_eq!((done.code, names()), (0, 0), "{done:?}");
     // A place that is not there is an error; and `plan` makes nothing.

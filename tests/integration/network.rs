@@ -78,7 +78,7 @@ fn a_private_network_leads_out_and_published_ports_lead_in() {
         }
         // Names and files of the outside; what listens on the host's loopback is out of reach, whatever it is called.
         let inside = "cat /etc/resolv.conf | head -n 1 | grep -c nameserver; grep search /etc/resolv.conf; \
-            nslookup server.test | grep -o \"Address: 10.77.0.1\" | head -n 1; wget -q -O - http://10.77.0.1/file; \
+            for try in 1 2 3 4 5; do nslookup server.test | grep -o -m 1 \"Address: 10.77.0.1\" && break; done; wget -q -O - http://10.77.0.1/file; \
             for address in 127.0.0.1 10.77.0.1 10.77.0.2 10.0.2.2; do wget -q -T 1 -O - http://$address:81/file 2>/dev/null; done; echo end";
         let script = format!("rootlet run --no-tty --net {helper} box -- sh -c '{inside}'");
         let done = between(&sandbox, &script).ok();

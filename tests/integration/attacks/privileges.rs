@@ -208,6 +208,9 @@ fn annotations_that_change_something_are_in_features() {
         json!([
             "org.criu.config",
             "org.systemd.property.",
+            "org.rootlet.fake-root",
+            "org.rootlet.network",
+            "org.rootlet.publish",
             "run.oci.delegate-cgroup",
             "run.oci.hooks.stderr",
             "run.oci.hooks.stdout",
