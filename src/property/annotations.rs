@@ -44,10 +44,10 @@ pub const PUBLISH: &str = "org.rootlet.publish";
 /// All that are followed, and who reads them. `features` lists them: each changes what rootlet does.
 pub const KNOWN: [(&str, &str); 14] = [
     (CRIU_CONFIG, "container/checkpoint/images.rs"),
-    (UNIT_PROPERTY, "property/cgroup.rs"),
     (FAKE_ROOT, "property/fake_root.rs"),
     (NETWORK, "property/network.rs"),
     (PUBLISH, "property/network.rs"),
+    (UNIT_PROPERTY, "property/cgroup.rs"),
     (DELEGATED, "property/delegation.rs"),
     (HOOKS_ERROR, "container/beside/hooks.rs"),
     (HOOKS_OUTPUT, "container/beside/hooks.rs"),

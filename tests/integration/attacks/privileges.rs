@@ -207,10 +207,10 @@ fn annotations_that_change_something_are_in_features() {
         features["potentiallyUnsafeConfigAnnotations"],
         json!([
             "org.criu.config",
-            "org.systemd.property.",
             "org.rootlet.fake-root",
             "org.rootlet.network",
             "org.rootlet.publish",
+            "org.systemd.property.",
             "run.oci.delegate-cgroup",
             "run.oci.hooks.stderr",
             "run.oci.hooks.stdout",
