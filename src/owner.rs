@@ -5,15 +5,15 @@ use std::ffi::CStr;
 /// The attribute: protocol buffers, with the uid as field 1 and the gid as field 2.
 pub const ATTRIBUTE: &CStr = c"user.rootlesscontainers";
 
-/// Says that an id is the file's own; umoci writes it for root.
+/// Says that an id is the file's own, as umoci writes it.
 const OWN: u32 = u32::MAX;
 
-/// What is written for a uid and a gid.
-pub fn encode((uid, gid): (u32, u32)) -> Vec<u8> {
+/// What is written for a uid and a gid; `own` are those of the file.
+pub fn encode((uid, gid): (u32, u32), own: (u32, u32)) -> Vec<u8> {
     let mut text = Vec::new();
-    for (key, number) in [(0x08, uid), (0x10, gid)] {
+    for (key, number, own) in [(0x08, uid, own.0), (0x10, gid, own.1)] {
         text.push(key);
-        let mut number = if number == 0 { OWN } else { number };
+        let mut number = if number == own { OWN } else { number };
         while number >= 0x80 {
             text.push(number as u8 | 0x80);
             number >>= 7;
@@ -53,15 +53,17 @@ mod tests {
 
     #[test]
     fn owners_are_written_as_umoci_writes_them() {
-        assert_eq!(encode((1000, 0)), [0x08, 0xe8, 0x07, 0x10, 0xff, 0xff, 0xff, 0xff, 0x0f]);
-        assert_eq!(encode((0, 42)), [0x08, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x10, 42]);
-        assert_eq!(encode((1, 300)), [0x08, 1, 0x10, 0xac, 0x02]);
+        assert_eq!(encode((1000, 0), (0, 0)), [0x08, 0xe8, 0x07, 0x10, 0xff, 0xff, 0xff, 0xff, 0x0f]);
+        assert_eq!(encode((0, 42), (0, 0)), [0x08, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x10, 42]);
+        assert_eq!(encode((1, 300), (0, 0)), [0x08, 1, 0x10, 0xac, 0x02]);
     }
 
     #[test]
     fn what_was_written_is_read() {
         for owner in [(0, 0), (1000, 0), (0, 42), (1, 300), (70_000, 4_000_000_000)] {
-            assert_eq!(decode(&encode(owner), (0, 0)), Some(owner));
+            for own in [(0, 0), (5, 6), (0, 42)] {
+                assert_eq!(decode(&encode(owner, own), own), Some(owner));
+            }
         }
         // protoc leaves out what is 0.
         assert_eq!(decode(&[0x10, 42], (7, 8)), Some((7, 42)));

@@ -48,7 +48,9 @@ impl Owners {
 
     /// Says whose a file is.
     pub fn keep(&self, file: &OwnedFd, status: &Status, owner: (u32, u32)) {
-        if attribute::set_by_path(&name(file), owner::ATTRIBUTE, &owner::encode(owner), 0).is_err() {
+        if attribute::set_by_path(&name(file), owner::ATTRIBUTE, &owner::encode(owner, (status.uid, status.gid)), 0)
+            .is_err()
+        {
             let mut remembered = lock(&self.remembered);
             if remembered.len() >= MOST {
                 remembered.clear();
@@ -62,7 +64,7 @@ impl Owners {
         lock(&self.remembered).remove(&(status.device, status.inode));
         match read_device(file)? {
             // It is said to be a device by the same attribute.
-            Some(_) => attribute::set_by_path(&name(file), owner::ATTRIBUTE, &owner::encode((0, 0)), 0),
+            Some(_) => attribute::set_by_path(&name(file), owner::ATTRIBUTE, &owner::encode((0, 0), (0, 0)), 0),
             None => attribute::remove_by_path(&name(file), owner::ATTRIBUTE).or_else(|error| match error.errno {
                 // It cannot have one.
                 Errno::EPERM | Errno::EROFS => Ok(()),
@@ -75,7 +77,7 @@ impl Owners {
 /// Says that a file is a device; `kind` is S_IFCHR or S_IFBLK.
 pub fn keep_device(file: &OwnedFd, kind: char, number: u64) -> Result<()> {
     let path = name(file);
-    attribute::set_by_path(&path, owner::ATTRIBUTE, &owner::encode((0, 0)), 0)?;
+    attribute::set_by_path(&path, owner::ATTRIBUTE, &owner::encode((0, 0), (0, 0)), 0)?;
     attribute::set_by_path(&path, DEVICE, format!("{kind}{number}").as_bytes(), 0)
 }
 

@@ -470,7 +470,7 @@ impl Tree {
         if meta.owner == (0, 0) {
             return Ok(());
         }
-        match attribute::set(file, owner::ATTRIBUTE, &owner::encode(meta.owner)) {
+        match attribute::set(file, owner::ATTRIBUTE, &owner::encode(meta.owner, (0, 0))) {
             Err(sys::Error { errno: Errno::EOPNOTSUPP | Errno::EPERM, .. }) => {
                 self.left_out.note(OWNER_REFUSED, path);
                 Ok(())

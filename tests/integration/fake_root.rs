@@ -255,3 +255,22 @@ fn apt_installs_packages_with_users_groups_and_setuid_files() {
     let _ = Command::new("chmod").arg("-R").arg("u+rwX").arg(&box_).output();
     sandbox.assert_clean();
 }
+
+#[test]
+fn where_more_ids_are_mapped_the_kernel_has_the_first_word() {
+    let Some(sandbox) = Sandbox::remapped() else { return };
+    with_applets(&sandbox);
+    let script = r#"
+        cd /tmp; touch f; chown 5:6 f; stat -c %u:%g f; chown 99999:0 f; stat -c %u:%g f; chown 5:6 f; stat -c %u:%g f
+        mkdir closed; touch closed/g; chown 99999 closed/g; chmod 700 closed
+        su y -c 'id -u; chown 5 /etc/passwd 2>/dev/null || echo refused; stat /tmp/closed/g 2>/dev/null || echo hidden; chown 99999 /tmp/f 2>/dev/null || echo refused'
+        stat -c %u:%g f; su -s /bin/sh x -c 'id -u'
+    "#;
+    sandbox
+        .write("bundle/rootfs/etc/passwd", "root:x:0:0::/:/bin/sh\nx:x:42:43::/tmp:/bin/sh\ny:x:5:6::/tmp:/bin/sh\n");
+    let done =
+        sandbox.on_bundle(&["run", "--fake-root", "--writable", "--cap-add", "ALL", "box", "--", "sh", "-c", script]);
+    let expected = "5:6\n99999:0\n5:6\n5\nrefused\nhidden\nrefused\n5:6\n42\n";
+    assert_eq!((done.out.as_str(), done.err.as_str()), (expected, ""), "{done:?}");
+    sandbox.assert_clean();
+}

@@ -125,5 +125,9 @@ fn what_stands_in_the_way_of_a_network_is_named() {
     finish(command).fails(&["pasta and slirp4netns are missing", "passt"]);
     sandbox.edit(|config| config["annotations"] = serde_json::json!({"org.rootlet.network": "pasta"}));
     on(&[]).fails(&["org.rootlet.network", "network namespace"]);
+    sandbox.edit(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
+    });
+    on(&["--net", "private"]).fails(&["a private network", "pid namespace", "could trace"]);
     sandbox.assert_clean();
 }
