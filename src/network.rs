@@ -133,27 +133,39 @@ pub fn resolver_text(helper: Helper, hosts: &str) -> String {
     format!("nameserver {}\n{kept}", helper.resolver())
 }
 
-/// Starts a program that ends with another process: it has a keeper, which is what is started. What it says goes to `output`. The
-/// caller has one thread.
-pub fn start(path: &Path, arguments: Vec<String>, output: BorrowedFd, other: BorrowedFd) -> Result<Process> {
+/// Starts a program that ends with another process: it has a keeper, which is what is started. What it says goes to `output`, and
+/// `lock` is held until it has ended. The caller has one thread.
+pub fn start(
+    path: &Path,
+    arguments: Vec<String>,
+    output: BorrowedFd,
+    other: BorrowedFd,
+    lock: BorrowedFd,
+) -> Result<Process> {
     let failed = |error| Error::from_call(path.display(), error);
     let string = |text: &str| CString::new(text).unwrap_or_default();
     let arguments = Strings::new(arguments.iter().map(|argument| string(argument)).collect());
     let path = string(&path.to_string_lossy());
     match process::fork().map_err(failed)? {
         Some(pid) => Ok(Process { pid, pidfd: process::open_pidfd(pid).map_err(failed)? }),
-        None => sys::exit_now(keep(&path, &arguments, output, other).unwrap_or(126)),
+        None => sys::exit_now(keep(&path, &arguments, output, other, lock).unwrap_or(126)),
     }
 }
 
-fn keep(path: &CString, arguments: &Strings, output: BorrowedFd, other: BorrowedFd) -> sys::Result<i32> {
+fn keep(
+    path: &CString,
+    arguments: &Strings,
+    output: BorrowedFd,
+    other: BorrowedFd,
+    lock: BorrowedFd,
+) -> sys::Result<i32> {
     // Whoever ends the container ends this.
     signal::block_all()?;
     process::start_session()?;
     creds::set_dumpable(false)?;
     let null = fd::open(c"/dev/null", fd::O_RDWR, 0)?;
     (0..3).try_for_each(|number| fd::dup_to(null.as_fd(), number))?;
-    let kept = [null.as_raw_fd(), output.as_raw_fd(), other.as_raw_fd()];
+    let kept = [null.as_raw_fd(), output.as_raw_fd(), other.as_raw_fd(), lock.as_raw_fd()];
     fd::close_all_but(3, || kept.into_iter())?;
     let (input, error) = (null.as_fd(), output);
     let invocation = Invocation { path, arguments, environment: None, directory: None, input, output, error };

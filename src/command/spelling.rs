@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, Command};
 use std::ffi::OsString;
 
 /// Commands of Docker and podman, and what is the same.
-const COMMANDS: [(&str, &str); 16] = [
+const COMMANDS: [(&str, &str); 20] = [
     ("ls", "did you mean `rootlet list`?"),
     ("rm", "did you mean `rootlet delete`?"),
     ("remove", "did you mean `rootlet delete`?"),
@@ -17,6 +17,10 @@ const COMMANDS: [(&str, &str); 16] = [
     ("unpause", "did you mean `rootlet resume`?"),
     ("stats", "did you mean `rootlet events --stats`?"),
     ("logs", "a container writes to the standard streams of its caller: redirect those of `rootlet run -d`"),
+    ("enter", "`rootlet exec -t ID sh` gives a shell in a container that runs"),
+    ("shell", "`rootlet exec -t ID sh` gives a shell in a container that runs, and `rootlet run ID` one in a new one"),
+    ("cp", "a container's files are those of its root file system, or of its layer: copy them there"),
+    ("commit", "`rootlet run --layer DIR` keeps what a container changes, for the next one with that layer"),
     ("attach", "a container writes to the standard streams of its caller; `rootlet exec -t ID sh` gives a shell in it"),
     ("images", "a runtime has bundles, and no images: `rootlet unpack IMAGE BUNDLE` makes one of the other"),
     (
@@ -32,7 +36,7 @@ const COMMANDS: [(&str, &str); 16] = [
 ];
 
 /// Flags of Docker's and podman's `run`, `exec` and `kill`, and what is the same.
-const FLAGS: [(&str, &str); 15] = [
+const FLAGS: [(&str, &str); 35] = [
     ("--rm", "leave it out: `run` removes the container at its end, unless --keep is given"),
     (
         "-i",
@@ -49,7 +53,27 @@ const FLAGS: [(&str, &str); 15] = [
     ("-w", "write --cwd DIR"),
     ("--memory", "limits are in config.json: `rootlet spec --memory SIZE`; `rootlet update` changes them"),
     ("--cpus", "limits are in config.json: `rootlet spec --cpus NUMBER`; `rootlet update` changes them"),
-    ("-p", "a runtime forwards no ports"),
+    ("-p", "write --net private --publish [IP:]HOST:CONTAINER"),
+    ("--publish", "it is a flag of `run`, `create` and `spec`, with --net private"),
+    ("--network", "write --net host, none or private"),
+    ("--privileged", "leave it out: what it would need, such as --cap-add ALL, has flags of its own"),
+    ("--entrypoint", "write the program behind --: `rootlet run NAME -- PROGRAM`"),
+    ("--workdir", "write --cwd DIR"),
+    ("--chdir", "write --cwd DIR"),
+    ("--tmpfs", "write --mount type=tmpfs,dst=DIR"),
+    ("--bind", "write --mount type=bind,src=DIR,dst=DIR"),
+    ("--ro-bind", "write --mount type=bind,src=DIR,dst=DIR,ro"),
+    ("--unshare-net", "write --net none"),
+    ("--unshare-all", "leave it out: all namespaces but the network's are the container's own, and --net none is that"),
+    ("--userns", "leave it out: there is always one; --as-me is for your own uid inside"),
+    ("--setenv", "write --env NAME=VALUE"),
+    ("--overlay", "write --layer tmp, or --layer DIR"),
+    ("-0", "write --fake-root"),
+    ("--root-id", "write --fake-root"),
+    ("-r", "write --rootfs DIR"),
+    ("-S", "write --rootfs DIR --fake-root"),
+    ("--die-with-parent", "leave it out: a foreground `run` takes its container along"),
+    ("--gpus", "devices are in config.json (linux.devices)"),
     ("-9", "write the signal behind the name: `rootlet kill ID KILL`"),
 ];
 

@@ -264,7 +264,7 @@ impl Undo<'_> {
     /// Makes the layer that the container writes to.
     fn layer(&self, options: &Options, spec: &Spec) -> Result<()> {
         let (Some(layer), Some(reservation)) = (&options.layer, &self.reservation) else { return Ok(()) };
-        layer.make(&rootfs_of(spec, &options.request.bundle), options.root, &reservation.directory)
+        layer.make(&rootfs_of(spec, &options.request.bundle), &reservation.directory)
     }
 
     /// Writes the container's resolv.conf, if its network is not the caller's.

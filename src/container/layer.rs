@@ -1,12 +1,18 @@
 //! A writable layer over a container's root: the directories of an overlay, which are kept, or removed with the container.
 
-use super::state::directory::{Directory, KEPT_LAYER, LAYER};
+use super::state::directory::{Directory, LAYER};
 use super::state::states::States;
 use super::status::Status;
 use crate::error::{Error, Result, found};
+use crate::sys::{creds, fd};
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
+
+/// In a layer that is kept, a symlink to the state of the container that has it, or had it last.
+const OWNER: &str = "container";
 
 /// Where an overlay writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,56 +34,105 @@ impl Layer {
         self.directory.join("work")
     }
 
-    /// Makes it for a container that is being created; `root` is what it lies over. It is named in the state before it is there, so
-    /// that whoever takes the container away finds it.
-    pub fn make(&self, root: &Path, states: &States, state: &Directory) -> Result<()> {
-        state.point(if self.is_temporary { LAYER } else { KEPT_LAYER }, &self.directory)?;
-        if !self.is_temporary {
-            self.check_is_free(states, state)?;
-        }
-        let failed = |error: std::io::Error| {
-            Error::from_io(format!("--layer: cannot make {}", self.directory.display()), &error)
-                .remedy("name a directory that you may write to, or set TMPDIR to one")
+    /// Makes it for a container that is being created; `root` is what it lies over. One that is temporary is named in the state before
+    /// it is there, so that whoever takes the container away finds it.
+    pub fn make(&self, root: &Path, state: &Directory) -> Result<()> {
+        let failed = |path: &Path, error: std::io::Error| {
+            let remedy = match error.kind() {
+                std::io::ErrorKind::StorageFull => "make room there, or name a directory elsewhere",
+                _ => "name a directory that you may write to; for `--layer tmp`, set TMPDIR to one",
+            };
+            Error::from_io(format!("--layer: cannot make {}", path.display()), &error).remedy(remedy)
+        };
+        let metadata = fs::metadata(root).map_err(|error| {
+            Error::in_config("root.path", format!("{}: {error}", root.display())).remedy("correct root.path")
+        })?;
+        // Of another user's container, it is that user's.
+        let give = |path: &Path| match creds::effective_uid() {
+            0 => chown(path, Some(metadata.uid()), Some(metadata.gid())).map_err(|error| failed(path, error)),
+            _ => Ok(()),
         };
         let mut builder = fs::DirBuilder::new();
         builder.mode(0o700);
-        match builder.create(&self.directory) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && !self.is_temporary => {}
-            made => made.map_err(failed)?,
+        if self.is_temporary {
+            state.point(LAYER, &self.directory)?;
+            builder.create(&self.directory).map_err(|error| failed(&self.directory, error))?;
+            give(&self.directory)?;
+        } else {
+            match builder.create(&self.directory) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(&self.directory, error)),
+                Ok(()) => give(&self.directory)?,
+            }
+            self.check_place(root)?;
+            self.take(state)?;
         }
         for made in [self.upper(), self.work()] {
             match builder.create(&made) {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
-                created => created.map_err(failed)?,
+                created => created.map_err(|error| failed(&made, error))?,
             }
             // The root of an overlay is that of its upper layer.
-            let mode = fs::metadata(root).map_or(0o755, |metadata| metadata.permissions().mode());
-            fs::set_permissions(&made, fs::Permissions::from_mode(mode & 0o7777)).map_err(failed)?;
+            let mode = fs::Permissions::from_mode(metadata.permissions().mode() & 0o7777);
+            fs::set_permissions(&made, mode).map_err(|error| failed(&made, error))?;
+            give(&made)?;
         }
         Ok(())
     }
 
-    /// Two overlays that write to one layer lose what they write, and the kernel lets them (overlayfs.rst, "Sharing and copying layers").
-    fn check_is_free(&self, states: &States, state: &Directory) -> Result<()> {
-        let Some(own) = canonical(&self.directory)? else { return Ok(()) };
-        for container in states.all()? {
-            let container = container?;
-            let Some(other) = container.directory.pointed(KEPT_LAYER)? else { continue };
-            let is_same = container.directory.path() != state.path() && canonical(&other)?.as_ref() == Some(&own);
-            if is_same && container.status()? != Status::Stopped {
-                return Err(Error::new(format!(
-                    "--layer: {} is container {:?}'s",
-                    self.directory.display(),
-                    container.id
-                ))
-                .because("two containers that write to one layer spoil it for each other")
-                .remedy(format!("`rootlet delete --force {}`, or name another directory", container.id)));
-            }
+    /// What is written over a root goes neither into that root nor into another layer.
+    fn check_place(&self, root: &Path) -> Result<()> {
+        let failed = |error: std::io::Error| Error::from_io(self.directory.display(), &error);
+        let own = self.directory.canonicalize().map_err(failed)?;
+        let root = root.canonicalize().map_err(failed)?;
+        let within = own.ancestors().skip(1).find(|above| {
+            // Not known is no: then it is none that this user could have made.
+            above.join(OWNER).is_symlink() && above.join("upper").is_dir()
+        });
+        let wrong = |what: String| {
+            Err(Error::new(format!("--layer: {} is in {what}", self.directory.display()))
+                .because("what is written would change what it is written over")
+                .remedy("name a directory beside it"))
+        };
+        match within {
+            _ if own.starts_with(&root) => wrong(format!("the root file system {}", root.display())),
+            _ if root.starts_with(&own) => wrong(format!("the way of the root file system {}", root.display())),
+            Some(layer) => wrong(format!("another layer, {}", layer.display())),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Takes a layer that is kept for a container, if none that lives has it. Two overlays that write to one layer lose what they write,
+    /// and the kernel lets them (overlayfs.rst, "Sharing and copying layers").
+    fn take(&self, state: &Directory) -> Result<()> {
+        let failed = |error: std::io::Error| Error::from_io(format!("--layer: {}", self.directory.display()), &error);
+        let lock = fs::File::open(&self.directory).map_err(failed)?;
+        fd::lock(lock.as_fd()).map_err(|error| Error::from_call(self.directory.display(), error))?;
+        let link = self.directory.join(OWNER);
+        if let Some(other) = found(fs::read_link(&link)).map_err(failed)? {
+            if other != state.path() && has_life(&other)? {
+                let (name, states) = (other.file_name().unwrap_or_default(), other.parent().unwrap_or(Path::new("/")));
+                return Err(Error::new(format!("--layer: {} is container {name:?}'s", self.directory.display()))
+                    .because("two containers that write to one layer spoil it for each other")
+                    .remedy(format!(
+                        "`rootlet --root {} delete --force {}`, or name another directory",
+                        states.display(),
+                        name.display()
+                    )));
+            }
+            fs::remove_file(&link).map_err(failed)?;
+        }
+        symlink(state.path(), &link).map_err(failed)
     }
 }
 
-fn canonical(path: &Path) -> Result<Option<PathBuf>> {
-    found(path.canonicalize()).map_err(|error| Error::from_io(path.display(), &error))
+/// Whether there is a container with that state, and it may have processes.
+fn has_life(state: &Path) -> Result<bool> {
+    let (Some(states), Some(id)) = (state.parent(), state.file_name()) else { return Ok(false) };
+    if !state.is_absolute() || !state.is_dir() {
+        return Ok(false);
+    }
+    let states = States::new(Some(states))?;
+    let container = states.look_for(&String::from_utf8_lossy(id.as_bytes()))?;
+    container.map_or(Ok(false), |container| Ok(container.status()? != Status::Stopped))
 }

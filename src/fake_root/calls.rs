@@ -7,11 +7,11 @@ use super::{State, lock};
 use crate::capability::CAP_SETFCAP;
 use crate::seccomp::native_number;
 use crate::sys::notification::{
-    self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, Answer, Asked, S_IFCHR, S_IFMT, Shown,
+    self, AT_EMPTY_PATH, AT_FDCWD, AT_NO_AUTOMOUNT, AT_STATX_SYNC_TYPE, AT_SYMLINK_NOFOLLOW, Answer, Asked, S_IFCHR,
+    S_IFMT, S_ISGID, Shown,
 };
 use crate::sys::{self, Errno, Result, attribute, fd};
 use std::collections::HashMap;
-use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// A call, by what it is about. Numbers are those of its arguments.
@@ -25,6 +25,8 @@ pub enum Call {
     Statx,
     /// A device node; the argument of its mode.
     Mknod(usize),
+    /// A new file, if it is not there; the arguments of directory, flags and mode follow each other around the path.
+    Create(Made),
     /// An attribute; its name follows the file.
     Setxattr(Named),
     /// A change of who one is.
@@ -46,6 +48,26 @@ pub enum Named {
     Descriptor,
     /// By a directory and a path; the argument of the flags.
     At(usize),
+}
+
+/// What is made.
+#[derive(Clone, Copy, Debug)]
+pub enum Made {
+    /// open(2) and its kind: the argument of the path, and how the flags are known.
+    File(usize, Flags),
+    /// mkdir(2); the argument of the path.
+    Directory(usize),
+    /// symlink(2); the argument of the path, which follows its directory, or what it leads to.
+    Symlink(usize),
+}
+
+/// Flags of open(2).
+#[derive(Clone, Copy, Debug)]
+pub enum Flags {
+    /// They follow the path, and the mode follows them.
+    Next,
+    /// Those of creat(2).
+    OfCreat,
 }
 
 /// What is changed.
@@ -76,7 +98,7 @@ pub enum Whose {
 use Whose::{Group, User};
 
 /// All of them.
-pub const CALLS: [(&str, Call); 31] = [
+pub const CALLS: [(&str, Call); 38] = [
     ("chown", Call::Chown(Named::Path, 1)),
     ("lchown", Call::Chown(Named::Link, 1)),
     ("fchown", Call::Chown(Named::Descriptor, 1)),
@@ -88,6 +110,13 @@ pub const CALLS: [(&str, Call); 31] = [
     ("statx", Call::Statx),
     ("mknod", Call::Mknod(1)),
     ("mknodat", Call::Mknod(2)),
+    ("open", Call::Create(Made::File(0, Flags::Next))),
+    ("creat", Call::Create(Made::File(0, Flags::OfCreat))),
+    ("openat", Call::Create(Made::File(1, Flags::Next))),
+    ("mkdir", Call::Create(Made::Directory(0))),
+    ("mkdirat", Call::Create(Made::Directory(1))),
+    ("symlink", Call::Create(Made::Symlink(1))),
+    ("symlinkat", Call::Create(Made::Symlink(2))),
     ("setxattr", Call::Setxattr(Named::Path)),
     ("lsetxattr", Call::Setxattr(Named::Link)),
     ("fsetxattr", Call::Setxattr(Named::Descriptor)),
@@ -111,7 +140,7 @@ pub const CALLS: [(&str, Call); 31] = [
 ];
 
 /// NGROUPS_MAX.
-const MOST_GROUPS: u64 = 65536;
+const MOST_GROUPS: u32 = 65536;
 
 /// They, by their numbers on this machine.
 pub fn numbered() -> HashMap<u32, Call> {
@@ -122,8 +151,10 @@ impl Call {
     /// The answer; an error where the kernel's own is right.
     pub fn answer(self, state: &State, asked: &Asked) -> Result<Answer> {
         let task = Task::find(state, asked)?;
-        let is_about_files =
-            matches!(self, Call::Chown(..) | Call::Stat(..) | Call::Statx | Call::Mknod(_) | Call::Setxattr(_));
+        let is_about_files = matches!(
+            self,
+            Call::Chown(..) | Call::Stat(..) | Call::Statx | Call::Mknod(_) | Call::Create(_) | Call::Setxattr(_)
+        );
         if is_about_files && state.has_others && !Credentials::of_kernel(&task)?.is_root() {
             // Who answers has rights that somebody else in the container has not.
             return Ok(Answer::Kernels);
@@ -131,22 +162,23 @@ impl Call {
         match self {
             Call::Chown(named, first) => {
                 let [uid, gid] = [argument(asked, first) as u32, argument(asked, first + 1) as u32];
-                chown(state, &task, &task.find_file(&named.place(asked))?, (uid, gid))
+                chown(state, &task, &task.find_file(&named.place(asked)?)?, (uid, gid))
             }
             Call::Stat(named, buffer) => {
-                let file = task.find_file(&named.place(asked))?;
+                let file = task.find_file(&named.place(asked)?)?;
                 let Some(shown) = state.owners.find(&file)? else { return Ok(Answer::Kernels) };
                 task.write(argument(asked, buffer), &notification::stat(file.as_fd(), shown)?)?;
                 Ok(Answer::Value(0))
             }
             Call::Statx => {
-                let file = task.find_file(&Named::At(2).place(asked))?;
+                let file = task.find_file(&Named::At(2).place(asked)?)?;
                 let Some(shown) = state.owners.find(&file)? else { return Ok(Answer::Kernels) };
                 let told = notification::statx(file.as_fd(), argument(asked, 3) as u32, shown)?;
                 task.write(argument(asked, 4), &told)?;
                 Ok(Answer::Value(0))
             }
             Call::Mknod(mode) => mknod(&task, asked, mode),
+            Call::Create(made) => create(state, &task, asked, made),
             Call::Setxattr(named) => setxattr(&task, asked, named),
             Call::Change(change) => change_ids(state, &task, asked, change),
             Call::Ask(question) => ask(state, &task, asked, question),
@@ -160,9 +192,10 @@ fn argument(asked: &Asked, index: usize) -> u64 {
 }
 
 impl Named {
-    fn place(self, asked: &Asked) -> Place {
+    /// An error for flags that the kernel does not know, or takes in another way.
+    fn place(self, asked: &Asked) -> Result<Place> {
         let [first, second] = [argument(asked, 0), argument(asked, 1)];
-        match self {
+        Ok(match self {
             Named::Path => Place { directory: AT_FDCWD, path: Some(first), flags: 0 },
             Named::Link => Place { directory: AT_FDCWD, path: Some(first), flags: AT_SYMLINK_NOFOLLOW },
             Named::Descriptor => Place { directory: first as i32, path: None, flags: 0 },
@@ -170,9 +203,12 @@ impl Named {
                 let flags = argument(asked, flags) as i32;
                 // Linux 6.11: no path at all is an empty one.
                 let path = Some(second).filter(|path| *path != 0 || flags & AT_EMPTY_PATH == 0);
+                if flags & !(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_SYNC_TYPE) != 0 {
+                    return Err(sys::Error::new(sys::Call::Stat, Errno::EINVAL));
+                }
                 Place { directory: first as i32, path, flags }
             }
-        }
+        })
     }
 }
 
@@ -181,7 +217,7 @@ fn chown(state: &State, task: &Task, file: &OwnedFd, (uid, gid): (u32, u32)) -> 
     let before = state.owners.find(file)?.map_or((status.uid, status.gid), |Shown { owner, .. }| owner);
     let after = (if uid == SAME { before.0 } else { uid }, if gid == SAME { before.1 } else { gid });
     let table = lock(&state.table);
-    if after != before && table.find(task)?.is_some_and(|told| !told.is_root()) {
+    if after != before && table.find(task)?.is_some_and(|told| !told.may_give(before, after)) {
         return Ok(Answer::Error(Errno::EPERM));
     }
     let is_mapped = |(uid, gid)| table.has_uid(uid) && table.has_gid(gid);
@@ -211,23 +247,14 @@ fn mknod(task: &Task, asked: &Asked, at: usize) -> Result<Answer> {
         // An overlay's mark of what is deleted, which everybody may make (Linux 5.8).
         return Ok(Answer::Kernels);
     }
-    let path = task.read_string(path)?;
-    let (above, last) = match path.to_bytes().iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => path.to_bytes().split_at(slash + 1),
-        None => (&b"."[..], path.to_bytes()),
-    };
-    let string = |bytes: &[u8]| CString::new(bytes).map_err(|_| sys::Error::new(sys::Call::Mknod, Errno::EINVAL));
-    let above = task.look_up(directory, &string(above)?, fd::O_PATH | fd::O_DIRECTORY)?;
+    let (above, last) = task.find_parent(directory, path)?;
     let flags = fd::O_CREAT | fd::O_EXCL | fd::O_WRONLY | fd::O_NOFOLLOW;
-    let file = match fd::open_at(above.as_fd(), &string(last)?, flags, 0o600) {
+    let file = match fd::open_at(above.as_fd(), &last, flags, 0o600) {
         Err(error) => return Ok(Answer::Error(error.errno)),
         Ok(file) => file,
     };
-    let status = task.read_file(c"status")?;
-    let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-    let umask = umask.and_then(|text| u32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0o022);
     // Said or not: the node is there, and what opens it finds an empty file.
-    let _ = fd::chmod(file.as_fd(), mode & 0o7777 & !umask);
+    let _ = task.masked(mode.into()).and_then(|mode| fd::chmod(file.as_fd(), mode));
     let _ = keep_device(&file, if is_character { 'c' } else { 'b' }, number_as_shown(number));
     Ok(Answer::Value(0))
 }
@@ -238,30 +265,84 @@ fn number_as_shown(number: u64) -> u64 {
     fd::device_number(major as u32, minor as u32)
 }
 
-/// What is set of the kernel's own is set if it can be: a capability of a file, which needs the file system's owner, or an ACL with
-/// ids that are not mapped.
+/// What somebody makes who was told that he is not root is his. What is there already is the kernel's to open, or to refuse.
+fn create(state: &State, task: &Task, asked: &Asked, made: Made) -> Result<Answer> {
+    let told = lock(&state.table).find(task)?;
+    let Some(told) = told.filter(|told| !told.is_root()) else { return Ok(Answer::Kernels) };
+    let (Made::File(path, _) | Made::Directory(path) | Made::Symlink(path)) = made;
+    let has_directory = match made {
+        Made::Symlink(path) => path == 2,
+        Made::File(path, _) | Made::Directory(path) => path == 1,
+    };
+    let directory = if has_directory { argument(asked, path - 1) as i32 } else { AT_FDCWD };
+    let (above, last) = task.find_parent(directory, argument(asked, path))?;
+    let owner = told.owner_in(state, &above)?;
+    let keep = |file: &OwnedFd| Ok::<_, sys::Error>(state.owners.keep(file, &fd::status(file.as_fd())?, owner));
+    let open_itself = || fd::open_at(above.as_fd(), &last, fd::O_PATH | fd::O_NOFOLLOW, 0);
+    match made {
+        Made::Directory(_) => {
+            fd::make_dir_at(above.as_fd(), &last, task.masked(argument(asked, path + 1))?)?;
+            keep(&open_itself()?)?;
+        }
+        Made::Symlink(_) => {
+            fd::symlink_at(&task.read_string(argument(asked, 0))?, above.as_fd(), &last)?;
+            keep(&open_itself()?)?;
+        }
+        Made::File(_, flags) => {
+            let (flags, mode) = match flags {
+                Flags::Next => (argument(asked, path + 1) as i32, argument(asked, path + 2)),
+                Flags::OfCreat => (fd::O_WRONLY | fd::O_TRUNC, argument(asked, path + 1)),
+            };
+            let new = flags | fd::O_CREAT | fd::O_EXCL | fd::O_NOFOLLOW | fd::O_NOCTTY;
+            let file = fd::open_at(above.as_fd(), &last, new, task.masked(mode)?)?;
+            keep(&file)?;
+            let sent =
+                notification::answer_with(state.listener.as_fd(), asked.id, file.as_fd(), flags & fd::O_CLOEXEC != 0);
+            return match sent {
+                Ok(()) => Ok(Answer::Given),
+                Err(_) => {
+                    // The thread has no room for a descriptor, or the kernel is older: it makes the file.
+                    let _ = fd::unlink_at(above.as_fd(), &last);
+                    Ok(Answer::Kernels)
+                }
+            };
+        }
+    }
+    Ok(Answer::Value(0))
+}
+
+/// A capability of a file is set if it can be: that needs the file system's owner.
 fn setxattr(task: &Task, asked: &Asked, named: Named) -> Result<Answer> {
     let [_, attribute, value, length, flags, _] = asked.arguments;
     let attribute = task.read_string(attribute)?;
-    let is_kernels =
-        ["security.", "system.posix_acl_"].iter().any(|kind| attribute.to_bytes().starts_with(kind.as_bytes()));
-    if !is_kernels || length > 65536 {
+    if attribute.as_c_str() != c"security.capability" || length > 65536 {
         return Ok(Answer::Kernels);
     }
     let status = task.read_file(c"status")?;
     if capabilities(&status, "CapEff:") & 1 << CAP_SETFCAP == 0 {
         return Ok(Answer::Value(0));
     }
-    let file = task.find_file(&named.place(asked))?;
+    let file = task.find_file(&named.place(asked)?)?;
     let value = task.read(value, length as usize)?;
     Ok(match attribute::set_by_path(&name(&file), &attribute, &value, flags as i32) {
         Ok(()) => Answer::Value(0),
-        Err(error) if matches!(error.errno, Errno::EPERM | Errno::EINVAL | Errno::EOPNOTSUPP) => Answer::Value(0),
+        Err(error) if matches!(error.errno, Errno::EPERM | Errno::EOPNOTSUPP) => Answer::Value(0),
         Err(error) => Answer::Error(error.errno),
     })
 }
 
 fn change_ids(state: &State, task: &Task, asked: &Asked, change: Change) -> Result<Answer> {
+    // A thread's memory may be slow to come: whoever serves it may ask meanwhile.
+    let count = argument(asked, 0) as i32;
+    let groups = match change {
+        Change::Groups if u32::try_from(count).is_ok_and(|count| count <= MOST_GROUPS) => {
+            let bytes = task.read(argument(asked, 1), count as usize * 4)?;
+            let mut groups: Vec<u32> = bytes.chunks_exact(4).map(number).collect();
+            groups.sort_unstable();
+            Some(groups)
+        }
+        _ => None,
+    };
     let mut table = lock(&state.table);
     let told = table.find(task)?;
     if told.is_none() && is_for_kernel(&table, asked, change) {
@@ -275,26 +356,28 @@ fn change_ids(state: &State, task: &Task, asked: &Asked, change: Change) -> Resu
         let ids = after.of(whose);
         change(*ids).map(|new| *ids = new)
     };
+    // Who has kept a capability over a change of user may still leave root's group, as setpriv(1) does it.
+    let is_leaving = [first, second, third].iter().all(|id| *id != 0);
+    let may = |whose: Whose, before: ids::Ids| is_root || matches!(whose, Group) && before[1] == 0 && is_leaving;
     let mut value = 0;
     let changed = match change {
         Change::One(_) if first == SAME => Err(sys::Error::new(sys::Call::Setuid, Errno::EINVAL)),
-        Change::One(whose) => change_one(&mut after, whose, &|before| ids::set(before, first, is_root)),
-        Change::Two(whose) => change_one(&mut after, whose, &|before| ids::set_two(before, first, second, is_root)),
+        Change::One(whose) => change_one(&mut after, whose, &|before| ids::set(before, first, may(whose, before))),
+        Change::Two(whose) => {
+            change_one(&mut after, whose, &|before| ids::set_two(before, first, second, may(whose, before)))
+        }
         Change::Three(whose) => {
-            change_one(&mut after, whose, &|before| ids::set_three(before, [first, second, third], is_root))
+            change_one(&mut after, whose, &|before| ids::set_three(before, [first, second, third], may(whose, before)))
         }
         Change::OfFiles(whose) => {
             value = i64::from(after.of(whose)[3]);
             change_one(&mut after, whose, &|before| Ok(ids::set_of_files(before, first, is_root)))
         }
         Change::Groups if !is_root => Err(sys::Error::new(sys::Call::Setgroups, Errno::EPERM)),
-        Change::Groups if argument(asked, 0) > MOST_GROUPS => Err(sys::Error::new(sys::Call::Setgroups, Errno::EINVAL)),
-        Change::Groups => {
-            let bytes = task.read(argument(asked, 1), argument(asked, 0) as usize * 4)?;
-            after.groups = bytes.chunks_exact(4).map(number).collect();
-            after.groups.sort_unstable();
+        Change::Groups => groups.map_or(Err(sys::Error::new(sys::Call::Setgroups, Errno::EINVAL)), |groups| {
+            after.groups = groups;
             Ok(())
-        }
+        }),
     };
     if let Err(error) = changed {
         return Ok(Answer::Error(error.errno));
@@ -377,6 +460,23 @@ fn number(bytes: &[u8]) -> u32 {
 }
 
 impl Credentials {
+    /// Whether it may change a file's owner from this to that (chown(2)).
+    fn may_give(&self, before: (u32, u32), after: (u32, u32)) -> bool {
+        let is_own = before.0 == self.uids[1] && after.0 == before.0;
+        let is_in = after.1 == before.1 || self.gids[1] == after.1 || self.groups.contains(&after.1);
+        self.is_root() || is_own && is_in
+    }
+
+    /// Whose what it makes in a directory is: its own, or of the directory's group where that is set so.
+    fn owner_in(&self, state: &State, directory: &OwnedFd) -> Result<(u32, u32)> {
+        let status = fd::status(directory.as_fd())?;
+        let group = match status.mode & S_ISGID {
+            0 => self.gids[3],
+            _ => state.owners.find(directory)?.map_or(status.gid, |shown| shown.owner.1),
+        };
+        Ok((self.uids[3], group))
+    }
+
     fn of(&mut self, whose: Whose) -> &mut ids::Ids {
         match whose {
             User => &mut self.uids,

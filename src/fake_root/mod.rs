@@ -20,22 +20,27 @@ use crate::plan::Supervisor;
 use crate::seccomp::{Action, Architecture, Condition, Operator, Profile, Rule};
 use crate::sys::notification::{self, Answer, Asked};
 use crate::sys::seccomp::Instruction;
-use crate::sys::{self, Errno, creds, fd, namespace, process, signal};
+use crate::sys::{self, Errno, creds, fd, namespace, process, sched, signal, socket};
 use calls::CALLS;
 use files::Owners;
-use ids::Table;
+use ids::{Credentials, Table};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use task::Task;
 
 /// The most threads that answer: as many calls can wait for file systems that a process of the container serves.
 const MOST_THREADS: usize = 64;
 
+/// How often an answer is tried for which there is no room.
+const TRIES: usize = 500;
+
 /// The filter: it asks about what is answered here, and lets all else pass.
 pub fn filter() -> Vec<Instruction> {
     let rule = |names, conditions| Rule { names, action: Action::NOTIFY, conditions };
-    let plain = CALLS.iter().map(|(name, _)| *name).filter(|name| !name.starts_with("mknod"));
+    let has_condition = |name: &str| name.starts_with("mknod") || name.starts_with("open");
+    let plain = CALLS.iter().map(|(name, _)| *name).filter(|name| !has_condition(name));
     let mut rules = vec![rule(plain.collect(), Vec::new())];
     // Of nodes, only devices are what an ordinary user cannot make.
     for (name, argument) in [("mknod", 1), ("mknodat", 2)] {
@@ -44,25 +49,57 @@ pub fn filter() -> Vec<Instruction> {
             rules.push(rule(vec![name], vec![Condition { argument, operator, value: kind.into() }]));
         }
     }
+    // And of files, those that may be made.
+    for (name, argument) in [("open", 1), ("openat", 2)] {
+        let operator = Operator::MaskedEqual(fd::O_CREAT as u64);
+        rules.push(rule(vec![name], vec![Condition { argument, operator, value: fd::O_CREAT as u64 }]));
+    }
     // Those of other architectures are asked about as well, and left to the kernel: without a rule, they would be the end.
     let architectures = Architecture::family().to_vec();
     Profile { default: Action::ALLOW, architectures, rules }.compile()
 }
 
-/// Starts the process that answers; `user_namespace` is the container's. The caller has one thread.
-pub fn start(listener: OwnedFd, user_namespace: OwnedFd, supervisor: &Supervisor) -> Result<()> {
-    let failed = |error| Error::from_call("the process that fakes root", error);
+/// Starts the process that answers to `first`, which has just got the filter, and to whoever comes from it; `user_namespace` is the
+/// container's. The caller has one thread.
+pub fn start(listener: OwnedFd, user_namespace: OwnedFd, supervisor: &Supervisor, first: i32) -> Result<()> {
+    let failed = |error| {
+        Error::from_call("the process that fakes root", error)
+            .because("it cannot answer, and system calls would fail in the container that never do")
+    };
+    let (ours, theirs) = socket::pair().map_err(failed)?;
     match process::fork().map_err(failed)? {
-        Some(_) => Ok(()),
+        Some(_) => {
+            drop(theirs);
+            let mut word = [0; 8];
+            match fd::read(ours.as_fd(), &mut word).map_err(failed)? {
+                0 => Err(failed(sys::Error::new(sys::Call::Fork, Errno::ECHILD))),
+                _ => match word {
+                    [0, 0, ..] => Ok(()),
+                    [call, errno, ..] => {
+                        let call = sys::Call::from_number(call - 1).unwrap_or(sys::Call::Fork);
+                        Err(failed(sys::Error::new(call, Errno::from_raw(errno.into()))))
+                    }
+                },
+            }
+        }
         None => {
-            // Whoever waits for an answer gets ENOSYS if this fails.
-            let _ = serve(listener, &user_namespace, supervisor);
+            drop(ours);
+            if let Err(error) = serve(listener, &user_namespace, supervisor, first, &theirs) {
+                // The number of a call, from 1 on, and an errno.
+                let _ = fd::write(theirs.as_fd(), &[error.call as u8 + 1, error.errno as u8]);
+            }
             sys::exit_now(1)
         }
     }
 }
 
-fn serve(listener: OwnedFd, user_namespace: &OwnedFd, supervisor: &Supervisor) -> sys::Result<()> {
+fn serve(
+    listener: OwnedFd,
+    user_namespace: &OwnedFd,
+    supervisor: &Supervisor,
+    first: i32,
+    word: &OwnedFd,
+) -> sys::Result<()> {
     // Whoever ends the container ends this.
     signal::block_all()?;
     process::start_session()?;
@@ -72,7 +109,10 @@ fn serve(listener: OwnedFd, user_namespace: &OwnedFd, supervisor: &Supervisor) -
     if fd::file_system(proc.as_fd())? != fd::PROC_MAGIC {
         return Err(sys::Error::new(sys::Call::Fstatfs, Errno::ENOTSUP));
     }
-    let kept = [listener.as_raw_fd(), proc.as_raw_fd(), user_namespace.as_raw_fd()];
+    fd::chdir(proc.as_fd())?;
+    // What it may do in the container's user namespace is nothing for who may trace there.
+    creds::set_dumpable(false)?;
+    let kept = [listener.as_raw_fd(), proc.as_raw_fd(), user_namespace.as_raw_fd(), word.as_raw_fd()];
     fd::close_all_but(3, || kept.into_iter())?;
     std::mem::forget(null);
     namespace::join(user_namespace.as_fd(), namespace::CLONE_NEWUSER)?;
@@ -81,7 +121,11 @@ fn serve(listener: OwnedFd, user_namespace: &OwnedFd, supervisor: &Supervisor) -
     }
     creds::set_gid(supervisor.gid)?;
     creds::set_uid(supervisor.uid)?;
+    // Modes are masked by who asks.
+    creds::set_umask(0);
     notification::hurry(listener.as_fd());
+    // Whoever answers needs some descriptors for each answer.
+    let room = sched::raise_descriptors()?;
     let table = Table::read();
     let state = Arc::new(State {
         has_others: table.has_others(),
@@ -92,9 +136,24 @@ fn serve(listener: OwnedFd, user_namespace: &OwnedFd, supervisor: &Supervisor) -
         turn: Mutex::new(()),
         idle: AtomicUsize::new(0),
         threads: AtomicUsize::new(1),
+        most_threads: usize::try_from(room / 8).unwrap_or(MOST_THREADS).saturating_sub(1).clamp(1, MOST_THREADS),
         listener,
         proc,
     });
+    if let Some(told) = &supervisor.told {
+        let credentials = Credentials { uids: [told.uid; 4], gids: [told.gid; 4], groups: told.groups.clone() };
+        lock(&state.table).tell(&Task::of(&state, first)?, credentials)?;
+    }
+    let watched = Arc::clone(&state);
+    // Those who answer may all wait for a file system, and for ever.
+    let watch = std::thread::Builder::new().stack_size(64 << 10).spawn(move || {
+        let _ = notification::wait_for_end(watched.listener.as_fd());
+        sys::exit_now(0)
+    });
+    watch.map_err(|_| sys::Error::new(sys::Call::Fork, Errno::EAGAIN))?;
+    notification::check(state.listener.as_fd())?;
+    fd::write(word.as_fd(), &[0, 0])?;
+    fd::close_all_but(3, || [state.listener.as_raw_fd(), state.proc.as_raw_fd()].into_iter())?;
     answer_calls(&state)
 }
 
@@ -111,6 +170,7 @@ struct State {
     turn: Mutex<()>,
     idle: AtomicUsize,
     threads: AtomicUsize,
+    most_threads: usize,
 }
 
 /// A lock is one also after a thread has panicked: what it guards is whole between two lines.
@@ -120,9 +180,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Answers until there is nobody left who could ask.
 fn answer_calls(state: &Arc<State>) -> sys::Result<()> {
-    // Of the thread's own, and in no file system of the container's: it could not be unmounted.
-    namespace::unshare_directories()?;
-    fd::chdir(state.proc.as_fd())?;
     loop {
         state.idle.fetch_add(1, Ordering::SeqCst);
         let asked = {
@@ -135,7 +192,7 @@ fn answer_calls(state: &Arc<State>) -> sys::Result<()> {
         let is_last_idle = state.idle.fetch_sub(1, Ordering::SeqCst) == 1;
         let Some(asked) = asked? else { continue };
         // An answer may wait for a process of the container's, which asks in turn.
-        if is_last_idle && state.threads.load(Ordering::SeqCst) < MOST_THREADS {
+        if is_last_idle && state.threads.load(Ordering::SeqCst) < state.most_threads {
             let more = Arc::clone(state);
             let builder = std::thread::Builder::new().stack_size(256 << 10);
             if builder.spawn(move || answer_calls(&more)).is_ok() {
@@ -150,9 +207,16 @@ fn answer_calls(state: &Arc<State>) -> sys::Result<()> {
 fn answer(state: &State, asked: &Asked) -> Answer {
     let call = state.calls.get(&asked.number).filter(|_| asked.architecture == state.architecture);
     let Some(call) = call else { return Answer::Kernels };
-    match call.answer(state, asked) {
-        Ok(answer) => answer,
-        // What cannot be found or read is as if nobody had asked: the kernel says what is wrong with it.
-        Err(_) => Answer::Kernels,
+    for _ in 0..TRIES {
+        match call.answer(state, asked) {
+            Ok(answer) => return answer,
+            // The machine, or this process, is short of something: a wrong answer is worse than a late one.
+            Err(sys::Error { errno: Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN, .. }) => {
+                process::sleep(10)
+            }
+            // What cannot be found or read is as if nobody had asked: the kernel says what is wrong with it.
+            Err(_) => return Answer::Kernels,
+        }
     }
+    Answer::Error(Errno::ENOMEM)
 }

@@ -1,8 +1,9 @@
 //! The thread that waits for an answer, as /proc shows it.
 
 use super::State;
+use crate::sys::fd::Kind;
 use crate::sys::notification::{self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, Asked};
-use crate::sys::{self, Call, Errno, Error, Result, fd, namespace, resolve};
+use crate::sys::{self, Call, Errno, Error, Result, fd, resolve};
 use std::cell::OnceCell;
 use std::ffi::{CStr, CString};
 use std::fmt::Write;
@@ -11,6 +12,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 /// A thread, by its directory in /proc: whatever becomes of its pid, that is nobody else's.
 pub struct Task<'a> {
     state: &'a State,
+    pid: i32,
+    id: u64,
     directory: OwnedFd,
     memory: OnceCell<OwnedFd>,
 }
@@ -30,8 +33,19 @@ impl<'a> Task<'a> {
     /// Finds it, as long as it waits.
     pub fn find(state: &'a State, asked: &Asked) -> Result<Task<'a>> {
         let directory = fd::open_at(state.proc.as_fd(), &text(asked.pid), fd::O_PATH | fd::O_DIRECTORY, 0)?;
-        match notification::is_valid(state.listener.as_fd(), asked.id) {
-            true => Ok(Task { state, directory, memory: OnceCell::new() }),
+        let task = Task { state, pid: asked.pid, id: asked.id, directory, memory: OnceCell::new() };
+        task.check_it_waits().map(|()| task)
+    }
+
+    /// One that waits for this process, and not for an answer.
+    pub fn of(state: &'a State, pid: i32) -> Result<Task<'a>> {
+        let directory = fd::open_at(state.proc.as_fd(), &text(pid), fd::O_PATH | fd::O_DIRECTORY, 0)?;
+        Ok(Task { state, pid, id: 0, directory, memory: OnceCell::new() })
+    }
+
+    fn check_it_waits(&self) -> Result<()> {
+        match notification::is_valid(self.state.listener.as_fd(), self.id) {
+            true => Ok(()),
             false => Err(Error::new(Call::Ioctl, Errno::ESRCH)),
         }
     }
@@ -75,7 +89,9 @@ impl<'a> Task<'a> {
 
     /// Writes to its memory.
     pub fn write(&self, address: u64, bytes: &[u8]) -> Result<()> {
-        notification::write_memory(self.memory()?.as_fd(), address, bytes)
+        // Whoever has its pid if it ends now is in another user namespace, and out of reach.
+        self.check_it_waits()?;
+        notification::write_memory(self.pid, address, bytes)
     }
 
     /// Reads a string, up to its NUL.
@@ -102,10 +118,33 @@ impl<'a> Task<'a> {
         Err(Error::new(Call::Read, Errno::ENAMETOOLONG))
     }
 
+    /// Finds the directory in which a path's last part is to be made, and that part.
+    pub fn find_parent(&self, directory: i32, path: u64) -> Result<(OwnedFd, CString)> {
+        let path = self.read_string(path)?;
+        let (above, last) = match path.to_bytes().iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => path.to_bytes().split_at(slash + 1),
+            None => (&b"."[..], path.to_bytes()),
+        };
+        if matches!(last, b"" | b"." | b"..") {
+            return Err(Error::new(Call::Open, Errno::EEXIST));
+        }
+        let string = |bytes: &[u8]| CString::new(bytes).map_err(|_| Error::new(Call::Open, Errno::EINVAL));
+        Ok((self.look_up(directory, &string(above)?, fd::O_PATH | fd::O_DIRECTORY)?, string(last)?))
+    }
+
+    /// The mode that its umask leaves.
+    pub fn masked(&self, mode: u64) -> Result<u32> {
+        let status = self.read_file(c"status")?;
+        let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+        let umask = umask.and_then(|text| u32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0o022);
+        Ok(mode as u32 & 0o7777 & !umask)
+    }
+
     /// Finds a file as the thread's own call would, and opens it as O_PATH.
     pub fn find_file(&self, place: &Place) -> Result<OwnedFd> {
         let path = match place.path {
             Some(address) => self.read_string(address)?,
+            None if place.directory < 0 => return Err(Error::new(Call::Open, Errno::EBADF)),
             None => return self.open_directory(place.directory, 0),
         };
         if path.is_empty() {
@@ -126,7 +165,7 @@ impl<'a> Task<'a> {
         let from = self.open_directory(directory, fd::O_DIRECTORY)?;
         match resolve::open_beneath(from.as_fd(), path, flags) {
             // Upwards, or by an absolute symlink.
-            Err(Error { errno: Errno::EXDEV, .. }) => self.look_up_as_itself(&from, path, flags),
+            Err(Error { errno: Errno::EXDEV, .. }) => self.walk(from, path, flags),
             other => other,
         }
     }
@@ -140,25 +179,59 @@ impl<'a> Task<'a> {
         self.open(&CString::new(name).unwrap_or_default(), fd::O_PATH | flags)
     }
 
-    /// With the thread's root and directory, which are let go of at once.
-    fn look_up_as_itself(&self, from: &OwnedFd, path: &CStr, flags: i32) -> Result<OwnedFd> {
-        let own = fd::open(c"/", fd::O_PATH | fd::O_DIRECTORY, 0)?;
+    /// Part by part, as the kernel goes: upwards no further than the thread's root, and symlinks begin there again.
+    fn walk(&self, from: OwnedFd, path: &CStr, flags: i32) -> Result<OwnedFd> {
         let root = self.open(c"root", fd::O_PATH | fd::O_DIRECTORY)?;
-        let found = namespace::enter_root(root.as_fd())
-            .and_then(|()| fd::chdir(from.as_fd()))
-            .and_then(|()| fd::open_at(fd::borrow_cwd(), path, flags, 0));
-        if namespace::enter_root(own.as_fd()).and_then(|()| fd::chdir(self.state.proc.as_fd())).is_err() {
-            // Names would mean what the container says.
-            sys::exit_now(1);
+        let is_root = |directory: &OwnedFd| {
+            let (one, other) = (fd::status(directory.as_fd())?, fd::status(root.as_fd())?);
+            Ok::<_, Error>((one.device, one.inode) == (other.device, other.inode))
+        };
+        let again = || self.open(c"root", fd::O_PATH | fd::O_DIRECTORY);
+        let (mut at, mut symlinks) = (from, 0);
+        let mut parts: Vec<Vec<u8>> = split(path.to_bytes());
+        while let Some(part) = parts.pop() {
+            if part == b".." {
+                if !is_root(&at)? {
+                    at = resolve::open_no_links(at.as_fd(), c"..", fd::O_PATH | fd::O_DIRECTORY)?;
+                }
+                continue;
+            }
+            let name = CString::new(part).map_err(|_| Error::new(Call::Open, Errno::EINVAL))?;
+            let is_last = parts.is_empty();
+            let next = resolve::open_no_links(at.as_fd(), &name, fd::O_PATH | fd::O_NOFOLLOW)?;
+            if fd::status(next.as_fd())?.kind() != Kind::Symlink || is_last && flags & fd::O_NOFOLLOW != 0 {
+                at = next;
+                continue;
+            }
+            symlinks += 1;
+            if symlinks > 40 || fd::file_system(next.as_fd())? == fd::PROC_MAGIC {
+                return Err(Error::new(Call::Open, Errno::ELOOP));
+            }
+            let mut target = [0; fd::PATH_MAX];
+            let length = fd::readlink_at(next.as_fd(), c"", &mut target)?;
+            let target = target.get(..length).unwrap_or_default();
+            if target.starts_with(b"/") {
+                at = again()?;
+            }
+            parts.append(&mut split(target));
         }
-        found
+        match flags & fd::O_DIRECTORY != 0 && fd::status(at.as_fd())?.kind() != Kind::Directory {
+            true => Err(Error::new(Call::Open, Errno::ENOTDIR)),
+            false => Ok(at),
+        }
     }
 }
 
-/// The name of an opened file for who is in /proc.
+/// The parts of a path, the last one first.
+fn split(path: &[u8]) -> Vec<Vec<u8>> {
+    let parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
+    parts.map(<[u8]>::to_vec).rev().collect()
+}
+
+/// The name of an opened file, which nothing that the container does can make another's: this process is in no directory of its.
 pub fn name(file: &OwnedFd) -> CString {
     let mut name = String::with_capacity(24);
-    let _ = write!(name, "self/fd/{}", file.as_raw_fd());
+    let _ = write!(name, "/proc/self/fd/{}", file.as_raw_fd());
     CString::new(name).unwrap_or_default()
 }
 

@@ -5,13 +5,19 @@ use crate::error::{Error, Result, found};
 use crate::log::Log;
 use crate::removal;
 use crate::sys::{self, Errno, creds, fd};
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What drafts begin with.
+const PREFIX: &[u8] = b".rootlet-";
+
+/// How old a draft is at least whose maker may be gone.
+const YOUNG: Duration = Duration::from_secs(60);
 
 /// A directory beside the bundle's name, which takes that when it is complete. It is the caller's alone: what an image calls setuid
 /// is the caller's in it, and nobody else may run that. All is made by its descriptor, whatever becomes of its name meanwhile.
@@ -47,6 +53,7 @@ impl Draft {
         let name = c_string(name.as_bytes())?;
         let parent =
             fd::open(&c_string(parent.as_os_str().as_bytes())?, fd::O_RDONLY | fd::O_DIRECTORY, 0).map_err(failed)?;
+        sweep(&parent, absolute.parent().unwrap_or(Path::new("/")));
         // Modes are the image's, and so is what is made on the way to its files.
         let umask = creds::set_umask(0o022);
         let draft = loop {
@@ -64,6 +71,8 @@ impl Draft {
         if status.uid != creds::effective_uid() || status.mode & 0o077 != 0 {
             return Err(replaced(bundle));
         }
+        // As long as this lives, it is no leftover.
+        fd::try_lock(directory.as_fd()).map_err(failed)?;
         Ok(Draft { bundle: absolute, parent, directory, names: [draft, name], umask })
     }
 
@@ -124,6 +133,28 @@ impl Draft {
         match found(fd::open_at(self.parent.as_fd(), draft, fd::O_PATH | fd::O_NOFOLLOW, 0))? {
             Some(there) => Ok(inode(&there)? == inode(&self.directory)?),
             None => Ok(false),
+        }
+    }
+}
+
+/// Removes drafts of this user's whose makers were killed. What cannot be removed is in nobody's way.
+fn sweep(parent: &OwnedFd, path: &Path) {
+    for name in removal::names(parent).unwrap_or_default() {
+        if !name.to_bytes().starts_with(PREFIX) {
+            continue;
+        }
+        let modified =
+            path.join(OsStr::from_bytes(name.to_bytes())).symlink_metadata().and_then(|data| data.modified());
+        // One that was just made may not be locked yet.
+        if !modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > YOUNG)) {
+            continue;
+        }
+        let flags = fd::O_RDONLY | fd::O_DIRECTORY | fd::O_NOFOLLOW;
+        let Ok(draft) = fd::open_at(parent.as_fd(), &name, flags, 0) else { continue };
+        let is_own = fd::status(draft.as_fd())
+            .is_ok_and(|status| status.uid == creds::effective_uid() && status.mode & 0o077 == 0);
+        if is_own && fd::try_lock(draft.as_fd()).unwrap_or(false) {
+            let _ = removal::remove_tree(parent.as_fd(), &name, None);
         }
     }
 }

@@ -191,6 +191,17 @@ pub struct Supervisor {
     pub gid: u32,
     /// Whether the caller's supplementary groups are dropped.
     pub drops_groups: bool,
+    /// Whom the first process takes itself for, if that is nobody who is mapped.
+    pub told: Option<Told>,
+}
+
+/// A user who is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // as in config.json
+pub struct Told {
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Vec<u32>,
 }
 
 /// The container's cgroup.
@@ -312,6 +323,8 @@ pub struct Plan {
     pub listener: Option<Listener>,
     /// Whose resolv.conf(5) the container gets, if it has a way out of its own.
     pub resolver: Option<Helper>,
+    /// Whom the program takes itself for, if root is faked and that user is not mapped.
+    pub told: Option<Told>,
     /// Who answers instead, if root is faked.
     pub fake_root: Option<Supervisor>,
     /// Descriptors above 2 that the program inherits. All others are closed before the Bare steps.

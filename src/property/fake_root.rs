@@ -14,6 +14,11 @@ pub const EARLY: Property =
 pub const LATE: Property =
     Property { paths: &["annotations"], phase: Phase::Bare, scope: Scope::Both, plan: plan_late };
 
+/// Whether it is asked for.
+pub fn is_asked(planner: &Planner) -> bool {
+    annotations::find(planner.spec, annotations::FAKE_ROOT) == Some("true")
+}
+
 fn plan_early(planner: &mut Planner) -> Result<()> {
     if planner.spec.process().no_new_privileges { Ok(()) } else { plan(planner) }
 }
@@ -40,7 +45,8 @@ fn plan(planner: &mut Planner) -> Result<()> {
     }
     let (uid, gid) = id_mappings::sets_up_as(planner);
     let drops_groups = id_mappings::may_set_groups(planner);
-    planner.plan.fake_root = Some(Supervisor { uid, gid, drops_groups });
+    let told = planner.plan.told.clone();
+    planner.plan.fake_root = Some(Supervisor { uid, gid, drops_groups, told });
     let mut flags = sys::SECCOMP_FILTER_FLAG_NEW_LISTENER | sys::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
     if planner.host.kernel_version()? >= (5, 19) {
         // Signals do not make a call that is answered begin again.

@@ -50,8 +50,9 @@ fn plan_resolver(planner: &mut Planner) -> Result<()> {
                 .remedy("give --net private, or leave --publish out")),
         };
     };
-    let file = planner.request.state.as_ref().map(|state| state.join(FILE));
-    let source = planner.c_string(file.unwrap_or_else(|| FILE.into()))?;
+    // Whoever only looks at the config has none.
+    let Some(state) = &planner.request.state else { return Ok(()) };
+    let source = planner.c_string(state.join(FILE))?;
     let options = ["ro", "nosuid", "nodev", "noexec"].map(str::to_owned).to_vec();
     let attributes = options::parse(&options).attributes();
     let target = planner.c_string("/etc/resolv.conf")?;

@@ -18,9 +18,16 @@ pub fn check(planner: &Planner, what: &str, process: &str) -> Result<()> {
             .because(trace)
             .remedy("add {\"type\": \"pid\"} to linux.namespaces"));
     }
+    if planner.request.no_pivot {
+        return Err(planner
+            .error(format!("{what}, and --no-pivot"))
+            .because("the host's mounts lie below the container's root then")
+            .remedy("leave one of the two out"));
+    }
+    // A source without a slash is a name in the bundle, or none.
     let shown =
         planner.spec.mounts.iter().enumerate().filter_map(|(index, mount)| Some((index, mount.source.as_deref()?)));
-    for (index, source) in shown.filter(|(_, source)| source.contains('/')) {
+    for (index, source) in shown.filter(|(_, source)| !source.is_empty()) {
         let source = planner.host.canonical(&planner.request.bundle.join(source))?;
         if let Some(proc) =
             planner.host.proc_mounts()?.iter().find(|proc| proc.starts_with(&source) || source.starts_with(proc))

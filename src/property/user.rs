@@ -1,10 +1,10 @@
 //! `process.user`.
 
-use super::{Planner, Property, Scope, annotations, id_mappings};
+use super::{Planner, Property, Scope, annotations, fake_root, id_mappings};
 use crate::capability::CAP_SETGID;
 use crate::error::{Error, Result};
-use crate::plan::Phase;
 use crate::plan::step::PrivilegeStep;
+use crate::plan::{Phase, Told};
 use crate::spec::IdMapping;
 
 pub const PROPERTY: Property = Property { paths: &["process.user"], phase: Phase::Bare, scope: Scope::Both, plan };
@@ -18,8 +18,15 @@ fn plan(planner: &mut Planner) -> Result<()> {
         planner.check_id("additional gid", *gid)?;
     }
     if planner.has_new_user_namespace() {
-        check_mapped(planner, "uid", user.uid, &linux.uid_mappings)?;
-        check_mapped(planner, "gid", user.gid, &linux.gid_mappings)?;
+        let checked = check_mapped(planner, "uid", user.uid, &linux.uid_mappings)
+            .and_then(|()| check_mapped(planner, "gid", user.gid, &linux.gid_mappings));
+        match checked {
+            // Without no_new_privs, the filter comes before the user.
+            Err(_) if fake_root::is_asked(planner) && planner.spec.process().no_new_privileges => {
+                return plan_told(planner);
+            }
+            checked => checked?,
+        }
     }
     if user.umask.is_some_and(|umask| umask > 0o777) {
         return Err(planner.error(format!("umask {} is above 511 (0777)", user.umask.unwrap_or(0))));
@@ -48,6 +55,18 @@ fn plan(planner: &mut Planner) -> Result<()> {
         return Ok(());
     }
     planner.step(PrivilegeStep::BecomeUser { uid: user.uid, gid: user.gid, groups, umask: user.umask });
+    Ok(())
+}
+
+/// Where root is faked, whoever is not mapped is root, and takes himself for who he is to be.
+fn plan_told(planner: &mut Planner) -> Result<()> {
+    let user = &planner.spec.process().user;
+    let groups = user.additional_gids.0.clone();
+    planner.plan.told = Some(Told { uid: user.uid, gid: user.gid, groups });
+    if planner.entered.is_some() || user.umask.is_some() {
+        let (uid, gid) = id_mappings::sets_up_as(planner);
+        planner.step(PrivilegeStep::BecomeUser { uid, gid, groups: None, umask: user.umask });
+    }
     Ok(())
 }
 

@@ -17,6 +17,10 @@ pub enum Network {
     Private(&'static str),
 }
 
+/// What package managers need, and what they start: to write to their own read-only files, and to change root.
+const NEEDED: [&str; 9] =
+    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP", "SETGID", "SETUID", "SYS_CHROOT"];
+
 /// The changes, as the flags have them. `None` and empty leave the config as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[allow(missing_docs)] // the flags are documented where they are read
@@ -66,7 +70,8 @@ impl Edits {
         }
         self.env.iter().try_for_each(|variable| set_variable(config, variable))?;
         if let Some(user) = &self.user {
-            set_user(config, user, rootless)?;
+            // Where root is faked, the one id that is mapped stays root's.
+            set_user(config, user, rootless && !self.fake_root)?;
         }
         if self.as_me {
             set_user(config, &format!("{}:{}", host.uid, host.gid), rootless)?;
@@ -149,16 +154,18 @@ impl Edits {
                 _ => Err(wrong(flag, name, "a name of capabilities(7) such as NET_RAW, or ALL")),
             }
         };
+        let needed = if self.fake_root { &NEEDED[..] } else { &[] };
         let dropped: Vec<Vec<String>> =
             self.cap_drop.iter().map(|name| resolve("--cap-drop", name)).collect::<Result<_>>()?;
         let added: Vec<Vec<String>> =
             self.cap_add.iter().map(|name| resolve("--cap-add", name)).collect::<Result<_>>()?;
-        if dropped.is_empty() && added.is_empty() {
+        if dropped.is_empty() && added.is_empty() && needed.is_empty() {
             return Ok(());
         }
         for set in ["bounding", "effective", "permitted"] {
             let before = config["process"]["capabilities"][set].as_array().cloned().unwrap_or_default();
             let mut names: Vec<String> = before.iter().filter_map(|name| Some(name.as_str()?.to_owned())).collect();
+            names.extend(needed.iter().map(|name| format!("CAP_{name}")));
             // As Docker: what is dropped with ALL can be added again.
             names.retain(|name| !dropped.iter().flatten().any(|dropped| dropped == name));
             names.extend(added.iter().flatten().cloned());

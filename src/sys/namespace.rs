@@ -20,17 +20,6 @@ pub fn unshare(kinds: i32) -> Result<()> {
     syscall!(Call::Unshare, libc::SYS_unshare, kinds).map(drop)
 }
 
-/// A root and a current directory of the calling thread's own (CLONE_FS).
-pub fn unshare_directories() -> Result<()> {
-    unshare(libc::CLONE_FS)
-}
-
-/// Makes a directory the root, and the current one.
-pub fn enter_root(root: BorrowedFd) -> Result<()> {
-    super::fd::chdir(root)?;
-    syscall!(Call::Chroot, libc::SYS_chroot, c".".as_ptr()).map(drop)
-}
-
 /// A table of descriptors of one's own, where it was shared (CLONE_FILES).
 pub fn unshare_descriptors() -> Result<()> {
     unshare(libc::CLONE_FILES)

@@ -9,6 +9,7 @@ mod request {
     pub const RECEIVE: u32 = of::<libc::seccomp_notif>(READ | WRITE, 0);
     pub const SEND: u32 = of::<libc::seccomp_notif_resp>(READ | WRITE, 1);
     pub const IS_VALID: u32 = of::<u64>(WRITE, 2);
+    pub const ADD_DESCRIPTOR: u32 = of::<super::Added>(WRITE, 3);
     pub const SET_FLAGS: u32 = of::<u64>(WRITE, 4);
 
     /// _IOC_WRITE and _IOC_READ of asm-generic/ioctl.h.
@@ -50,6 +51,8 @@ pub enum Answer {
     Value(i64),
     /// An errno.
     Error(Errno),
+    /// It has been given.
+    Given,
 }
 
 /// Waits until there is a call; false if nobody is left who could make one.
@@ -60,6 +63,18 @@ pub fn wait(listener: BorrowedFd) -> Result<bool> {
         match super::check(Call::Poll, unsafe { libc::poll(&mut poll, 1, -1) }) {
             Err(Error { errno: Errno::EINTR, .. }) => continue,
             other => return other.map(|_| poll.revents & libc::POLLIN != 0),
+        }
+    }
+}
+
+/// Waits until nobody is left who could make a call.
+pub fn wait_for_end(listener: BorrowedFd) -> Result<()> {
+    let mut poll = libc::pollfd { fd: listener.as_raw_fd(), events: 0, revents: 0 };
+    loop {
+        // SAFETY: `poll` is one pollfd.
+        match super::check(Call::Poll, unsafe { libc::poll(&mut poll, 1, -1) }) {
+            Err(Error { errno: Errno::EINTR, .. }) => continue,
+            other => return other.map(drop),
         }
     }
 }
@@ -92,9 +107,19 @@ pub fn answer(listener: BorrowedFd, id: u64, answer: Answer) -> Result<()> {
         Answer::Kernels => (0, 0, CONTINUE),
         Answer::Value(value) => (value, 0, 0),
         Answer::Error(errno) => (0, -(errno as i32), 0),
+        Answer::Given => return Ok(()),
     };
     let response = libc::seccomp_notif_resp { id, val, error, flags };
     match syscall!(Call::Ioctl, libc::SYS_ioctl, listener.as_raw_fd(), request::SEND, &raw const response) {
+        Err(Error { errno: Errno::ENOENT, .. }) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// An error if this process may not ask for calls, as an outer filter may say.
+pub fn check(listener: BorrowedFd) -> Result<()> {
+    let id = 0u64;
+    match syscall!(Call::Ioctl, libc::SYS_ioctl, listener.as_raw_fd(), request::IS_VALID, &raw const id) {
         Err(Error { errno: Errno::ENOENT, .. }) => Ok(()),
         other => other.map(drop),
     }
@@ -106,15 +131,36 @@ pub fn hurry(listener: BorrowedFd) {
     let _ = syscall!(Call::Ioctl, libc::SYS_ioctl, listener.as_raw_fd(), request::SET_FLAGS, SYNC_WAKE_UP);
 }
 
+/// struct seccomp_notif_addfd.
+#[repr(C)]
+struct Added {
+    id: u64,
+    flags: u32,
+    source: u32,
+    wanted: u32,
+    descriptor_flags: u32,
+}
+
+/// Answers with a descriptor, which the thread gets (Linux 5.14).
+pub fn answer_with(listener: BorrowedFd, id: u64, file: BorrowedFd, closes_on_exec: bool) -> Result<()> {
+    // SECCOMP_ADDFD_FLAG_SEND.
+    const SEND: u32 = 2;
+    let descriptor_flags = if closes_on_exec { libc::O_CLOEXEC as u32 } else { 0 };
+    let added = Added { id, flags: SEND, source: file.as_raw_fd() as u32, wanted: 0, descriptor_flags };
+    syscall!(Call::Ioctl, libc::SYS_ioctl, listener.as_raw_fd(), request::ADD_DESCRIPTOR, &raw const added).map(drop)
+}
+
 /// Reads another process's memory, by its opened /proc/PID/mem (pread(2)).
 pub fn read_memory(memory: BorrowedFd, address: u64, buffer: &mut [u8]) -> Result<usize> {
     let (buffer, length) = (buffer.as_mut_ptr(), buffer.len());
     syscall!(Call::Read, libc::SYS_pread64, memory.as_raw_fd(), buffer, length, address).map(|read| read as usize)
 }
 
-/// Writes to another process's memory, by its opened /proc/PID/mem (pwrite(2)).
-pub fn write_memory(memory: BorrowedFd, address: u64, bytes: &[u8]) -> Result<()> {
-    match syscall!(Call::Write, libc::SYS_pwrite64, memory.as_raw_fd(), bytes.as_ptr(), bytes.len(), address)? {
+/// Writes to another process's memory, as far as that may write to it itself (process_vm_writev(2); /proc/PID/mem does not ask).
+pub fn write_memory(pid: i32, address: u64, bytes: &[u8]) -> Result<()> {
+    let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes.len() };
+    match syscall!(Call::Write, libc::SYS_process_vm_writev, pid, &raw const local, 1, &raw const remote, 1, 0)? {
         written if written as usize == bytes.len() => Ok(()),
         _ => Err(Error::new(Call::Write, Errno::EFAULT)),
     }
@@ -159,4 +205,7 @@ pub fn statx(file: BorrowedFd, mask: u32, shown: Shown) -> Result<[u8; size_of::
     Ok(unsafe { core::mem::transmute::<libc::statx, [u8; size_of::<libc::statx>()]>(statx) })
 }
 
-pub use libc::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, S_IFBLK, S_IFCHR, S_IFMT};
+pub use libc::{
+    AT_EMPTY_PATH, AT_FDCWD, AT_NO_AUTOMOUNT, AT_STATX_SYNC_TYPE, AT_SYMLINK_NOFOLLOW, S_IFBLK, S_IFCHR, S_IFMT,
+    S_ISGID,
+};

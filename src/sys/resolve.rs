@@ -23,6 +23,11 @@ pub fn open_beneath(directory: BorrowedFd, path: &CStr, flags: i32) -> Result<Ow
     openat2(directory, path, flags, libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS)
 }
 
+/// Opens a single part of a path.
+pub fn open_no_links(directory: BorrowedFd, part: &CStr, flags: i32) -> Result<OwnedFd> {
+    openat2(directory, part, flags, libc::RESOLVE_NO_MAGICLINKS)
+}
+
 /// Opens a program of the process's own root as `O_PATH`, by no magic link of procfs (CVE-2024-21626).
 pub fn open_program(path: &CStr) -> Result<OwnedFd> {
     openat2(borrow_cwd(), path, O_PATH, libc::RESOLVE_NO_MAGICLINKS)

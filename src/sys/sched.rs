@@ -18,6 +18,14 @@ pub fn set_limit(pid: i32, resource: u32, limit: Limit) -> Result<()> {
     syscall!(Call::Prlimit, libc::SYS_prlimit64, pid, resource, pair.as_ptr(), ptr::null::<u8>()).map(drop)
 }
 
+/// As many descriptors as this process may have; how many that are.
+pub fn raise_descriptors() -> Result<u64> {
+    let resource = libc::RLIMIT_NOFILE as u32;
+    let hard = limit(resource)?.hard;
+    set_limit(0, resource, Limit { soft: hard, hard })?;
+    Ok(hard)
+}
+
 /// prlimit(2): the caller's limit.
 pub fn limit(resource: u32) -> Result<Limit> {
     let mut pair = [0u64; 2];

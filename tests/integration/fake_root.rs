@@ -16,13 +16,14 @@ fn with_applets(sandbox: &Sandbox) {
 }
 
 /// The processes that answer for containers of a sandbox: of its user's, those that are rootlet.
-fn supervisors(sandbox: &Sandbox) -> usize {
+pub fn supervisors(sandbox: &Sandbox) -> Vec<u32> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let is_one = |path: &Path| {
         let read = |name| fs::read_to_string(path.join(name)).unwrap_or_default();
         read("comm").starts_with("rootlet") && read("status").contains(&format!("Uid:\t{}\t", sandbox.uid()))
     };
-    entries.filter(|entry| is_one(&entry.path())).count()
+    let found = entries.filter(|entry| is_one(&entry.path()));
+    found.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 fn fake(sandbox: &Sandbox, script: &str) -> String {
@@ -60,9 +61,9 @@ fn owners_are_kept_with_the_files() {
     let done =
         sandbox.rootlet(&["exec", "box", "sh", "-c", "stat -c %u /work/g; chown 11 /work/d; stat -c %u /work/d"]);
     assert_eq!(done.ok().out, "8\n11\n");
-    assert!(supervisors(&sandbox) > 0, "somebody answers");
+    assert!(!supervisors(&sandbox).is_empty(), "somebody answers");
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
-    eventually("nobody answers any more", || supervisors(&sandbox) == 0);
+    eventually("nobody answers any more", || supervisors(&sandbox).is_empty());
     fs::set_permissions(work.join("g"), fs::Permissions::from_mode(0o600)).unwrap();
     sandbox.assert_clean();
 }
@@ -251,7 +252,7 @@ fn apt_installs_packages_with_users_groups_and_setuid_files() {
         assert_eq!(lines, wanted, "{done:?}");
         assert_eq!(done.code, 0, "{done:?}");
     }
-    eventually("nobody answers any more", || supervisors(&sandbox) == 0);
+    eventually("nobody answers any more", || supervisors(&sandbox).is_empty());
     let _ = Command::new("chmod").arg("-R").arg("u+rwX").arg(&box_).output();
     sandbox.assert_clean();
 }
@@ -272,5 +273,67 @@ fn where_more_ids_are_mapped_the_kernel_has_the_first_word() {
         sandbox.on_bundle(&["run", "--fake-root", "--writable", "--cap-add", "ALL", "box", "--", "sh", "-c", script]);
     let expected = "5:6\n99999:0\n5:6\n5\nrefused\nhidden\nrefused\n5:6\n42\n";
     assert_eq!((done.out.as_str(), done.err.as_str()), (expected, ""), "{done:?}");
+    sandbox.assert_clean();
+}
+
+#[test]
+fn who_is_somebody_else_makes_files_of_his_own() {
+    let sandbox = Sandbox::ordinary();
+    with_applets(&sandbox);
+    sandbox.write("bundle/rootfs/etc/passwd", "root:x:0:0::/:/bin/sh\nx:x:42:43::/tmp:/bin/sh\n");
+    sandbox.write("bundle/rootfs/etc/group", "root:x:0:\ng:x:43:\nextra:x:99:x\n");
+    let script = r#"
+        cd /tmp; mkdir home; chown x:g home
+        su x -c 'umask 027; cd /tmp/home; echo text >f; mkdir d; ln -s f l; echo more >>f; cat f; stat -c "%n %u:%g %a" f d; stat -c "%n %u:%g" l; test -O f && echo own
+            chown x:extra f; stat -c %g f; chown root f 2>/dev/null || echo refused; chgrp root f 2>/dev/null || echo refused
+            (set -C; echo again >f) 2>/dev/null || echo exists; cp f copy; stat -c %u copy; echo x >nosuch/f'
+        chmod 2770 home; su x -c 'touch /tmp/home/shared; stat -c %g /tmp/home/shared'; touch home/roots; stat -c %u home/roots; rm -r home; ls -A /tmp
+    "#;
+    let done = sandbox.on_bundle(&["run", "--fake-root", "--writable", "box", "--", "sh", "-c", script]);
+    let expected = "text\nmore\nf 42:43 640\nd 42:43 750\nl 42:43\nown\n99\nrefused\nrefused\nexists\n42\n43\n0\n";
+    assert_eq!(done.out, expected, "{done:?}");
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_program_can_begin_as_who_is_not_mapped() {
+    let sandbox = Sandbox::ordinary();
+    with_applets(&sandbox);
+    let run = [
+        "run",
+        "--fake-root",
+        "--writable",
+        "--user",
+        "33:34",
+        "box",
+        "--",
+        "sh",
+        "-c",
+        "id -u; id -g; touch /tmp/f; stat -c %u:%g /tmp/f /etc",
+    ];
+    assert_eq!(sandbox.on_bundle(&run).ok().out, "33\n34\n33:34\n0:0\n");
+    sandbox.on_bundle(&["create", "--fake-root", "--writable", "box", "--", "sleep", "1000"]).ok();
+    sandbox.rootlet(&["start", "box"]).ok();
+    let exec = ["exec", "-u", "55:56", "-g", "57", "box", "sh", "-c", "id -u; id -g; id -G; sh -c 'id -u'"];
+    assert_eq!(sandbox.rootlet(&exec).ok().out, "55\n56\n56 57\n55\n");
+    assert_eq!(sandbox.rootlet(&["exec", "box", "id", "-u"]).ok().out, "0\n");
+    sandbox.rootlet(&["delete", "-f", "box"]).ok();
+    // What setpriv(1) does: the user first, and the group by what is kept.
+    sandbox.sh("true");
+    sandbox.assert_clean();
+}
+
+#[test]
+fn few_descriptors_make_no_wrong_answers() {
+    let sandbox = Sandbox::ordinary();
+    with_applets(&sandbox);
+    let script = "cd /tmp; touch f; chown 9:9 f; for i in 1 2 3 4 5 6 7 8; do (for j in 1 2 3 4 5 6 7 8 9 10; do stat -c %u f; done) & done; wait";
+    for limit in [24, 64, 1024] {
+        let text = format!("ulimit -n {limit}; exec \"$0\" run --fake-root --writable box -- sh -c '{script}'");
+        let mut command = sandbox.program("sh".as_ref(), &["-c", &text, crate::sandbox::binary().to_str().unwrap()]);
+        command.current_dir(sandbox.bundle());
+        let done = finish(command);
+        assert_eq!((done.code, done.out.as_str()), (0, "9\n".repeat(80).as_str()), "{limit}: {done:?}");
+    }
     sandbox.assert_clean();
 }

@@ -112,8 +112,13 @@ fn what_stands_in_the_way_of_a_network_is_named() {
     sandbox.sh("true");
     let run = |arguments: &str| between(&sandbox, &format!("rootlet run {arguments} box -- true"));
     // A port that is taken, and a host without a way out.
-    run("--net pasta --publish 127.0.0.1:81:80").fails(&["org.rootlet.network", "pasta", "127.0.0.1/81:80"]);
-    run("--net slirp4netns --publish 127.0.0.1:81:80").fails(&["org.rootlet.publish", "81", "port that is free"]);
+    for helper in HELPERS {
+        run(&format!("--net {helper} --publish 81:80")).fails(&["org.rootlet.publish", "port 81", "begin at 1024"]);
+        let taken = format!(
+            "busybox httpd -f -p 127.0.0.1:8181 & sleep 0.3; rootlet run --net {helper} --publish 8181:80 box -- true"
+        );
+        between(&sandbox, &taken).fails(&["org.rootlet.publish", "port 8181", "ss -lntu"]);
+    }
     let closed = "umount /dev/net; chmod 600 /dev/net/tun; rootlet run --net private box -- true";
     between(&sandbox, closed).fails(&["org.rootlet.network", "/dev/net/tun cannot be opened", "chmod 666"]);
     sandbox.assert_clean();

@@ -18,5 +18,5 @@ pub fn answer(init: &Handle, plan: &Plan, container: &Container, listener: Owned
             .because("the container's user namespace cannot be opened, as long as the container has not started")
             .remedy("start it first")
     })?;
-    start(listener, user_namespace, supervisor)
+    start(listener, user_namespace, supervisor, init.process.pid)
 }

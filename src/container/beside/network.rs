@@ -3,18 +3,19 @@
 use super::hooks::last_words;
 use crate::container::interrupt::Interrupt;
 use crate::container::state::Container;
-use crate::container::state::directory::{Directory, PORTS};
+use crate::container::state::directory::{Directory, NETWORK, PORTS};
 use crate::error::{Error, Result};
 use crate::init::Handle;
 use crate::network::{self, Helper, Port};
 use crate::plan::step::NamespaceStep;
 use crate::plan::{Network, Plan, Step};
 use crate::property::RESOLVER_FILE;
-use crate::property::annotations::NETWORK;
+use crate::property::annotations;
 use crate::sys::process::{Process, wait, wait_readable};
 use crate::sys::{self, fd, signal};
 use std::fs;
 use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -42,14 +43,17 @@ pub fn connect(init: &Handle, plan: &Plan, container: &Container, step: u32, int
     };
     let Network { helper, program, ports } = &**asked;
     let failed = |error| Error::from_call(program.display(), error);
+    ports.iter().try_for_each(check_is_free)?;
     let output = fd::memory_file(c"network").map_err(failed)?;
+    let lock = container.directory.open_lock(NETWORK)?.ok_or_else(|| Error::new("there is no room for the state"))?;
+    fd::lock(lock.as_fd()).map_err(failed)?;
     let socket = container.directory.path().join(PORTS);
     let arguments = network::arguments(*helper, ports, init.process.pid, &socket);
-    let keeper = network::start(program, arguments, output.as_fd(), init.process.pidfd.as_fd())?;
+    let keeper = network::start(program, arguments, output.as_fd(), init.process.pidfd.as_fd(), lock.as_fd())?;
     let connected = wait_for_route(init, &keeper, interrupt).and_then(|is_there| match is_there {
         true if *helper == Helper::Slirp4netns => publish(ports, &socket),
         true => Ok(()),
-        false => Err(refused(program, &output)),
+        false => Err(refused(program, &output, &keeper)),
     });
     if connected.is_err() {
         let _ = sys::process::send_signal(keeper.pidfd.as_fd(), signal::SIGKILL);
@@ -93,22 +97,44 @@ fn has_route(pid: i32) -> Result<bool> {
     Ok(four || has_default(&read("ipv6_route")?, 9, &|fields| is_zero(fields.first()) && is_zero(fields.get(1))))
 }
 
-fn refused(program: &Path, output: &OwnedFd) -> Error {
+/// A port that somebody has, or that this user may not have. (pasta is content with one of the protocol's two versions.)
+fn check_is_free(port: &Port) -> Result<()> {
+    let address = port.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let bound = match port.is_udp {
+        true => UdpSocket::bind((address, port.host)).map(drop),
+        false => TcpListener::bind((address, port.host)).map(drop),
+    };
+    bound.map_err(|error| {
+        let message = format!("org.rootlet.publish: port {} of {address} cannot be had", port.host);
+        Error::in_config("annotations", message).because(error.to_string()).remedy(match error.kind() {
+            std::io::ErrorKind::AddrInUse => "publish another port; `ss -lntu` shows who has this one",
+            std::io::ErrorKind::PermissionDenied => "an ordinary user's ports begin at 1024: publish one of those",
+            _ => "see `ip address` for the addresses of this host",
+        })
+    })
+}
+
+fn refused(program: &Path, output: &OwnedFd, keeper: &Process) -> Error {
     let mut text = Vec::new();
     let _ = fd::rewind(output.as_fd());
     let _ = output.try_clone().map(fs::File::from).and_then(|mut file| file.read_to_end(&mut text));
-    let error = Error::in_config("annotations", format!("{NETWORK}: {} leads no way out", program.display()));
-    let error = match text.is_empty() {
-        true => error.because("it has made no route"),
-        false => error.because(format!("it said: {}", last_words(&text))),
+    let error =
+        Error::in_config("annotations", format!("{}: {} leads no way out", annotations::NETWORK, program.display()));
+    // pasta has no system log in many places, and says so with every line.
+    let said: Vec<_> = text.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"Failed to send ")).collect();
+    let said = last_words(&said.join(&b'\n'));
+    let ended = match wait(keeper.pid, false) {
+        Ok(Some(ended)) => format!("it ended with status {}", ended.code()),
+        _ => format!("it has made no route in {} s", PATIENCE.as_secs()),
     };
+    let error = error.because(if said.is_empty() { ended } else { format!("{ended}, and said: {said}") });
     // Everywhere but in containers, everybody may open it.
     match fd::open(c"/dev/net/tun", fd::O_RDWR, 0) {
         Err(error_of_device) => error.remedy(format!(
             "/dev/net/tun cannot be opened ({}): as root, `modprobe tun` and `chmod 666 /dev/net/tun`, or give the outer container the device",
             error_of_device.errno
         )),
-        Ok(_) => error.remedy("see whether the host has a network; if a port is taken, publish another one"),
+        Ok(_) => error.remedy("see whether the host has a network, and run it by hand to see why"),
     }
 }
 

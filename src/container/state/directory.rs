@@ -17,8 +17,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The files of a state's directory. What begins with a point is a draft.
-pub const FILES: [&str; 13] = [
+pub const FILES: [&str; 14] = [
     ".state.json",
+    ".resolv.conf",
     ".config.json",
     CONFIG,
     STATE,
@@ -28,7 +29,7 @@ pub const FILES: [&str; 13] = [
     ENDING,
     ANNOUNCED,
     LAYER,
-    KEPT_LAYER,
+    NETWORK,
     RESOLVER_FILE,
     PORTS,
 ];
@@ -56,8 +57,8 @@ pub const ANNOUNCED: &str = "cgroup";
 /// Names the writable layer that is removed with the container: a symlink.
 pub const LAYER: &str = "layer";
 
-/// Names the writable layer that stays.
-pub const KEPT_LAYER: &str = "kept-layer";
+/// Locked as long as somebody leads a way out of its network.
+pub const NETWORK: &str = "network.lock";
 
 /// Where slirp4netns is told which ports lead into the container: a socket.
 pub const PORTS: &str = "ports.sock";
@@ -182,7 +183,7 @@ impl Directory {
         let failed = |error| {
             Error::from_call(format!("cannot remove {}", layer.display()), error)
                 .because("it is the container's temporary layer")
-                .remedy("see `lsattr` and `fuser` of it, and delete the container again")
+                .remedy("see `lsattr` and `fuser` of it, and remove it by hand, or make a container of that name again")
         };
         let flags = fd::O_RDONLY | fd::O_DIRECTORY;
         let Some(parent) = found(fd::open(&c_path(parent), flags, 0)).map_err(failed)? else { return Ok(()) };
@@ -327,6 +328,19 @@ impl Directory {
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(Some(file))
+    }
+
+    /// Waits until who leads a way out of the container's network has let go of what it had: ports of the host, above all.
+    pub fn wait_for_network(&self) -> Result<()> {
+        let Some(file) = found(self.open_file(NETWORK, fd::O_WRONLY)).map_err(|error| self.failed(NETWORK, error))?
+        else {
+            return Ok(());
+        };
+        let start = Instant::now();
+        while !fd::try_lock(file.as_fd()).map_err(|error| self.failed(NETWORK, error))? && start.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// The part of running a container's last hooks, which is one's own as long as this is kept; `None` where it is another's, or

@@ -3,6 +3,7 @@
 
 mod descriptors;
 mod devices;
+mod fake_root;
 mod inputs;
 mod privileges;
 mod races;
