@@ -109,6 +109,7 @@ fn as_json(plan: &plan::Plan) -> serde_json::Value {
         "joins": joins.collect::<Vec<_>>(),
         "namespaces": plan::print::namespace_names(plan.namespaces).collect::<Vec<_>>(),
         "steps": steps.collect::<Vec<_>>(),
+        "beside": plan.beside(),
         "decisions": plan.decisions,
         "warnings": plan.warnings.iter().map(crate::error::Error::in_one_line).collect::<Vec<_>>(),
     })

@@ -4,13 +4,13 @@ use super::files::keep_device;
 use super::ids::{self, Credentials, SAME, Table};
 use super::task::{Place, Task, name};
 use super::{State, lock};
-use crate::capability::CAP_SETFCAP;
+use crate::capability::{CAP_SETFCAP, CAP_SETGID, CAP_SETUID};
 use crate::seccomp::native_number;
 use crate::sys::notification::{
     self, AT_EMPTY_PATH, AT_FDCWD, AT_NO_AUTOMOUNT, AT_STATX_SYNC_TYPE, AT_SYMLINK_NOFOLLOW, Answer, Asked, S_IFCHR,
     S_IFMT, S_ISGID, Shown,
 };
-use crate::sys::{self, Errno, Result, attribute, fd};
+use crate::sys::{self, Errno, Result, attribute, fd, process};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -35,6 +35,8 @@ pub enum Call {
     Ask(Ask),
     /// A change of capabilities.
     Capset,
+    /// The question who is at the other end of a socket.
+    Peer,
 }
 
 /// How a call names a file.
@@ -98,7 +100,7 @@ pub enum Whose {
 use Whose::{Group, User};
 
 /// All of them.
-pub const CALLS: [(&str, Call); 38] = [
+pub const CALLS: [(&str, Call); 39] = [
     ("chown", Call::Chown(Named::Path, 1)),
     ("lchown", Call::Chown(Named::Link, 1)),
     ("fchown", Call::Chown(Named::Descriptor, 1)),
@@ -137,6 +139,7 @@ pub const CALLS: [(&str, Call); 38] = [
     ("getresgid", Call::Ask(Ask::Three(Group))),
     ("getgroups", Call::Ask(Ask::Groups)),
     ("capset", Call::Capset),
+    ("getsockopt", Call::Peer),
 ];
 
 /// NGROUPS_MAX.
@@ -182,7 +185,8 @@ impl Call {
             Call::Setxattr(named) => setxattr(&task, asked, named),
             Call::Change(change) => change_ids(state, &task, asked, change),
             Call::Ask(question) => ask(state, &task, asked, question),
-            Call::Capset => capset(&task, asked),
+            Call::Capset => capset(state, &task, asked),
+            Call::Peer => peer(state, &task, asked),
         }
     }
 }
@@ -349,25 +353,20 @@ fn change_ids(state: &State, task: &Task, asked: &Asked, change: Change) -> Resu
         return Ok(Answer::Kernels);
     }
     let before = told.map_or_else(|| Credentials::of_kernel(task), Ok)?;
-    let is_root = before.is_root();
+    let is_root = before.is_root() || before.is_capable;
     let [first, second, third] = [0, 1, 2].map(|index| argument(asked, index) as u32);
     let mut after = before.clone();
     let change_one = |after: &mut Credentials, whose: Whose, change: &dyn Fn(ids::Ids) -> Result<ids::Ids>| {
         let ids = after.of(whose);
         change(*ids).map(|new| *ids = new)
     };
-    // Who has kept a capability over a change of user may still leave root's group, as setpriv(1) does it.
-    let is_leaving = [first, second, third].iter().all(|id| *id != 0);
-    let may = |whose: Whose, before: ids::Ids| is_root || matches!(whose, Group) && before[1] == 0 && is_leaving;
     let mut value = 0;
     let changed = match change {
         Change::One(_) if first == SAME => Err(sys::Error::new(sys::Call::Setuid, Errno::EINVAL)),
-        Change::One(whose) => change_one(&mut after, whose, &|before| ids::set(before, first, may(whose, before))),
-        Change::Two(whose) => {
-            change_one(&mut after, whose, &|before| ids::set_two(before, first, second, may(whose, before)))
-        }
+        Change::One(whose) => change_one(&mut after, whose, &|before| ids::set(before, first, is_root)),
+        Change::Two(whose) => change_one(&mut after, whose, &|before| ids::set_two(before, first, second, is_root)),
         Change::Three(whose) => {
-            change_one(&mut after, whose, &|before| ids::set_three(before, [first, second, third], may(whose, before)))
+            change_one(&mut after, whose, &|before| ids::set_three(before, [first, second, third], is_root))
         }
         Change::OfFiles(whose) => {
             value = i64::from(after.of(whose)[3]);
@@ -436,23 +435,62 @@ fn ask(state: &State, task: &Task, asked: &Asked, question: Ask) -> Result<Answe
 }
 
 /// Nobody gets what he has not got, but he is told so.
-fn capset(task: &Task, asked: &Asked) -> Result<Answer> {
+fn capset(state: &State, task: &Task, asked: &Asked) -> Result<Answer> {
     let header = task.read(argument(asked, 0), 8)?;
     // _LINUX_CAPABILITY_VERSION_1 has one half, the others have two.
     let halves = if header.get(..4).map(number) == Some(0x1998_0330) { 1 } else { 2 };
     let data = task.read(argument(asked, 1), halves * 12)?;
-    let wanted = data
-        .chunks_exact(12)
-        .rev()
-        .fold(0u64, |all, half| all << 32 | half.get(4..8).map_or(0, |half| u64::from(number(half))));
+    let set = |at: usize| {
+        let half = |half: &[u8]| half.get(at..at + 4).map_or(0, |half| u64::from(number(half)));
+        data.chunks_exact(12).rev().fold(0u64, |all, bytes| all << 32 | half(bytes))
+    };
+    let (effective, permitted) = (set(0), set(4));
+    let mut table = lock(&state.table);
+    if let Some(told) = table.find(task)?.filter(|told| !told.is_root()) {
+        let is_capable = effective & (1 << CAP_SETUID | 1 << CAP_SETGID) != 0;
+        if told.is_capable != is_capable {
+            table.tell(task, Credentials { is_capable, ..told })?;
+        }
+    }
+    drop(table);
     let status = task.read_file(c"status")?;
-    Ok(if wanted & !capabilities(&status, "CapPrm:") == 0 { Answer::Kernels } else { Answer::Value(0) })
+    Ok(if permitted & !capabilities(&status, "CapPrm:") == 0 { Answer::Kernels } else { Answer::Value(0) })
 }
 
 /// A set of capabilities, as /proc/PID/status has it.
 fn capabilities(status: &str, key: &str) -> u64 {
     let text = status.lines().find_map(|line| line.strip_prefix(key));
     text.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// unix(7), SO_PEERCRED: who was told that he is somebody is that for others.
+fn peer(state: &State, task: &Task, asked: &Asked) -> Result<Answer> {
+    let status = task.read_file(c"status")?;
+    let process: i32 = numbers(&status, "Tgid:").first().copied().unwrap_or(0);
+    let pidfd = process::open_pidfd(process)?;
+    let socket = notification::copy_descriptor(pidfd.as_fd(), argument(asked, 0) as i32)?;
+    let other = notification::peer(socket.as_fd())?;
+    if other == 0 {
+        return Ok(Answer::Kernels);
+    }
+    let other = Task::of(state, other)?;
+    let Some(told) = lock(&state.table).find(&other)? else { return Ok(Answer::Kernels) };
+    // Its pid where the caller is: as many namespaces down.
+    let level = numbers(&status, "NSpid:").len();
+    let pids = numbers(&other.read_file(c"status")?, "NSpid:");
+    let pid = level.checked_sub(1).and_then(|level| pids.get(level)).copied().unwrap_or(0);
+    let length = number(&task.read(argument(asked, 4), 4)?);
+    let told = [pid as u32, told.uids[1], told.gids[1]].map(u32::to_ne_bytes).concat();
+    let told = told.get(..length as usize).unwrap_or(&told);
+    task.write(argument(asked, 3), told)?;
+    task.write(argument(asked, 4), &(told.len() as u32).to_ne_bytes())?;
+    Ok(Answer::Value(0))
+}
+
+/// The numbers behind a key of /proc/PID/status.
+fn numbers(status: &str, key: &str) -> Vec<i32> {
+    let line = status.lines().find_map(|line| line.strip_prefix(key));
+    line.unwrap_or_default().split_whitespace().filter_map(|number| number.parse().ok()).collect()
 }
 
 fn number(bytes: &[u8]) -> u32 {

@@ -23,6 +23,8 @@ pub struct Credentials {
     pub uids: Ids,
     pub gids: Ids,
     pub groups: Vec<u32>,
+    /// Whether it has raised capabilities over ids again, which it had kept over a change of them (setpriv(1)).
+    pub is_capable: bool,
 }
 
 /// All that was told, by the timer slack that says who has heard it.
@@ -106,7 +108,7 @@ impl Credentials {
             line.unwrap_or_default().split_whitespace().filter_map(|number| number.parse().ok()).collect()
         };
         let four = |key| numbers(key).try_into().map_err(|_| Error::new(Call::Read, Errno::EINVAL));
-        Ok(Credentials { uids: four("Uid:")?, gids: four("Gid:")?, groups: numbers("Groups:") })
+        Ok(Credentials { uids: four("Uid:")?, gids: four("Gid:")?, groups: numbers("Groups:"), is_capable: false })
     }
 
     /// Whether it may do what root may.

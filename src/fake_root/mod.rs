@@ -39,7 +39,7 @@ const TRIES: usize = 500;
 /// The filter: it asks about what is answered here, and lets all else pass.
 pub fn filter() -> Vec<Instruction> {
     let rule = |names, conditions| Rule { names, action: Action::NOTIFY, conditions };
-    let has_condition = |name: &str| name.starts_with("mknod") || name.starts_with("open");
+    let has_condition = |name: &str| name.starts_with("mknod") || name.starts_with("open") || name == "getsockopt";
     let plain = CALLS.iter().map(|(name, _)| *name).filter(|name| !has_condition(name));
     let mut rules = vec![rule(plain.collect(), Vec::new())];
     // Of nodes, only devices are what an ordinary user cannot make.
@@ -54,6 +54,10 @@ pub fn filter() -> Vec<Instruction> {
         let operator = Operator::MaskedEqual(fd::O_CREAT as u64);
         rules.push(rule(vec![name], vec![Condition { argument, operator, value: fd::O_CREAT as u64 }]));
     }
+    let options = [(1, notification::SOL_SOCKET), (2, notification::SO_PEERCRED)];
+    let options =
+        options.map(|(argument, value)| Condition { argument, operator: Operator::Equal, value: value as u64 });
+    rules.push(rule(vec!["getsockopt"], options.to_vec()));
     // Those of other architectures are asked about as well, and left to the kernel: without a rule, they would be the end.
     let architectures = Architecture::family().to_vec();
     Profile { default: Action::ALLOW, architectures, rules }.compile()
@@ -141,7 +145,8 @@ fn serve(
         proc,
     });
     if let Some(told) = &supervisor.told {
-        let credentials = Credentials { uids: [told.uid; 4], gids: [told.gid; 4], groups: told.groups.clone() };
+        let groups = told.groups.clone();
+        let credentials = Credentials { uids: [told.uid; 4], gids: [told.gid; 4], groups, is_capable: false };
         lock(&state.table).tell(&Task::of(&state, first)?, credentials)?;
     }
     let watched = Arc::clone(&state);

@@ -389,6 +389,29 @@ impl Plan {
             || self.entries.iter().any(|entry| entry.phase == Phase::Hooked)
     }
 
+    /// The processes beside the container, which end with it.
+    pub fn beside(&self) -> Vec<String> {
+        let answers = self.fake_root.as_ref().map(|supervisor| {
+            let told = supervisor
+                .told
+                .as_ref()
+                .map(|told| format!("; the program is told that it is {}:{}", told.uid, told.gid));
+            let what = "fake root: who answers for owners and ids, and keeps those of files in user.rootlesscontainers";
+            format!("{what}{}", told.unwrap_or_default())
+        });
+        let served = self.entries.iter().filter_map(|entry| match &entry.step {
+            Step::Mount(MountStep::MountFuse(mount)) => {
+                let (path, target) = (mount.server.path.to_string_lossy(), mount.target.to_string_lossy());
+                Some(format!("{path}, which serves {target}"))
+            }
+            Step::Namespace(NamespaceStep::Connect(network)) => {
+                Some(format!("{}, which passes packets on, and who ends it", network.program.display()))
+            }
+            _ => None,
+        });
+        served.chain(answers).collect()
+    }
+
     /// The message for a step that failed.
     pub fn blame(&self, step: usize, error: sys::Error) -> Error {
         if step == CONSOLE as usize {
@@ -437,6 +460,9 @@ impl fmt::Display for Plan {
             let step = entry.step.to_string();
             let (actor, phase, origin) = (entry.phase.actor(), entry.phase.to_string(), entry.origin.to_string());
             writeln!(formatter, "{actor:6}  {phase:7} {origin:28} {}", printable(&step, false))?;
+        }
+        for process in self.beside() {
+            writeln!(formatter, "beside  {}", printable(&process, false))?;
         }
         for decision in &self.decisions {
             writeln!(formatter, "decided {}", printable(&decision.to_string(), false))?;

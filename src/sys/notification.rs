@@ -2,7 +2,7 @@
 
 use super::{Call, Errno, Error, Result, syscall};
 use core::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// ioctl(2) requests of linux/seccomp.h, which libc lacks.
 mod request {
@@ -166,6 +166,22 @@ pub fn write_memory(pid: i32, address: u64, bytes: &[u8]) -> Result<()> {
     }
 }
 
+/// A copy of a descriptor of another process (pidfd_getfd(2)).
+pub fn copy_descriptor(pidfd: BorrowedFd, number: i32) -> Result<OwnedFd> {
+    syscall!(Call::Dup, libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0).map(super::fd::own)
+}
+
+/// Who is at the other end of a unix socket: its process, or 0 (unix(7), SO_PEERCRED).
+pub fn peer(socket: BorrowedFd) -> Result<i32> {
+    // SAFETY: an all-zero ucred is a valid value; getsockopt fills it.
+    let mut peer: libc::ucred = unsafe { core::mem::zeroed() };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    let (level, option) = (SOL_SOCKET, SO_PEERCRED);
+    // SAFETY: `peer` has room for `length` bytes.
+    let done = unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut peer).cast(), &raw mut length) };
+    super::check(Call::Socket, done).map(|_| peer.pid)
+}
+
 /// What is changed in an answer to stat(2).
 #[derive(Clone, Copy, Debug)]
 pub struct Shown {
@@ -207,5 +223,5 @@ pub fn statx(file: BorrowedFd, mask: u32, shown: Shown) -> Result<[u8; size_of::
 
 pub use libc::{
     AT_EMPTY_PATH, AT_FDCWD, AT_NO_AUTOMOUNT, AT_STATX_SYNC_TYPE, AT_SYMLINK_NOFOLLOW, S_IFBLK, S_IFCHR, S_IFMT,
-    S_ISGID,
+    S_ISGID, SO_PEERCRED, SOL_SOCKET,
 };

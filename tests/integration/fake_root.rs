@@ -149,9 +149,12 @@ fn package(place: &Path, name: &str, version: &str, depends: &str, postinst: &st
         "Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: nobody <nobody@localhost>\nDepends: {depends}\nDescription: test\n"
     );
     fs::write(tree.join("DEBIAN/control"), &control).unwrap();
+    fill(&tree);
+    if tree.join("etc").exists() {
+        fs::write(tree.join("DEBIAN/conffiles"), "/etc/tools/README\n").unwrap();
+    }
     fs::write(tree.join("DEBIAN/postinst"), format!("#!/bin/sh\nset -e\n{postinst}\n")).unwrap();
     fs::set_permissions(tree.join("DEBIAN/postinst"), fs::Permissions::from_mode(0o755)).unwrap();
-    fill(&tree);
     let file = format!("{name}_{version}_all.deb");
     let built = Command::new("dpkg-deb").arg("--build").arg(&tree).arg(place.join(&file)).output().unwrap();
     assert!(built.status.success(), "{built:?}");
@@ -188,6 +191,10 @@ fn apt_installs_packages_with_users_groups_and_setuid_files() {
     );
     packages += &package(&repository, "tools", "1.2", "base-files", "mknod /dev/toolbox c 10 200 || exit 1", &|tree| {
         fs::create_dir_all(tree.join("var/mail-tools")).unwrap();
+        // dpkg writes to it although nobody may, as to those of sudo.
+        fs::create_dir_all(tree.join("etc/tools")).unwrap();
+        fs::write(tree.join("etc/tools/README"), "x".repeat(100_000)).unwrap();
+        fs::set_permissions(tree.join("etc/tools/README"), fs::Permissions::from_mode(0o440)).unwrap();
         chown(&tree.join("var/mail-tools"), 8, 8);
         for (name, mode, gid) in [("setuid", 0o4755, 0), ("setgid", 0o2755, 42)] {
             let path = tree.join("var/mail-tools").join(name);
@@ -213,7 +220,7 @@ fn apt_installs_packages_with_users_groups_and_setuid_files() {
     let script = "echo 'deb [trusted=yes] file:/repository ./' >/etc/apt/sources.list; rm -f /etc/apt/sources.list.d/*
         apt-get update -qq && apt-get install -y -qq daemon >/tmp/log 2>&1 || { cat /tmp/log; exit 1; }
         dpkg --audit; stat -c '%U:%G %a' /usr/bin/daemon /var/lib/daemon /var/mail-tools /var/mail-tools/*
-        cat /var/lib/daemon/me; stat -c %F /dev/toolbox; stat -c %U:%G /etc/shadow
+        cat /var/lib/daemon/me; setpriv --reuid 33 --regid 33 --clear-groups id -un; chroot / id -u; stat -c %F /dev/toolbox; stat -c %U:%G /etc/shadow
         tar -cf - -C /var mail-tools | tar -tvf - | cut -d' ' -f1,2; apt-get purge -y -qq daemon >/tmp/log 2>&1 || cat /tmp/log";
     let mount = format!("type=bind,src={},dst=/repository,ro", repository.display());
     let arguments = [
@@ -239,15 +246,15 @@ fn apt_installs_packages_with_users_groups_and_setuid_files() {
             command
         });
         let expected = "daemond:shadow 4750\ndaemond:daemond 2750\nmail:mail 755\nroot:shadow 2755\nroot:root 4755\n\
-            daemond\ncharacter special file\nroot:shadow\n\
+            daemond\nwww-data\n0\ncharacter special file\nroot:shadow\n\
             drwxr-xr-x mail/mail\n-rwxr-sr-x root/shadow\n-rwsr-xr-x root/root\n";
         let mut lines: Vec<_> = done.out.lines().collect();
-        if lines.len() == 11 && lines[9] > lines[10] {
-            lines.swap(9, 10);
+        if lines.len() == 13 && lines[11] > lines[12] {
+            lines.swap(11, 12);
         }
         let mut wanted: Vec<_> = expected.lines().collect();
-        if wanted[9] > wanted[10] {
-            wanted.swap(9, 10);
+        if wanted[11] > wanted[12] {
+            wanted.swap(11, 12);
         }
         assert_eq!(lines, wanted, "{done:?}");
         assert_eq!(done.code, 0, "{done:?}");
