@@ -1,7 +1,8 @@
 //! The flags that say what runs, with which files, limits and privileges: `spec` writes a config by them, and `run`, `create`,
 //! `plan` and `check` change one by them in memory.
 
-use crate::container::{Layer, Options, interrupt};
+use super::layers;
+use crate::container::{Options, interrupt};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::image::{self, LIMITS, Platform, Source};
@@ -13,7 +14,6 @@ use crate::sys::tty;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args};
 use serde_json::{Value, json};
-use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 
 /// Changes of a config.
@@ -175,82 +175,13 @@ impl Basis {
         edits.apply(&mut value, &host, has_one_id)?;
         if let Some(layer) = layer {
             value["root"]["readonly"] = json!(edits.readonly == Some(true));
-            let layer = if layer == Path::new("tmp") { temporary(&host)? } else { kept(&layer)? };
-            options.request.fuse.extend(cover(&mut value, &options.request.bundle, &layer, &host)?);
+            let layer = layers::choose(&layer, &host)?;
+            options.request.fuse.extend(layers::cover(&mut value, &options.request.bundle, &layer, &host)?);
             options.layer = Some(layer);
         }
         options.text = Some(default::text(&value)?);
         Ok(())
     }
-}
-
-fn kept(directory: &Path) -> Result<Layer> {
-    let directory = std::path::absolute(directory).map_err(|error| Error::from_io(directory.display(), &error))?;
-    Ok(Layer { directory, is_temporary: false })
-}
-
-/// A name that is free, where the kernel takes a layer; the first place there is, if it takes none.
-fn temporary(host: &Host) -> Result<Layer> {
-    let chosen = std::env::var_os("TMPDIR").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let places = match chosen {
-        Some(chosen) => vec![std::path::absolute(&chosen).map_err(|error| Error::from_io("TMPDIR", &error))?],
-        None => {
-            ["/var/tmp", "/tmp", "/dev/shm"].map(PathBuf::from).into_iter().filter(|place| place.is_dir()).collect()
-        }
-    };
-    let mut best = None;
-    for place in places {
-        let is_right = host.obstacle_to_layer(&place)?.is_none();
-        best = match best {
-            Some(best) if !is_right => Some(best),
-            _ => Some(place),
-        };
-        if is_right {
-            break;
-        }
-    }
-    // Nobody else's: its name is made by a hasher that starts at random.
-    let name = format!("rootlet-layer-{:016x}", RandomState::new().hash_one(std::process::id()));
-    let place = best.ok_or_else(|| Error::new("--layer tmp: there is no /var/tmp").remedy("set TMPDIR"))?;
-    Ok(Layer { directory: place.join(name), is_temporary: true })
-}
-
-/// Puts an overlay over the root, as the first of the mounts; the program that serves it, if the kernel cannot.
-fn cover(config: &mut Value, bundle: &Path, layer: &Layer, host: &Host) -> Result<Option<PathBuf>> {
-    const SERVER: &str = "fuse-overlayfs";
-    let parent = layer.directory.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
-    let obstacle = host.obstacle_to_layer(parent)?;
-    let server = obstacle.as_ref().and_then(|_| host.find_program(SERVER));
-    if let (Some(obstacle), None) = (&obstacle, &server) {
-        return Err(Error::new(format!(
-            "--layer: the kernel makes no writable layer in {}",
-            layer.directory.display()
-        ))
-        .because(obstacle.clone())
-        .remedy(format!("name a directory of a local file system (ext4, xfs, btrfs), or install {SERVER}")));
-    }
-    let root = bundle.join(config["root"]["path"].as_str().unwrap_or_default());
-    // As overlayfs and fuse-overlayfs read their options.
-    let escaped = |path: &Path| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,");
-    let (upper, work) = (layer.upper(), layer.work());
-    let mut options = vec![
-        format!("lowerdir={}", escaped(&root)),
-        format!("upperdir={}", escaped(&upper)),
-        format!("workdir={}", escaped(&work)),
-    ];
-    if layer.is_temporary && server.is_none() {
-        // Nobody reads it after a crash (Linux 5.10).
-        options.push("volatile".to_owned());
-    }
-    let kind = if server.is_some() { format!("fuse.{SERVER}") } else { "overlay".to_owned() };
-    let mount = json!({ "destination": "/", "type": kind, "source": "layer", "options": options });
-    if !config["mounts"].is_array() {
-        config["mounts"] = json!([]);
-    }
-    if let Some(mounts) = config["mounts"].as_array_mut() {
-        mounts.insert(0, mount);
-    }
-    Ok(server)
 }
 
 fn loaded(bundle: &Path, config: &Path) -> Result<Value> {

@@ -13,6 +13,7 @@ mod exec;
 mod features;
 mod global;
 mod kill;
+mod layers;
 mod list;
 mod pause;
 mod plan;

@@ -14,6 +14,7 @@ pub fn bundle(source: &Source, options: &Options, log: &Log) -> Result<PathBuf> 
     let shelf = dirs::cache_dir().map(|cache| cache.join("rootlet/images")).ok_or_else(|| {
         Error::new("--image: there is no directory for what is unpacked").remedy("set HOME or XDG_CACHE_HOME")
     })?;
+    let shelf = std::path::absolute(&shelf).map_err(|error| Error::from_io(shelf.display(), &error))?;
     let bundle = shelf.join(name(source, options)?);
     if is_there(&bundle)? {
         return Ok(bundle);
@@ -45,6 +46,10 @@ fn name(source: &Source, options: &Options) -> Result<String> {
     let path = source.path.canonicalize().map_err(failed)?;
     let told = if path.is_dir() { path.join("index.json") } else { path.clone() };
     let metadata = fs::metadata(&told).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(Error::new(format!("--image: {} is no file", told.display()))
+            .remedy("name an image as `rootlet unpack --help` has them; a pipe can be unpacked into a bundle"));
+    }
     let form = match source.form {
         Form::Layout => "oci",
         Form::OciArchive => "oci-archive",

@@ -51,7 +51,7 @@ fn a_temporary_layer_is_gone_with_its_container() {
     let plan = run_with_temporary(&sandbox, &["plan", "--layer", "tmp"]).ok().out;
     assert!(plan.contains("mount overlay on /") && names() == 0, "{plan}");
     fs::remove_dir(&temporary).unwrap();
-    run_with_temporary(&sandbox, &["run", "--layer", "tmp", "box"]).fails(&["temporary", "ENOENT"]);
+    run_with_temporary(&sandbox, &["run", "--layer", "tmp", "box"]).fails(&["temporary", "TMPDIR"]);
     sandbox.assert_clean();
 }
 
@@ -84,6 +84,15 @@ fn a_layer_can_be_kept_and_used_again_by_one_at_a_time() {
     assert!(sandbox.path().join("a:b,c\\d/upper/file").exists());
     with(&["run", "--layer", "nosuch/deep", "box"]).fails(&["nosuch/deep", "ENOENT"]);
     with(&["run", "--layer", "bundle/config.json", "box"]).fails(&["config.json", "ENOTDIR"]);
+    // Neither the image nor another layer is written to, whoever asks.
+    with(&["run", "--layer", "bundle/rootfs", "box"]).fails(&["bundle/rootfs", "root file system"]);
+    with(&["run", "--layer", "bundle/rootfs/etc", "box"]).fails(&["root file system"]);
+    with(&["run", "--layer", "kept/upper/x", "box"]).fails(&["another layer"]);
+    with(&["run", "-d", "--layer", "kept", "box", "--", "sleep", "1000"]).ok();
+    let other = sandbox.path().join("other-root");
+    let elsewhere = sandbox.command_on_bundle(&["--root", other.to_str().unwrap(), "run", "--layer", "kept", "box"]);
+    finish(elsewhere).fails(&["kept", "container \"box\"'s", "--root"]);
+    sandbox.rootlet(&["delete", "-f", "box"]).ok();
     with(&["run", "--host", "--layer", "tmp", "box"]).fails(&["--host", "--layer"]);
     for layer in ["kept", "another", "a:b,c\\d"] {
         let work = sandbox.path().join(layer).join("work/work");

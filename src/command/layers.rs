@@ -1,0 +1,87 @@
+//! `--layer`: where it is, and the overlay that a config gets for it.
+
+use crate::container::Layer;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use serde_json::{Value, json};
+use std::hash::{BuildHasher, RandomState};
+use std::path::{Path, PathBuf};
+
+/// Who serves a layer that the kernel cannot make.
+const SERVER: &str = "fuse-overlayfs";
+
+/// Where temporary layers may be: on a disk, if there is one.
+const PLACES: [&str; 3] = ["/var/tmp", "/tmp", "/dev/shm"];
+
+/// The layer that is meant: `tmp`, or a directory.
+pub fn choose(asked: &Path, host: &Host) -> Result<Layer> {
+    if asked != Path::new("tmp") {
+        return Ok(Layer { directory: absolute("--layer", asked)?, is_temporary: false });
+    }
+    let place = match std::env::var_os("TMPDIR").filter(|path| !path.is_empty()) {
+        Some(chosen) => absolute("TMPDIR", Path::new(&chosen))?,
+        None => place(host)?,
+    };
+    if !place.is_dir() {
+        return Err(Error::new(format!("--layer tmp: {} is no directory", place.display()))
+            .because("TMPDIR says that temporary layers are made there")
+            .remedy("make it, or set TMPDIR to another one"));
+    }
+    // Nobody else's: its name is made by a hasher that starts at random.
+    let name = format!("rootlet-layer-{:016x}", RandomState::new().hash_one(std::process::id()));
+    Ok(Layer { directory: place.join(name), is_temporary: true })
+}
+
+fn absolute(what: &str, path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| Error::from_io(format!("{what} {}", path.display()), &error))
+}
+
+/// The first place where the kernel makes layers; if there is none, the first.
+fn place(host: &Host) -> Result<PathBuf> {
+    let places: Vec<_> = PLACES.iter().map(PathBuf::from).filter(|place| place.is_dir()).collect();
+    for place in &places {
+        if host.obstacle_to_layer(place)?.is_none() {
+            return Ok(place.clone());
+        }
+    }
+    places.into_iter().next().ok_or_else(|| Error::new("--layer tmp: there is no /var/tmp").remedy("set TMPDIR"))
+}
+
+/// Puts an overlay over the root, as the first of the mounts; the program that serves it, if the kernel cannot.
+pub fn cover(config: &mut Value, bundle: &Path, layer: &Layer, host: &Host) -> Result<Option<PathBuf>> {
+    let parent = layer.directory.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+    let obstacle = host.obstacle_to_layer(parent)?;
+    let server = obstacle.as_ref().and_then(|_| host.find_program(SERVER));
+    if let (Some(obstacle), None) = (&obstacle, &server) {
+        let place = layer.directory.display();
+        return Err(Error::new(format!("--layer: the kernel makes no writable layer in {place}"))
+            .because(obstacle.clone())
+            .remedy(format!("name a directory of a local file system (ext4, xfs, btrfs), or install {SERVER}")));
+    }
+    let root = bundle.join(config["root"]["path"].as_str().unwrap_or_default());
+    let option = |key: &str, path: &Path| {
+        // As overlayfs and fuse-overlayfs read their options.
+        let text = path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,");
+        match text.len() > 255 {
+            false => Ok(format!("{key}={text}")),
+            true => Err(Error::new(format!("--layer: {} is longer than 255 bytes", path.display()))
+                .because("the kernel takes no longer path for a layer over the root")
+                .remedy("choose a shorter one (TMPDIR, for `--layer tmp`), or give it by a symlink")),
+        }
+    };
+    let (upper, work) = (layer.upper(), layer.work());
+    let mut options = vec![option("lowerdir", &root)?, option("upperdir", &upper)?, option("workdir", &work)?];
+    if layer.is_temporary && server.is_none() {
+        // Nobody reads it after a crash (Linux 5.10).
+        options.push("volatile".to_owned());
+    }
+    let kind = if server.is_some() { format!("fuse.{SERVER}") } else { "overlay".to_owned() };
+    let mount = json!({ "destination": "/", "type": kind, "source": "layer", "options": options });
+    if !config["mounts"].is_array() {
+        config["mounts"] = json!([]);
+    }
+    if let Some(mounts) = config["mounts"].as_array_mut() {
+        mounts.insert(0, mount);
+    }
+    Ok(server)
+}
