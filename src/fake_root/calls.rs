@@ -281,7 +281,11 @@ fn create(state: &State, task: &Task, asked: &Asked, made: Made) -> Result<Answe
     let directory = if has_directory { argument(asked, path - 1) as i32 } else { AT_FDCWD };
     let (above, last) = task.find_parent(directory, argument(asked, path))?;
     let owner = told.owner_in(state, &above)?;
-    let keep = |file: &OwnedFd| Ok::<_, sys::Error>(state.owners.keep(file, &fd::status(file.as_fd())?, owner));
+    let keep = |file: &OwnedFd| {
+        let status = fd::status(file.as_fd())?;
+        state.owners.keep(file, &status, owner);
+        Ok::<_, sys::Error>(())
+    };
     let open_itself = || fd::open_at(above.as_fd(), &last, fd::O_PATH | fd::O_NOFOLLOW, 0);
     match made {
         Made::Directory(_) => {

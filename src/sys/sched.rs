@@ -20,7 +20,7 @@ pub fn set_limit(pid: i32, resource: u32, limit: Limit) -> Result<()> {
 
 /// As many descriptors as this process may have; how many that are.
 pub fn raise_descriptors() -> Result<u64> {
-    let resource = libc::RLIMIT_NOFILE as u32;
+    let resource = libc::RLIMIT_NOFILE as _;
     let hard = limit(resource)?.hard;
     set_limit(0, resource, Limit { soft: hard, hard })?;
     Ok(hard)
