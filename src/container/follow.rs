@@ -6,6 +6,7 @@ use super::cgroup;
 use super::interrupt::Interrupt;
 use super::state::Container;
 use crate::error::Result;
+use crate::fake_root::Starting;
 use crate::init::{Handle, Message};
 use crate::plan::{Decision, Phase, Plan};
 use std::os::fd::OwnedFd;
@@ -55,6 +56,7 @@ impl Follow<'_> {
     fn answer(&mut self, servers: &mut Vec<Serving>) -> Result<Followed> {
         let Follow { init, plan, container, status, .. } = *self;
         let mut followed = Followed::default();
+        let mut faking = None;
         let mut may_begin = self.starts_now && !self.is_alone && !plan.is_filtered_early();
         loop {
             fuse::wait_for_word(init, servers, &self.interrupt)?;
@@ -79,7 +81,7 @@ impl Follow<'_> {
                     init.go()?;
                 }
                 Some((Message::Notify, Some(fd))) if plan.fake_root.is_some() => {
-                    fake_root::answer(init, plan, container, fd)?;
+                    faking = fake_root::answer(init, plan, container, fd)?;
                     init.go()?;
                 }
                 Some((Message::Notify, fd)) => {
@@ -95,7 +97,7 @@ impl Follow<'_> {
                 Some((Message::Ready { .. }, _)) if self.starts_now => may_begin = true,
                 Some((Message::Ready { namespace }, _)) => {
                     followed.pid_namespace = Some(namespace).filter(|inode| *inode != 0);
-                    return Ok(followed);
+                    return faking.map_or(Ok(()), Starting::wait).map(|()| followed);
                 }
                 Some((Message::Fail { step, error, status }, _)) => {
                     let failed = plan.entries.get(step as usize).map(|entry| &entry.step);
@@ -103,7 +105,7 @@ impl Follow<'_> {
                     let blame = hooks::with_output(blame, std::mem::take(&mut self.outputs));
                     return Err(fuse::with_output(blame, failed, servers));
                 }
-                None if may_begin => return Ok(followed),
+                None if may_begin => return faking.map_or(Ok(()), Starting::wait).map(|()| followed),
                 _ => return Err(init.death()),
             }
         }

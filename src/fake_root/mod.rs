@@ -63,29 +63,39 @@ pub fn filter() -> Vec<Instruction> {
     Profile { default: Action::ALLOW, architectures, rules }.compile()
 }
 
-/// Starts the process that answers to `first`, which has just got the filter, and to whoever comes from it; `user_namespace` is the
-/// container's. The caller has one thread.
-pub fn start(listener: OwnedFd, user_namespace: OwnedFd, supervisor: &Supervisor, first: i32) -> Result<()> {
-    let failed = |error| {
-        Error::from_call("the process that fakes root", error)
-            .because("it cannot answer, and system calls would fail in the container that never do")
-    };
-    let (ours, theirs) = socket::pair().map_err(failed)?;
-    match process::fork().map_err(failed)? {
-        Some(_) => {
-            drop(theirs);
-            let mut word = [0; 8];
-            match fd::read(ours.as_fd(), &mut word).map_err(failed)? {
-                0 => Err(failed(sys::Error::new(sys::Call::Fork, Errno::ECHILD))),
-                _ => match word {
-                    [0, 0, ..] => Ok(()),
-                    [call, errno, ..] => {
-                        let call = sys::Call::from_number(call - 1).unwrap_or(sys::Call::Fork);
-                        Err(failed(sys::Error::new(call, Errno::from_raw(errno.into()))))
-                    }
-                },
+/// A process that is about to answer.
+#[derive(Debug)]
+pub struct Starting {
+    word: OwnedFd,
+}
+
+fn failed(error: sys::Error) -> Error {
+    Error::from_call("the process that fakes root", error)
+        .because("it cannot answer, and system calls would fail in the container that never do")
+}
+
+impl Starting {
+    /// Waits until it answers, or says why it cannot. Whoever asks meanwhile waits, too.
+    pub fn wait(self) -> Result<()> {
+        let mut word = [0; 8];
+        let length = fd::read(self.word.as_fd(), &mut word).map_err(failed)?;
+        match (length, word) {
+            (0, _) => Err(failed(sys::Error::new(sys::Call::Fork, Errno::ECHILD))),
+            (_, [0, 0, ..]) => Ok(()),
+            (_, [call, errno, ..]) => {
+                let call = sys::Call::from_number(call.wrapping_sub(1)).unwrap_or(sys::Call::Fork);
+                Err(failed(sys::Error::new(call, Errno::from_raw(errno.into()))))
             }
         }
+    }
+}
+
+/// Starts the process that answers to `first`, which has just got the filter, and to whoever comes from it; `user_namespace` is the
+/// container's. The caller has one thread.
+pub fn start(listener: OwnedFd, user_namespace: OwnedFd, supervisor: &Supervisor, first: i32) -> Result<Starting> {
+    let (ours, theirs) = socket::pair().map_err(failed)?;
+    match process::fork().map_err(failed)? {
+        Some(_) => Ok(Starting { word: ours }),
         None => {
             drop(ours);
             if let Err(error) = serve(listener, &user_namespace, supervisor, first, &theirs) {
