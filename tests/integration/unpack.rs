@@ -1,7 +1,7 @@
 //! `rootlet unpack`: images of all forms, what is in their layers, and what damaged and hostile ones get.
 
 use crate::images::{Layer, Layout, archive, base, digest, gzip, here, named, owned, zstd};
-use crate::sandbox::{Done, Sandbox, eventually, finish, skip};
+use crate::sandbox::{Done, Sandbox, eventually, finish, is_root, skip};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -688,4 +688,37 @@ fn umoci_unpacks_the_same_files() {
     for bundle in ["theirs", "box"] {
         let _ = Command::new("chmod").args(["-R", "u+rwX"]).arg(sandbox.path().join(bundle)).status();
     }
+}
+
+#[test]
+fn what_a_killed_unpack_has_left_is_swept_by_the_next() {
+    let sandbox = Sandbox::ordinary();
+    let archive = sandbox.path().join("small.tar");
+    let packed = Command::new("tar").arg("-C").arg(sandbox.rootfs()).arg("-cf").arg(&archive).arg(".").output();
+    assert!(packed.unwrap().status.success());
+    let make = |name: &str, uid, age: &str| {
+        let place = sandbox.path().join(name);
+        std::fs::create_dir_all(place.join("rootfs/deep")).unwrap();
+        std::fs::set_permissions(&place, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        for path in [place.join("rootfs/deep"), place.join("rootfs"), place.clone()] {
+            std::os::unix::fs::chown(path, Some(uid), Some(uid)).unwrap();
+        }
+        assert!(Command::new("touch").args(["-d", age]).arg(&place).status().unwrap().success());
+        place
+    };
+    if !is_root() {
+        return skip("needs root to make directories of others");
+    }
+    let left = make(".rootlet-1-a", sandbox.uid(), "10 minutes ago");
+    let kept = [
+        make(".rootlet-1-b", sandbox.uid(), "now"),
+        make(".rootlet-1-c", sandbox.uid() + 1, "10 minutes ago"),
+        make(".rootlet-1-d", sandbox.uid(), "10 minutes ago"),
+    ];
+    let lock = std::fs::File::open(&kept[2]).unwrap();
+    lock.lock().unwrap();
+    sandbox.rootlet(&["unpack", archive.to_str().unwrap(), "box2"]).ok();
+    assert!(!left.exists() && kept.iter().all(|place| place.exists()));
+    drop(lock);
+    sandbox.assert_clean();
 }
