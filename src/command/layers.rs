@@ -58,10 +58,17 @@ pub fn cover(config: &mut Value, bundle: &Path, layer: &Layer, host: &Host) -> R
             .because(obstacle.clone())
             .remedy(format!("name a directory of a local file system (ext4, xfs, btrfs), or install {SERVER}")));
     }
+    let version = host.kernel_version()?;
     let root = bundle.join(config["root"]["path"].as_str().unwrap_or_default());
     let option = |key: &str, path: &Path| {
         // As overlayfs and fuse-overlayfs read their options.
         let text = path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,");
+        // Linux 6.5: overlayfs reads its options itself.
+        if text.contains(',') && server.is_none() && version < (6, 5) {
+            return Err(Error::new(format!("--layer: {} has a comma", path.display()))
+                .because("before Linux 6.5, the kernel takes no such path for a layer over the root")
+                .remedy("choose another one, or give it by a symlink"));
+        }
         match text.len() > 255 {
             false => Ok(format!("{key}={text}")),
             true => Err(Error::new(format!("--layer: {} is longer than 255 bytes", path.display()))
