@@ -65,6 +65,7 @@ impl Layer {
                 Ok(()) => give(&self.directory)?,
             }
             self.check_place(root)?;
+            self.check_owner()?;
             self.take(state)?;
         }
         for made in [self.upper(), self.work()] {
@@ -76,6 +77,30 @@ impl Layer {
             let mode = fs::Permissions::from_mode(metadata.permissions().mode() & 0o7777);
             fs::set_permissions(&made, mode).map_err(|error| failed(&made, error))?;
             give(&made)?;
+        }
+        Ok(())
+    }
+
+    /// What others could shape would be shown in the container, and written to. Root may use what is another's.
+    fn check_owner(&self) -> Result<()> {
+        let own = creds::effective_uid();
+        let wrong = |path: &Path, why: &str| {
+            Err(Error::new(format!("--layer: {} {why}", path.display()))
+                .because("somebody else decides what is in it")
+                .remedy("name a directory of your own, which nobody else may write to"))
+        };
+        for path in [self.directory.canonicalize().unwrap_or_default(), self.upper(), self.work()] {
+            let found = found(path.symlink_metadata()).map_err(|error| Error::from_io(path.display(), &error))?;
+            match found {
+                None => {}
+                Some(found) if !found.is_dir() => return wrong(&path, "is no directory"),
+                Some(found) if own != 0 && found.uid() != own => return wrong(&path, "is another user's"),
+                // What is below is as the image has it.
+                Some(found) if path != self.upper() && path != self.work() && found.mode() & 0o022 != 0 => {
+                    return wrong(&path, "may be written to by others");
+                }
+                Some(_) => {}
+            }
         }
         Ok(())
     }

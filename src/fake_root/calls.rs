@@ -154,14 +154,6 @@ impl Call {
     /// The answer; an error where the kernel's own is right.
     pub fn answer(self, state: &State, asked: &Asked) -> Result<Answer> {
         let task = Task::find(state, asked)?;
-        let is_about_files = matches!(
-            self,
-            Call::Chown(..) | Call::Stat(..) | Call::Statx | Call::Mknod(_) | Call::Create(_) | Call::Setxattr(_)
-        );
-        if is_about_files && state.has_others && !Credentials::of_kernel(&task)?.is_root() {
-            // Who answers has rights that somebody else in the container has not.
-            return Ok(Answer::Kernels);
-        }
         match self {
             Call::Chown(named, first) => {
                 let [uid, gid] = [argument(asked, first) as u32, argument(asked, first + 1) as u32];
@@ -228,7 +220,7 @@ fn chown(state: &State, task: &Task, file: &OwnedFd, (uid, gid): (u32, u32)) -> 
     if is_mapped(after) && is_mapped((status.uid, status.gid)) {
         drop(table);
         // Nothing is to be faked: the file itself is given, or not.
-        state.owners.forget(file, &status)?;
+        state.owners.forget(file)?;
         return Ok(Answer::Kernels);
     }
     drop(table);
@@ -251,14 +243,13 @@ fn mknod(task: &Task, asked: &Asked, at: usize) -> Result<Answer> {
         // An overlay's mark of what is deleted, which everybody may make (Linux 5.8).
         return Ok(Answer::Kernels);
     }
-    let (above, last) = task.find_parent(directory, path)?;
+    let (above, last) = task.find_parent(directory, path, false)?;
     let flags = fd::O_CREAT | fd::O_EXCL | fd::O_WRONLY | fd::O_NOFOLLOW;
-    let file = match fd::open_at(above.as_fd(), &last, flags, 0o600) {
+    let file = match task.act(|| fd::open_at(above.as_fd(), &last, flags, mode & 0o7777)) {
         Err(error) => return Ok(Answer::Error(error.errno)),
         Ok(file) => file,
     };
     // Said or not: the node is there, and what opens it finds an empty file.
-    let _ = task.masked(mode.into()).and_then(|mode| fd::chmod(file.as_fd(), mode));
     let _ = keep_device(&file, if is_character { 'c' } else { 'b' }, number_as_shown(number));
     Ok(Answer::Value(0))
 }
@@ -279,7 +270,8 @@ fn create(state: &State, task: &Task, asked: &Asked, made: Made) -> Result<Answe
         Made::File(path, _) | Made::Directory(path) => path == 1,
     };
     let directory = if has_directory { argument(asked, path - 1) as i32 } else { AT_FDCWD };
-    let (above, last) = task.find_parent(directory, argument(asked, path))?;
+    let is_directory = matches!(made, Made::Directory(_));
+    let (above, last) = task.find_parent(directory, argument(asked, path), is_directory)?;
     let owner = told.owner_in(state, &above)?;
     let keep = |file: &OwnedFd| {
         let status = fd::status(file.as_fd())?;
@@ -289,11 +281,13 @@ fn create(state: &State, task: &Task, asked: &Asked, made: Made) -> Result<Answe
     let open_itself = || fd::open_at(above.as_fd(), &last, fd::O_PATH | fd::O_NOFOLLOW, 0);
     match made {
         Made::Directory(_) => {
-            fd::make_dir_at(above.as_fd(), &last, task.masked(argument(asked, path + 1))?)?;
+            let mode = argument(asked, path + 1) as u32 & 0o7777;
+            task.act(|| fd::make_dir_at(above.as_fd(), &last, mode))?;
             keep(&open_itself()?)?;
         }
         Made::Symlink(_) => {
-            fd::symlink_at(&task.read_string(argument(asked, 0))?, above.as_fd(), &last)?;
+            let target = task.read_string(argument(asked, 0))?;
+            task.act(|| fd::symlink_at(&target, above.as_fd(), &last))?;
             keep(&open_itself()?)?;
         }
         Made::File(_, flags) => {
@@ -301,17 +295,24 @@ fn create(state: &State, task: &Task, asked: &Asked, made: Made) -> Result<Answe
                 Flags::Next => (argument(asked, path + 1) as i32, argument(asked, path + 2)),
                 Flags::OfCreat => (fd::O_WRONLY | fd::O_TRUNC, argument(asked, path + 1)),
             };
+            if flags & (fd::O_PATH | fd::O_DIRECTORY) != 0 {
+                // The kernel makes nothing then.
+                return Ok(Answer::Kernels);
+            }
             let new = flags | fd::O_CREAT | fd::O_EXCL | fd::O_NOFOLLOW | fd::O_NOCTTY;
-            let file = fd::open_at(above.as_fd(), &last, new, task.masked(mode)?)?;
+            let file = task.act(|| fd::open_at(above.as_fd(), &last, new, mode as u32 & 0o7777))?;
             keep(&file)?;
-            let sent =
-                notification::answer_with(state.listener.as_fd(), asked.id, file.as_fd(), flags & fd::O_CLOEXEC != 0);
-            return match sent {
+            let closes = flags & fd::O_CLOEXEC != 0;
+            return match notification::answer_with(state.listener.as_fd(), asked.id, file.as_fd(), closes) {
                 Ok(()) => Ok(Answer::Given),
-                Err(_) => {
-                    // The thread has no room for a descriptor, or the kernel is older: it makes the file.
-                    let _ = fd::unlink_at(above.as_fd(), &last);
-                    Ok(Answer::Kernels)
+                Err(error) => {
+                    // The thread has no room for a descriptor, or the kernel is older: as if nothing had been made.
+                    let (there, own) = (open_itself()?, fd::status(file.as_fd())?);
+                    let there = fd::status(there.as_fd())?;
+                    if (there.device, there.inode) == (own.device, own.inode) {
+                        fd::unlink_at(above.as_fd(), &last)?;
+                    }
+                    Ok(if error.errno == Errno::EMFILE { Answer::Error(Errno::EMFILE) } else { Answer::Kernels })
                 }
             };
         }
@@ -388,7 +389,8 @@ fn change_ids(state: &State, task: &Task, asked: &Asked, change: Change) -> Resu
     if after != before {
         match table.tell(task, after) {
             Ok(()) => {}
-            Err(_) => return Ok(Answer::Error(Errno::EPERM)),
+            // Nobody knows a better word for it.
+            Err(_) => return Ok(Answer::Error(Errno::EAGAIN)),
         }
     }
     Ok(Answer::Value(value))

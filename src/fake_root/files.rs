@@ -4,7 +4,7 @@ use super::lock;
 use super::task::name;
 use crate::owner;
 use crate::sys::fd::{self, Status};
-use crate::sys::notification::{S_IFBLK, S_IFCHR, Shown};
+use crate::sys::notification::{self, S_IFBLK, S_IFCHR, Shown};
 use crate::sys::{Errno, Result, attribute};
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -17,11 +17,14 @@ const DEVICE: &CStr = c"user.rootlet.device";
 /// How many files can be remembered that take no attribute.
 const MOST: usize = 1 << 16;
 
+/// File system and inode, which another file has later, and since when this one has.
+type Key = (u64, u64, (i64, u32));
+
 /// What is said of files that take no attribute, by file system and inode. Nobody waits for its lock while a file system is asked: that
 /// may be served by a process that asks in turn.
 #[derive(Default)]
 pub struct Owners {
-    remembered: Mutex<HashMap<(u64, u64), (u32, u32)>>,
+    remembered: Mutex<HashMap<Key, (u32, u32)>>,
 }
 
 impl Owners {
@@ -34,8 +37,8 @@ impl Owners {
         let owner = match text {
             None if lock(&self.remembered).is_empty() => None,
             None => {
-                let status = fd::status(file.as_fd())?;
-                lock(&self.remembered).get(&(status.device, status.inode)).copied()
+                let key = key(file)?;
+                lock(&self.remembered).get(&key).copied()
             }
             Some(text) => {
                 let status = fd::status(file.as_fd())?;
@@ -51,17 +54,19 @@ impl Owners {
         if attribute::set_by_path(&name(file), owner::ATTRIBUTE, &owner::encode(owner, (status.uid, status.gid)), 0)
             .is_err()
         {
+            let Ok(key) = key(file) else { return };
             let mut remembered = lock(&self.remembered);
             if remembered.len() >= MOST {
                 remembered.clear();
             }
-            remembered.insert((status.device, status.inode), owner);
+            remembered.insert(key, owner);
         }
     }
 
     /// Says nothing of a file any more.
-    pub fn forget(&self, file: &OwnedFd, status: &Status) -> Result<()> {
-        lock(&self.remembered).remove(&(status.device, status.inode));
+    pub fn forget(&self, file: &OwnedFd) -> Result<()> {
+        let key = key(file)?;
+        lock(&self.remembered).remove(&key);
         match read_device(file)? {
             // It is said to be a device by the same attribute.
             Some(_) => attribute::set_by_path(&name(file), owner::ATTRIBUTE, &owner::encode((0, 0), (0, 0)), 0),
@@ -72,6 +77,11 @@ impl Owners {
             }),
         }
     }
+}
+
+fn key(file: &OwnedFd) -> Result<Key> {
+    let status = fd::status(file.as_fd())?;
+    Ok((status.device, status.inode, notification::birth(file.as_fd())?))
 }
 
 /// Says that a file is a device; `kind` is S_IFCHR or S_IFBLK.

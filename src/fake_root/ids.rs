@@ -8,7 +8,7 @@ use std::fs;
 pub const SAME: u32 = u32::MAX;
 
 /// The timer slack of who was told nothing: the kernel's default, in nanoseconds.
-const PLAIN: u64 = 50_000;
+pub const PLAIN: u64 = 50_000;
 
 /// How much can be told: this process is in no cgroup of the container's.
 const MOST: usize = 20_000;

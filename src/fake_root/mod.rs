@@ -23,6 +23,7 @@ use crate::sys::seccomp::Instruction;
 use crate::sys::{self, Errno, creds, fd, namespace, process, sched, signal, socket};
 use calls::CALLS;
 use files::Owners;
+pub use ids::PLAIN as PLAIN_SLACK;
 use ids::{Credentials, Table};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -135,14 +136,15 @@ fn serve(
     }
     creds::set_gid(supervisor.gid)?;
     creds::set_uid(supervisor.uid)?;
-    // Modes are masked by who asks.
-    creds::set_umask(0);
     notification::hurry(listener.as_fd());
     // Whoever answers needs some descriptors for each answer.
     let room = sched::raise_descriptors()?;
     let table = Table::read();
+    if table.has_others() {
+        // In a namespace that was joined: others are there who have not the rights of who answers.
+        return Err(sys::Error::new(sys::Call::Setns, Errno::EOPNOTSUPP));
+    }
     let state = Arc::new(State {
-        has_others: table.has_others(),
         table: Mutex::new(table),
         calls: calls::numbered(),
         architecture: Architecture::native().audit(),
@@ -179,7 +181,6 @@ struct State {
     calls: HashMap<u32, calls::Call>,
     architecture: u32,
     table: Mutex<Table>,
-    has_others: bool,
     owners: Owners,
     /// Whose it is to wait for the next call.
     turn: Mutex<()>,
@@ -195,6 +196,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Answers until there is nobody left who could ask.
 fn answer_calls(state: &Arc<State>) -> sys::Result<()> {
+    // A umask of the thread's own.
+    namespace::unshare_directories()?;
     loop {
         state.idle.fetch_add(1, Ordering::SeqCst);
         let asked = {

@@ -3,7 +3,7 @@
 use super::State;
 use crate::sys::fd::Kind;
 use crate::sys::notification::{self, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, Asked};
-use crate::sys::{self, Call, Errno, Error, Result, fd, resolve};
+use crate::sys::{self, Call, Errno, Error, Result, creds, fd, resolve};
 use std::cell::OnceCell;
 use std::ffi::{CStr, CString};
 use std::fmt::Write;
@@ -119,11 +119,14 @@ impl<'a> Task<'a> {
     }
 
     /// Finds the directory in which a path's last part is to be made, and that part.
-    pub fn find_parent(&self, directory: i32, path: u64) -> Result<(OwnedFd, CString)> {
+    pub fn find_parent(&self, directory: i32, path: u64, is_directory: bool) -> Result<(OwnedFd, CString)> {
         let path = self.read_string(path)?;
-        let (above, last) = match path.to_bytes().iter().rposition(|byte| *byte == b'/') {
-            Some(slash) => path.to_bytes().split_at(slash + 1),
-            None => (&b"."[..], path.to_bytes()),
+        // What follows the last part of a directory's name.
+        let length = path.to_bytes().iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+        let trimmed = path.to_bytes().get(..if is_directory { length } else { usize::MAX }).unwrap_or(path.to_bytes());
+        let (above, last) = match trimmed.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => trimmed.split_at(slash + 1),
+            None => (&b"."[..], trimmed),
         };
         if matches!(last, b"" | b"." | b"..") {
             return Err(Error::new(Call::Open, Errno::EEXIST));
@@ -132,12 +135,23 @@ impl<'a> Task<'a> {
         Ok((self.look_up(directory, &string(above)?, fd::O_PATH | fd::O_DIRECTORY)?, string(last)?))
     }
 
-    /// The mode that its umask leaves.
-    pub fn masked(&self, mode: u64) -> Result<u32> {
+    /// Does something with the umask and no more capabilities than it has.
+    pub fn act<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let status = self.read_file(c"status")?;
-        let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-        let umask = umask.and_then(|text| u32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0o022);
-        Ok(mode as u32 & 0o7777 & !umask)
+        let line = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+        let umask = line("Umask:").and_then(|text| u32::from_str_radix(text, 8).ok());
+        let effective = line("CapEff:").and_then(|text| u64::from_str_radix(text, 16).ok());
+        let (Some(umask), Some(effective)) = (umask, effective) else {
+            return Err(Error::new(Call::Read, Errno::EINVAL));
+        };
+        let own = creds::effective_capabilities()?;
+        creds::set_umask(umask);
+        creds::set_capabilities(effective & own, own, 0)?;
+        let done = work();
+        if creds::set_capabilities(own, own, 0).is_err() {
+            sys::exit_now(1);
+        }
+        done
     }
 
     /// Finds a file as the thread's own call would, and opens it as O_PATH.
@@ -215,7 +229,9 @@ impl<'a> Task<'a> {
             }
             parts.append(&mut split(target));
         }
-        match flags & fd::O_DIRECTORY != 0 && fd::status(at.as_fd())?.kind() != Kind::Directory {
+        let is_directory =
+            flags & fd::O_DIRECTORY != 0 || path.to_bytes().ends_with(b"/") || path.to_bytes().ends_with(b"/.");
+        match is_directory && fd::status(at.as_fd())?.kind() != Kind::Directory {
             true => Err(Error::new(Call::Open, Errno::ENOTDIR)),
             false => Ok(at),
         }

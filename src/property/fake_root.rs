@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::fake_root;
 use crate::plan::step::PrivilegeStep;
 use crate::plan::{Phase, Supervisor};
+use crate::spec::IdMapping;
 use crate::sys::seccomp as sys;
 
 /// Without no_new_privs, a filter needs CAP_SYS_ADMIN.
@@ -37,7 +38,14 @@ fn plan(planner: &mut Planner) -> Result<()> {
     if planner.entered.is_none() {
         reach::check(planner, "fake root", "the process that answers for it")?;
     }
-    let seccomp = planner.spec.linux().seccomp.as_ref();
+    let linux = planner.spec.linux();
+    let has_others = |mappings: &[IdMapping]| mappings.iter().map(|mapping| u64::from(mapping.size)).sum::<u64>() > 1;
+    if has_others(&linux.uid_mappings) || has_others(&linux.gid_mappings) {
+        return Err(wrong("more than one id is mapped".to_owned())
+            .because("who answers has the rights of the container's root, and others are there who have not")
+            .remedy("leave --fake-root out: ids that are mapped can be given"));
+    }
+    let seccomp = linux.seccomp.as_ref();
     if seccomp.is_some_and(|seccomp| seccomp.syscalls.iter().any(|rule| rule.action == "SCMP_ACT_NOTIFY")) {
         return Err(wrong("linux.seccomp asks an agent".to_owned())
             .because("the kernel asks one process alone")
@@ -52,6 +60,8 @@ fn plan(planner: &mut Planner) -> Result<()> {
         // Signals do not make a call that is answered begin again.
         flags |= sys::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
     }
+    // A caller's own would say that the program is somebody.
+    planner.step(PrivilegeStep::SetTimerSlack { nanoseconds: fake_root::PLAIN_SLACK });
     planner.step(PrivilegeStep::InstallFilter { filter: fake_root::filter().into_boxed_slice(), flags });
     Ok(())
 }

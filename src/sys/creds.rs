@@ -89,6 +89,11 @@ pub fn keep_capabilities() -> Result<()> {
     prctl(libc::PR_SET_KEEPCAPS, 1, 0)
 }
 
+/// How late a timer of this thread, and of those that come from it, may be (prctl(2), PR_SET_TIMERSLACK).
+pub fn set_timer_slack(nanoseconds: u64) -> Result<()> {
+    syscall!(Call::Prctl, libc::SYS_prctl, libc::PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0).map(drop)
+}
+
 /// PR_SET_NO_NEW_PRIVS.
 pub fn set_no_new_privileges() -> Result<()> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0)

@@ -20,6 +20,11 @@ pub fn unshare(kinds: i32) -> Result<()> {
     syscall!(Call::Unshare, libc::SYS_unshare, kinds).map(drop)
 }
 
+/// A root, a current directory and a umask of the calling thread's own (CLONE_FS).
+pub fn unshare_directories() -> Result<()> {
+    unshare(libc::CLONE_FS)
+}
+
 /// A table of descriptors of one's own, where it was shared (CLONE_FILES).
 pub fn unshare_descriptors() -> Result<()> {
     unshare(libc::CLONE_FILES)

@@ -206,6 +206,15 @@ pub fn stat(file: BorrowedFd, shown: Shown) -> Result<[u8; size_of::<libc::stat>
     Ok(unsafe { core::mem::transmute::<libc::stat, [u8; size_of::<libc::stat>()]>(stat) })
 }
 
+/// When a file was made, in seconds and nanoseconds; 0 where the file system does not keep it.
+pub fn birth(file: BorrowedFd) -> Result<(i64, u32)> {
+    // SAFETY: an all-zero statx is a valid value; statx fills it.
+    let mut statx: libc::statx = unsafe { core::mem::zeroed() };
+    let (path, flags) = (c"".as_ptr(), libc::AT_EMPTY_PATH);
+    syscall!(Call::Stat, libc::SYS_statx, file.as_raw_fd(), path, flags, libc::STATX_BTIME, &raw mut statx)?;
+    Ok((statx.stx_btime.tv_sec, statx.stx_btime.tv_nsec))
+}
+
 /// `struct statx` of an opened file with something else in it (statx(2)).
 pub fn statx(file: BorrowedFd, mask: u32, shown: Shown) -> Result<[u8; size_of::<libc::statx>()]> {
     // SAFETY: an all-zero statx is a valid value; statx fills it.

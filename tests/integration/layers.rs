@@ -88,7 +88,13 @@ fn a_layer_can_be_kept_and_used_again_by_one_at_a_time() {
         false => drop(comma.fails(&["a,b", "has a comma", "Linux 6.5"])),
     }
     with(&["run", "--layer", "nosuch/deep", "box"]).fails(&["nosuch/deep", "ENOENT"]);
-    with(&["run", "--layer", "bundle/config.json", "box"]).fails(&["config.json", "ENOTDIR"]);
+    with(&["run", "--layer", "bundle/config.json", "box"]).fails(&["config.json", "no directory"]);
+    // What others may write to is theirs.
+    let shared = sandbox.mkdir("shared", 0o777);
+    with(&["run", "--layer", "shared", "box"]).fails(&["shared", "written to by others"]);
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink(sandbox.path(), shared.join("upper")).unwrap();
+    with(&["run", "--layer", "shared", "box"]).fails(&["shared/upper", "no directory"]);
     // Neither the image nor another layer is written to, whoever asks.
     with(&["run", "--layer", "bundle/rootfs", "box"]).fails(&["bundle/rootfs", "root file system"]);
     with(&["run", "--layer", "bundle/rootfs/etc", "box"]).fails(&["root file system"]);

@@ -26,6 +26,8 @@ pub enum PrivilegeStep {
     SetCapabilities { bounding: u64, effective: u64, permitted: u64, inheritable: u64, ambient: u64 },
     /// Installs a system call filter.
     InstallFilter { filter: Box<[Instruction]>, flags: u64 },
+    /// prctl(2), PR_SET_TIMERSLACK.
+    SetTimerSlack { nanoseconds: u64 },
 }
 
 impl PrivilegeStep {
@@ -65,6 +67,7 @@ impl PrivilegeStep {
                 creds::set_capabilities(*effective, *permitted, *inheritable)?;
                 creds::set_ambient(*ambient)
             }
+            PrivilegeStep::SetTimerSlack { nanoseconds } => creds::set_timer_slack(*nanoseconds),
             PrivilegeStep::InstallFilter { filter, flags } => {
                 slots.listener = seccomp::install(filter, *flags)?;
                 Ok(())

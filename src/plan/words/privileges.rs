@@ -27,6 +27,7 @@ impl fmt::Display for PrivilegeStep {
                 f,
                 "set capabilities bounding {bounding:#x} effective {effective:#x} permitted {permitted:#x} inheritable {inheritable:#x} ambient {ambient:#x}"
             ),
+            PrivilegeStep::SetTimerSlack { nanoseconds } => write!(f, "set the timer slack to {nanoseconds} ns"),
             PrivilegeStep::InstallFilter { filter, flags } => {
                 write!(f, "install a system call filter of {} instructions flags {flags:#x}", filter.len())
             }
@@ -79,6 +80,7 @@ impl PrivilegeStep {
                 | PrivilegeStep::SetNoNewPrivileges
                 | PrivilegeStep::BecomeUser { .. }
                 | PrivilegeStep::SetCapabilities { .. }
+                | PrivilegeStep::SetTimerSlack { .. }
                 | PrivilegeStep::InstallFilter { .. },
                 ..,
             ) => return None,

@@ -67,9 +67,21 @@ static int overwrite(void) {
     return 0;
 }
 
+// O_PATH and O_CREAT, where there is something; and the number of a file that is gone.
+static int delete(const char *path) {
+    printf("%d", syscall(SYS_openat, AT_FDCWD, path, O_PATH | O_CREAT, 0600) >= 0);
+    symlink("x", "link"), lchown("link", 5, 5), unlink("link");
+    int file = open("new", O_CREAT | O_RDWR, 0600);
+    struct stat status;
+    fstat(file, &status);
+    printf(" %d\n", (int)status.st_uid);
+    return 0;
+}
+
 int main(int count, char **arguments) {
     if (count < 2 || chdir("/tmp")) return 9;
     if (!strcmp(arguments[1], "escape")) return escape(arguments[2]);
     if (!strcmp(arguments[1], "fill")) return fill();
+    if (!strcmp(arguments[1], "delete")) return delete(arguments[2]);
     return overwrite();
 }

@@ -89,3 +89,30 @@ fn the_hosts_processes_are_out_of_sight_by_whatever_name() {
     sandbox.on_bundle(&["run", "--no-pivot", "box"]).fails(&["fake root"]);
     sandbox.assert_clean();
 }
+
+#[test]
+fn nothing_is_removed_that_was_there() {
+    let sandbox = Sandbox::ordinary();
+    if !compile(&sandbox, "confuse", include_str!("confuse.c")) {
+        return;
+    }
+    let user = |id: &str| {
+        sandbox.on_bundle(&[
+            "run",
+            "--fake-root",
+            "--writable",
+            "--user",
+            id,
+            "box",
+            "--",
+            "confuse",
+            "delete",
+            "/etc/passwd",
+        ])
+    };
+    assert_eq!(user("0").ok().out, "1 0\n");
+    fs::remove_file(sandbox.rootfs().join("tmp/new")).unwrap();
+    assert_eq!(user("77").ok().out, "1 77\n");
+    assert!(sandbox.rootfs().join("etc/passwd").exists());
+    sandbox.assert_clean();
+}
