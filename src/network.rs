@@ -163,6 +163,7 @@ fn keep(
     signal::block_all()?;
     process::start_session()?;
     creds::set_dumpable(false)?;
+    creds::become_subreaper()?;
     let null = fd::open(c"/dev/null", fd::O_RDWR, 0)?;
     (0..3).try_for_each(|number| fd::dup_to(null.as_fd(), number))?;
     let kept = [null.as_raw_fd(), output.as_raw_fd(), other.as_raw_fd(), lock.as_raw_fd()];
@@ -171,10 +172,14 @@ fn keep(
     let invocation = Invocation { path, arguments, environment: None, directory: None, input, output, error };
     let helper = start_program(&invocation)?;
     let [_, has_ended] = fd::wait_for_either([other, helper.pidfd.as_fd()], -1)?.unwrap_or_default();
-    if !has_ended {
-        helper.end();
+    if has_ended {
+        return Ok(process::wait(helper.pid, true)?.map_or(0, |ended| ended.code()));
     }
-    Ok(process::wait(helper.pid, true)?.map_or(0, |ended| ended.code()))
+    // pasta has children for a moment, which have its sockets; they are this process's when it is gone.
+    let _ = process::kill_group(helper.pid, signal::SIGKILL);
+    helper.end();
+    process::reap_all();
+    Ok(0)
 }
 
 #[cfg(test)]

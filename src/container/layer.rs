@@ -59,12 +59,12 @@ impl Layer {
             builder.create(&self.directory).map_err(|error| failed(&self.directory, error))?;
             give(&self.directory)?;
         } else {
+            self.check_place(root)?;
             match builder.create(&self.directory) {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(failed(&self.directory, error)),
                 Ok(()) => give(&self.directory)?,
             }
-            self.check_place(root)?;
             self.check_owner()?;
             self.take(state)?;
         }
@@ -108,7 +108,14 @@ impl Layer {
     /// What is written over a root goes neither into that root nor into another layer.
     fn check_place(&self, root: &Path) -> Result<()> {
         let failed = |error: std::io::Error| Error::from_io(self.directory.display(), &error);
-        let own = self.directory.canonicalize().map_err(failed)?;
+        let own = match found(self.directory.canonicalize()).map_err(failed)? {
+            Some(own) => own,
+            // It is not there yet.
+            None => match (self.directory.parent(), self.directory.file_name()) {
+                (Some(above), Some(name)) => above.canonicalize().map_err(failed)?.join(name),
+                _ => self.directory.clone(),
+            },
+        };
         let root = root.canonicalize().map_err(failed)?;
         let within = own.ancestors().skip(1).find(|above| {
             // Not known is no: then it is none that this user could have made.

@@ -1,10 +1,11 @@
 //! The system calls that are answered, and how.
 
-use super::files::keep_device;
+use super::files::{DEVICE, keep_device};
 use super::ids::{self, Credentials, SAME, Table};
 use super::task::{Place, Task, name};
 use super::{State, lock};
 use crate::capability::{CAP_SETFCAP, CAP_SETGID, CAP_SETUID};
+use crate::owner;
 use crate::seccomp::native_number;
 use crate::sys::notification::{
     self, AT_EMPTY_PATH, AT_FDCWD, AT_NO_AUTOMOUNT, AT_STATX_SYNC_TYPE, AT_SYMLINK_NOFOLLOW, Answer, Asked, S_IFCHR,
@@ -37,6 +38,8 @@ pub enum Call {
     Capset,
     /// The question who is at the other end of a socket.
     Peer,
+    /// A list of attributes; where it goes follows the file.
+    Listxattr(Named),
 }
 
 /// How a call names a file.
@@ -100,7 +103,7 @@ pub enum Whose {
 use Whose::{Group, User};
 
 /// All of them.
-pub const CALLS: [(&str, Call); 39] = [
+pub const CALLS: [(&str, Call); 42] = [
     ("chown", Call::Chown(Named::Path, 1)),
     ("lchown", Call::Chown(Named::Link, 1)),
     ("fchown", Call::Chown(Named::Descriptor, 1)),
@@ -140,6 +143,9 @@ pub const CALLS: [(&str, Call); 39] = [
     ("getgroups", Call::Ask(Ask::Groups)),
     ("capset", Call::Capset),
     ("getsockopt", Call::Peer),
+    ("listxattr", Call::Listxattr(Named::Path)),
+    ("llistxattr", Call::Listxattr(Named::Link)),
+    ("flistxattr", Call::Listxattr(Named::Descriptor)),
 ];
 
 /// NGROUPS_MAX.
@@ -179,6 +185,7 @@ impl Call {
             Call::Ask(question) => ask(state, &task, asked, question),
             Call::Capset => capset(state, &task, asked),
             Call::Peer => peer(state, &task, asked),
+            Call::Listxattr(named) => listxattr(&task, asked, named),
         }
     }
 }
@@ -320,6 +327,28 @@ fn create(state: &State, task: &Task, asked: &Asked, made: Made) -> Result<Answe
     Ok(Answer::Value(0))
 }
 
+/// What is kept for fake root is nobody's to copy.
+fn listxattr(task: &Task, asked: &Asked, named: Named) -> Result<Answer> {
+    let file = task.find_file(&named.place(asked)?)?;
+    let mut names = vec![0; attribute::LONGEST_LIST];
+    let length = attribute::list_by_path(&name(&file), &mut names)?;
+    let names = names.get(..length).unwrap_or_default();
+    let parts: Vec<_> = names.split(|byte| *byte == 0).filter(|name| !name.is_empty()).collect();
+    let is_own = |name: &&&[u8]| [owner::ATTRIBUTE, DEVICE].iter().any(|own| own.to_bytes() == **name);
+    if !parts.iter().any(|name| is_own(&name)) {
+        return Ok(Answer::Kernels);
+    }
+    let shown: Vec<u8> = parts.iter().filter(|name| !is_own(name)).flat_map(|name| [*name, b"\0"].concat()).collect();
+    let room = argument(asked, 2) as usize;
+    if room != 0 && room < shown.len() {
+        return Ok(Answer::Error(Errno::ERANGE));
+    }
+    if room != 0 && !shown.is_empty() {
+        task.write(argument(asked, 1), &shown)?;
+    }
+    Ok(Answer::Value(shown.len() as i64))
+}
+
 /// A capability of a file is set if it can be: that needs the file system's owner.
 fn setxattr(task: &Task, asked: &Asked, named: Named) -> Result<Answer> {
     let [_, attribute, value, length, flags, _] = asked.arguments;
@@ -328,11 +357,14 @@ fn setxattr(task: &Task, asked: &Asked, named: Named) -> Result<Answer> {
         return Ok(Answer::Kernels);
     }
     let status = task.read_file(c"status")?;
-    if capabilities(&status, "CapEff:") & 1 << CAP_SETFCAP == 0 {
-        return Ok(Answer::Value(0));
-    }
     let file = task.find_file(&named.place(asked)?)?;
     let value = task.read(value, length as usize)?;
+    // linux/capability.h, struct vfs_cap_data. execve(2) is EPERM for a file with what nobody here can have.
+    let half = |at: usize| value.get(at..at + 4).map_or(0, |half| u64::from(number(half)));
+    let given = half(4) | half(12) << 32;
+    if capabilities(&status, "CapEff:") & 1 << CAP_SETFCAP == 0 || given & !capabilities(&status, "CapBnd:") != 0 {
+        return Ok(Answer::Value(0));
+    }
     Ok(match attribute::set_by_path(&name(&file), &attribute, &value, flags as i32) {
         Ok(()) => Answer::Value(0),
         Err(error) if matches!(error.errno, Errno::EPERM | Errno::EOPNOTSUPP) => Answer::Value(0),

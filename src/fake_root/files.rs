@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
 
 /// Names the device that a plain file stands for: `c` or `b`, and its number.
-const DEVICE: &CStr = c"user.rootlet.device";
+pub const DEVICE: &CStr = c"user.rootlet.device";
 
 /// How many files can be remembered that take no attribute.
 const MOST: usize = 1 << 16;

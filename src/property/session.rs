@@ -1,7 +1,7 @@
 //! Standard streams and a session for the container, as runc makes them: its program is the leader, and a caller's terminal is out of reach
 //! (TIOCSTI, CVE-2017-5226).
 
-use super::{Planner, Property, Scope, id_mappings};
+use super::{Planner, Property, Scope, id_mappings, user};
 use crate::error::Result;
 use crate::plan::Phase;
 use crate::plan::step::ProgramStep;
@@ -16,7 +16,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
             || (planner.has_other_user_namespace() && !id_mappings::maps_the_hosts_root(planner));
         planner.step(ProgramStep::ReopenNull { may_stay });
         // As the peers do for root's containers. An ordinary user's own files would be a subordinate id's.
-        let uid = planner.spec.process().user.uid;
+        let uid = user::owner(planner);
         if uid != 0 && !planner.host.is_ordinary_user() {
             planner.step(ProgramStep::GiveStreams { uid });
         }

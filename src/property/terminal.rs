@@ -1,6 +1,6 @@
 //! `process.terminal` and `process.consoleSize`.
 
-use super::{Planner, Property, Scope};
+use super::{Planner, Property, Scope, user};
 use crate::error::Result;
 use crate::plan::Phase;
 use crate::plan::step::MountStep;
@@ -18,6 +18,6 @@ fn plan(planner: &mut Planner) -> Result<()> {
     let size = process.console_size.as_ref().filter(|size| size.height != 0 || size.width != 0);
     let size = size.map(|size| Size { rows: size.height, columns: size.width });
     let is_console = planner.entered.is_none();
-    planner.step(MountStep::OpenTerminal { size, owner: process.user.uid, is_console });
+    planner.step(MountStep::OpenTerminal { size, owner: user::owner(planner), is_console });
     Ok(())
 }

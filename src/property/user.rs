@@ -58,6 +58,15 @@ fn plan(planner: &mut Planner) -> Result<()> {
     Ok(())
 }
 
+/// Whom files of the container's are given to that are the program's: where its user is nobody who is mapped, root.
+pub fn owner(planner: &Planner) -> u32 {
+    let (user, linux) = (&planner.spec.process().user, planner.spec.linux());
+    let is_told = fake_root::is_asked(planner)
+        && planner.has_new_user_namespace()
+        && check_mapped(planner, "uid", user.uid, &linux.uid_mappings).is_err();
+    if is_told { id_mappings::sets_up_as(planner).0 } else { user.uid }
+}
+
 /// Where root is faked, whoever is not mapped is root, and takes himself for who he is to be.
 fn plan_told(planner: &mut Planner) -> Result<()> {
     let user = &planner.spec.process().user;

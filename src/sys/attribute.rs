@@ -27,6 +27,15 @@ pub fn get_by_path(path: &CStr, name: &CStr, buffer: &mut [u8]) -> Result<Option
     }
 }
 
+/// The names of all of what a path leads to, each with a NUL behind it (listxattr(2)).
+pub fn list_by_path(path: &CStr, names: &mut [u8]) -> Result<usize> {
+    syscall!(Call::Getxattr, libc::SYS_listxattr, path.as_ptr(), names.as_mut_ptr(), names.len())
+        .map(|length| length as usize)
+}
+
+/// XATTR_LIST_MAX of linux/limits.h.
+pub const LONGEST_LIST: usize = 65536;
+
 /// Writes one of what a path leads to (setxattr(2)).
 pub fn set_by_path(path: &CStr, name: &CStr, value: &[u8], flags: i32) -> Result<()> {
     syscall!(Call::Setxattr, libc::SYS_setxattr, path.as_ptr(), name.as_ptr(), value.as_ptr(), value.len(), flags)

@@ -218,6 +218,17 @@ pub fn reap_any() -> Result<Option<(i32, Ended)>> {
     Ok((pid > 0).then_some((pid, ended)))
 }
 
+/// Waits for all children, and reaps them. For a subreaper.
+pub fn reap_all() {
+    loop {
+        // SAFETY: waitpid takes no status.
+        match check(Call::Wait, unsafe { libc::waitpid(-1, ptr::null_mut(), libc::__WALL) }) {
+            Err(Error { errno: Errno::EINTR, .. }) | Ok(_) => {}
+            Err(_) => return,
+        }
+    }
+}
+
 /// pidfd_open(2).
 pub fn open_pidfd(pid: i32) -> Result<OwnedFd> {
     syscall!(Call::PidfdOpen, libc::SYS_pidfd_open, pid, 0).map(own)

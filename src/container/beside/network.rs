@@ -24,6 +24,9 @@ use std::time::{Duration, Instant};
 /// How long it may take until there is a route.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How long a port that is taken is waited for.
+const GRACE: Duration = Duration::from_millis(500);
+
 /// Writes the container's resolv.conf.
 pub fn write_resolver(helper: Helper, directory: &Directory) -> Result<()> {
     // A host without one has no servers; whoever answers does what it can.
@@ -100,9 +103,19 @@ fn has_route(pid: i32) -> Result<bool> {
 /// A port that somebody has, or that this user may not have. (pasta is content with one of the protocol's two versions.)
 fn check_is_free(port: &Port) -> Result<()> {
     let address = port.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    let bound = match port.is_udp {
+    let bind = || match port.is_udp {
         true => UdpSocket::bind((address, port.host)).map(drop),
         false => TcpListener::bind((address, port.host)).map(drop),
+    };
+    let start = Instant::now();
+    let bound = loop {
+        match bind() {
+            // Who had it may be about to end, as after a SIGKILL.
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && start.elapsed() < GRACE => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            bound => break bound,
+        }
     };
     bound.map_err(|error| {
         let message = format!("org.rootlet.publish: port {} of {address} cannot be had", port.host);

@@ -11,6 +11,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -67,6 +68,17 @@ static int overwrite(void) {
     return 0;
 }
 
+// What a copy of all attributes would copy.
+static int list(void) {
+    char names[4096];
+    int file = open("own", O_CREAT | O_RDWR, 0600);
+    if (fchown(file, 9, 9) || fsetxattr(file, "user.mine", "x", 1, 0)) return 1;
+    ssize_t length = flistxattr(file, names, sizeof names);
+    for (char *name = names; name < names + length; name += strlen(name) + 1) printf("%s ", name);
+    printf("%zd %zd\n", flistxattr(file, names, 0), flistxattr(file, names, 3));
+    return 0;
+}
+
 // O_PATH and O_CREAT, where there is something; and the number of a file that is gone.
 static int delete(const char *path) {
     printf("%d", syscall(SYS_openat, AT_FDCWD, path, O_PATH | O_CREAT, 0600) >= 0);
@@ -83,5 +95,6 @@ int main(int count, char **arguments) {
     if (!strcmp(arguments[1], "escape")) return escape(arguments[2]);
     if (!strcmp(arguments[1], "fill")) return fill();
     if (!strcmp(arguments[1], "delete")) return delete(arguments[2]);
+    if (!strcmp(arguments[1], "list")) return list();
     return overwrite();
 }

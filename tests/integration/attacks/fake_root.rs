@@ -70,6 +70,8 @@ fn it_writes_where_the_caller_may_write() {
         return;
     }
     assert_eq!(run(&sandbox, &["overwrite"]).ok().out, "-1 Bad address 0\n");
+    // Nor is what it keeps shown to who copies all attributes.
+    assert_eq!(run(&sandbox, &["list"]).ok().out, "user.mine 10 -1\n");
     sandbox.assert_clean();
 }
 
