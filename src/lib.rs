@@ -67,7 +67,8 @@
 //!   holds the standard streams, what its caller preserves, and a socket; a debug build proves it, as it proves that the child
 //!   does not allocate.
 //! - **Nobody looks into a rootlet that waits**, from its id maps to its execve. Who has business with it asks it.
-//! - **A config runs nothing on the host but hooks.** Fuse servers and options of CRIU need the caller's own word.
+//! - **A config runs nothing on the host but hooks**, and pasta or slirp4netns with arguments of ours: a config without them could have
+//!   the host's whole network. Fuse servers and options of CRIU need the caller's own word.
 //! - **A limit is enforced or is an error**, never dropped in silence. What is done otherwise than asked is a
 //!   [`plan::Decision`]: printed by `plan`, kept in the state, refused under `--strict`.
 //! - **A cgroup is known by its inode**, as a process is by its pidfd's: no name of one container ends another's processes.
@@ -195,7 +196,9 @@
 //!     in the state, which is memory as a rule.
 //! 46. **Who answers for fake root is a process of ours without an execve**, in the container's user namespace: it needs the
 //!     rights of the container's root to write an attribute on a file of mode 0444, and the host's /proc to find what a thread
-//!     means by a path. What needs no other answer is the kernel's to do (SECCOMP_USER_NOTIF_FLAG_CONTINUE).
+//!     means by a path. What needs no other answer is the kernel's to do (SECCOMP_USER_NOTIF_FLAG_CONTINUE). It never changes its root
+//!     or its directory: a chroot that failed half-way gave a default container a file of the host's (in 2 s). And it makes files with the umask
+//!     and capabilities of who asks, and answers where one id is mapped alone: among several, it would lend root's rights to others.
 //! 47. **A thread's faked ids are looked up by its timer slack.** The kernel hands that on to threads, children and programs as it
 //!     does with ids, and lets the root of the user namespace set it (Linux 4.17). A table by pids would have to follow every fork: a child whose
 //!     parent has ended before it asks (any daemon) is nobody's. The slack counts nanoseconds; 50,000 is the kernel's default.

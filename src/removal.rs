@@ -60,10 +60,11 @@ pub fn names(directory: &OwnedFd) -> Result<Vec<CString>> {
     read().map_err(|error| Error::new(Call::Getdents, error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)))
 }
 
-/// Removes what is no directory.
+/// Removes what is no directory, or an empty one.
 fn is_removed(parent: BorrowedFd, name: &CStr) -> Result<bool> {
     match found(fd::unlink_at(parent, name)) {
-        Err(Error { errno: Errno::EISDIR | Errno::EPERM, .. }) => Ok(false),
+        // Why it is not is for who opens it to find out.
+        Err(Error { errno: Errno::EISDIR | Errno::EPERM, .. }) => Ok(fd::remove_dir_at(parent, name).is_ok()),
         other => other.map(|_| true),
     }
 }

@@ -192,6 +192,7 @@ impl Directory {
 
     /// Removes all that a state's directory may have in it.
     pub fn empty(&self) -> Result<()> {
+        self.wait_for_network()?;
         self.remove_layer()?;
         let removed = FILES.iter().try_for_each(|name| self.remove(name));
         removal::remove_tree(self.opened.as_fd(), &c_name(NOTIFY), Some(PATIENCE)).map_err(|error| {
@@ -331,7 +332,7 @@ impl Directory {
     }
 
     /// Waits until who leads a way out of the container's network has let go of what it had: ports of the host, above all.
-    pub fn wait_for_network(&self) -> Result<()> {
+    fn wait_for_network(&self) -> Result<()> {
         let Some(file) = found(self.open_file(NETWORK, fd::O_WRONLY)).map_err(|error| self.failed(NETWORK, error))?
         else {
             return Ok(());

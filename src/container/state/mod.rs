@@ -311,7 +311,6 @@ impl Container {
             Some(state) => state.cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.remove(state.has_own_pids))?,
             None => remove_announced(self.directory.path())?,
         }
-        self.directory.wait_for_network()?;
         let has_cgroup = self.state.as_ref().is_some_and(|state| state.cgroup.is_some());
         // Usually these are all there is.
         let usual = [CONFIG, STATE, ANNOUNCED];
