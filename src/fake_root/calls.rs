@@ -286,16 +286,18 @@ fn create(state: &State, task: &Task, asked: &Asked, made: Made) -> Result<Answe
         Ok::<_, sys::Error>(())
     };
     let open_itself = || fd::open_at(above.as_fd(), &last, fd::O_PATH | fd::O_NOFOLLOW, 0);
+    // It is made; whose it is said to be is less than that.
+    let keep_itself = || drop(open_itself().and_then(|made| keep(&made)));
     match made {
         Made::Directory(_) => {
             let mode = argument(asked, path + 1) as u32 & 0o7777;
             task.act(|| fd::make_dir_at(above.as_fd(), &last, mode))?;
-            keep(&open_itself()?)?;
+            keep_itself();
         }
         Made::Symlink(_) => {
             let target = task.read_string(argument(asked, 0))?;
             task.act(|| fd::symlink_at(&target, above.as_fd(), &last))?;
-            keep(&open_itself()?)?;
+            keep_itself();
         }
         Made::File(_, flags) => {
             let (flags, mode) = match flags {
