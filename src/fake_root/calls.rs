@@ -287,7 +287,9 @@ fn create(state: &State, task: &Task, asked: &Asked, made: Made) -> Result<Answe
     };
     let open_itself = || fd::open_at(above.as_fd(), &last, fd::O_PATH | fd::O_NOFOLLOW, 0);
     // It is made; whose it is said to be is less than that.
-    let keep_itself = || drop(open_itself().and_then(|made| keep(&made)));
+    let keep_itself = || {
+        let _ = open_itself().and_then(|made| keep(&made));
+    };
     match made {
         Made::Directory(_) => {
             let mode = argument(asked, path + 1) as u32 & 0o7777;

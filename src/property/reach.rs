@@ -2,6 +2,7 @@
 
 use super::Planner;
 use crate::error::Result;
+use crate::spec::Mount;
 
 /// Refuses what would put such a process within the container's reach: `what` it is for, and what is said of it.
 pub fn check(planner: &Planner, what: &str, process: &str) -> Result<()> {
@@ -24,14 +25,16 @@ pub fn check(planner: &Planner, what: &str, process: &str) -> Result<()> {
             .because("the host's mounts lie below the container's root then")
             .remedy("leave one of the two out"));
     }
-    // A source without a slash is a name in the bundle, or none.
-    let shown =
-        planner.spec.mounts.iter().enumerate().filter_map(|(index, mount)| Some((index, mount.source.as_deref()?)));
-    for (index, source) in shown.filter(|(_, source)| !source.is_empty()) {
+    let procs = planner.host.proc_mounts()?;
+    let is_bind = |mount: &Mount| {
+        matches!(mount.kind.as_deref(), None | Some("" | "none" | "bind"))
+            || mount.options.iter().any(|option| matches!(option.as_str(), "bind" | "rbind"))
+    };
+    for (index, mount) in planner.spec.mounts.iter().enumerate().filter(|(_, mount)| is_bind(mount)) {
+        // One without a slash is a name in the bundle.
+        let Some(source) = mount.source.as_deref().filter(|source| !source.is_empty()) else { continue };
         let source = planner.host.canonical(&planner.request.bundle.join(source))?;
-        if let Some(proc) =
-            planner.host.proc_mounts()?.iter().find(|proc| proc.starts_with(&source) || source.starts_with(proc))
-        {
+        if let Some(proc) = procs.iter().find(|proc| proc.starts_with(&source) || source.starts_with(proc)) {
             return Err(planner
                 .error(format!("{what}, and mounts[{index}] shows the host's {}", proc.display()))
                 .because(trace)
