@@ -161,6 +161,7 @@ fn keep(
 ) -> sys::Result<i32> {
     // Whoever ends the container ends this.
     signal::block_all()?;
+    creds::set_name(c"rootlet-net")?;
     process::start_session()?;
     creds::set_dumpable(false)?;
     creds::become_subreaper()?;

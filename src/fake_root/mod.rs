@@ -117,6 +117,7 @@ fn serve(
 ) -> sys::Result<()> {
     // Whoever ends the container ends this.
     signal::block_all()?;
+    creds::set_name(c"rootlet-ids")?;
     process::start_session()?;
     let null = fd::open(c"/dev/null", fd::O_RDWR, 0)?;
     (0..3).try_for_each(|number| fd::dup_to(null.as_fd(), number))?;

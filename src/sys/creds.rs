@@ -89,6 +89,11 @@ pub fn keep_capabilities() -> Result<()> {
     prctl(libc::PR_SET_KEEPCAPS, 1, 0)
 }
 
+/// What `ps` calls this thread (prctl(2), PR_SET_NAME): at most 15 bytes.
+pub fn set_name(name: &core::ffi::CStr) -> Result<()> {
+    syscall!(Call::Prctl, libc::SYS_prctl, libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0).map(drop)
+}
+
 /// How late a timer of this thread, and of those that come from it, may be (prctl(2), PR_SET_TIMERSLACK).
 pub fn set_timer_slack(nanoseconds: u64) -> Result<()> {
     syscall!(Call::Prctl, libc::SYS_prctl, libc::PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0).map(drop)

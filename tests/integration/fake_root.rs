@@ -20,7 +20,7 @@ pub fn supervisors(sandbox: &Sandbox) -> Vec<u32> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let is_one = |path: &Path| {
         let read = |name| fs::read_to_string(path.join(name)).unwrap_or_default();
-        read("comm").starts_with("rootlet") && read("status").contains(&format!("Uid:\t{}\t", sandbox.uid()))
+        read("comm").trim() == "rootlet-ids" && read("status").contains(&format!("Uid:\t{}\t", sandbox.uid()))
     };
     let found = entries.filter(|entry| is_one(&entry.path()));
     found.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
