@@ -560,7 +560,10 @@ pub fn compile(sandbox: &Sandbox, name: &str, text: &str) -> bool {
     let program = sandbox.rootfs().join("bin").join(name);
     let built = std::process::Command::new("cc").args(["-static", "-pthread", "-o"]).args([&program, &source]).output();
     match built {
-        Ok(output) if output.status.success() => true,
+        Ok(output) if output.status.success() => {
+            std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            true
+        }
         other => {
             skip(&format!("cc makes no static program: {other:?}"));
             false

@@ -156,8 +156,15 @@ fn package(place: &Path, name: &str, version: &str, depends: &str, postinst: &st
     fs::write(tree.join("DEBIAN/postinst"), format!("#!/bin/sh\nset -e\n{postinst}\n")).unwrap();
     fs::set_permissions(tree.join("DEBIAN/postinst"), fs::Permissions::from_mode(0o755)).unwrap();
     let file = format!("{name}_{version}_all.deb");
+    // Whatever the caller's umask is.
+    for name in ["", "DEBIAN", "etc", "etc/tools", "usr", "usr/bin", "var", "var/mail-tools"] {
+        if tree.join(name).is_dir() {
+            fs::set_permissions(tree.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
     let built = Command::new("dpkg-deb").arg("--build").arg(&tree).arg(place.join(&file)).output().unwrap();
     assert!(built.status.success(), "{built:?}");
+    fs::set_permissions(place.join(&file), fs::Permissions::from_mode(0o644)).unwrap();
     let sum = Command::new("sha256sum").arg(place.join(&file)).output().unwrap();
     let sum = String::from_utf8(sum.stdout).unwrap();
     let size = fs::metadata(place.join(&file)).unwrap().len();
@@ -204,6 +211,7 @@ fn apt_installs_packages_with_users_groups_and_setuid_files() {
         }
     });
     fs::write(repository.join("Packages"), packages).unwrap();
+    fs::set_permissions(repository.join("Packages"), fs::Permissions::from_mode(0o644)).unwrap();
     // As an image, which is made the user's own; and a root that is used twice.
     let archive = sandbox.path().join("debian.tar");
     let packed = Command::new("tar")
@@ -215,6 +223,7 @@ fn apt_installs_packages_with_users_groups_and_setuid_files() {
         .output()
         .unwrap();
     assert!(packed.status.success(), "{packed:?}");
+    fs::set_permissions(&archive, fs::Permissions::from_mode(0o644)).unwrap();
     let box_ = sandbox.path().join("debian");
     sandbox.rootlet(&["unpack", archive.to_str().unwrap(), box_.to_str().unwrap()]).ok();
     let script = "echo 'deb [trusted=yes] file:/repository ./' >/etc/apt/sources.list; rm -f /etc/apt/sources.list.d/*

@@ -38,6 +38,12 @@ fn between(sandbox: &Sandbox, script: &str) -> Done {
     fs::write(place.join("private/file"), "for the host alone\n").unwrap();
     fs::write(place.join("names.pl"), NAMES).unwrap();
     fs::write(place.join("resolv.conf"), "nameserver 10.77.0.1\nsearch example.test\n").unwrap();
+    // Whatever the caller's umask is.
+    for name in ["", "www", "private", "tun", "www/file", "private/file", "names.pl", "resolv.conf"] {
+        let path = place.join(name);
+        let mode = if path.is_dir() { 0o755 } else { 0o644 };
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    }
     let text = format!(
         "set -e; cd {place}
         mount -t tmpfs -o mode=755 tun tun; mknod -m 666 tun/tun c 10 200; mount --bind tun /dev/net

@@ -141,6 +141,7 @@ fn an_image_is_unpacked_once_and_stays_as_it_is() {
     let packed =
         std::process::Command::new("tar").arg("-C").arg(sandbox.rootfs()).arg("-cf").arg(&archive).arg(".").output();
     assert!(packed.unwrap().status.success());
+    fs::set_permissions(&archive, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     let with_cache = |arguments: &[&str]| {
         let mut command = sandbox.command(arguments);
         command.env("XDG_CACHE_HOME", sandbox.path().join("cache")).env("TMPDIR", sandbox.path());

@@ -696,6 +696,7 @@ fn what_a_killed_unpack_has_left_is_swept_by_the_next() {
     let archive = sandbox.path().join("small.tar");
     let packed = Command::new("tar").arg("-C").arg(sandbox.rootfs()).arg("-cf").arg(&archive).arg(".").output();
     assert!(packed.unwrap().status.success());
+    fs::set_permissions(&archive, fs::Permissions::from_mode(0o644)).unwrap();
     let make = |name: &str, uid, age: &str| {
         let place = sandbox.path().join(name);
         std::fs::create_dir_all(place.join("rootfs/deep")).unwrap();
