@@ -36,11 +36,11 @@ fn fake(sandbox: &Sandbox, script: &str) -> String {
 fn owners_are_kept_with_the_files() {
     let sandbox = Sandbox::ordinary();
     with_applets(&sandbox);
-    let work = sandbox.mkdir("bundle/rootfs/work", 0o755);
+    let work = sandbox.mkdir("bundle/rootfs/place", 0o755);
     let script = r#"
-        cd /work; touch f; ln -s f l; ln f hard; own() { stat -c %u:%g "$@"; }
+        cd /place; touch f; ln -s f l; ln f hard; own() { stat -c %u:%g "$@"; }
         chown 33:44 f; own f l hard; chown :55 f; own f
-        chown -h 5:6 l; own l; own -L l; own /work/../work/./f; (cd /tmp; own ../work/f)
+        chown -h 5:6 l; own l; own -L l; own /place/../place/./f; (cd /tmp; own ../place/f)
         chown 0:0 f; own f; chown 70000:4000000000 f; own f; mv f g; own g; cp -p g copy; own copy
         chmod 4755 g; chown 7:7 g; stat -c %a g; chmod 0 g; chown 8:8 g; own g
         mkdir d; chown -R 9:9 d; own d; touch d/x; own d/x
@@ -52,14 +52,14 @@ fn owners_are_kept_with_the_files() {
     assert_eq!(out, expected);
     // On the host they are the user's own, and the next container knows them.
     assert_eq!(fs::metadata(work.join("g")).unwrap().uid(), sandbox.uid());
-    assert_eq!(fake(&sandbox, "stat -c %u:%g /work/g /work/d"), "8:8\n9:9\n");
-    assert_eq!(sandbox.output("stat -c %u:%g /work/g"), "0:0\n", "nothing is faked that was not asked for");
+    assert_eq!(fake(&sandbox, "stat -c %u:%g /place/g /place/d"), "8:8\n9:9\n");
+    assert_eq!(sandbox.output("stat -c %u:%g /place/g"), "0:0\n", "nothing is faked that was not asked for");
     // A process that is added sees them as well.
     let created = ["create", "--fake-root", "--writable", "box", "--", "sleep", "1000"];
     sandbox.on_bundle(&created).ok();
     sandbox.rootlet(&["start", "box"]).ok();
     let done =
-        sandbox.rootlet(&["exec", "box", "sh", "-c", "stat -c %u /work/g; chown 11 /work/d; stat -c %u /work/d"]);
+        sandbox.rootlet(&["exec", "box", "sh", "-c", "stat -c %u /place/g; chown 11 /place/d; stat -c %u /place/d"]);
     assert_eq!(done.ok().out, "8\n11\n");
     assert!(!supervisors(&sandbox).is_empty(), "somebody answers");
     sandbox.rootlet(&["delete", "-f", "box"]).ok();
