@@ -89,7 +89,9 @@ impl Layer {
                 .because("somebody else decides what is in it")
                 .remedy("name a directory of your own, which nobody else may write to"))
         };
-        for path in [self.directory.canonicalize().unwrap_or_default(), self.upper(), self.work()] {
+        let directory = self.directory.canonicalize();
+        let directory = directory.map_err(|error| Error::from_io(self.directory.display(), &error))?;
+        for path in [directory, self.upper(), self.work()] {
             let found = found(path.symlink_metadata()).map_err(|error| Error::from_io(path.display(), &error))?;
             match found {
                 None => {}
@@ -161,7 +163,9 @@ impl Layer {
 /// Whether there is a container with that state, and it may have processes.
 fn has_life(state: &Path) -> Result<bool> {
     let (Some(states), Some(id)) = (state.parent(), state.file_name()) else { return Ok(false) };
-    if !state.is_absolute() || !state.is_dir() {
+    // Not known is not no: one that cannot be looked at may live.
+    let there = found(state.metadata()).map_err(|error| Error::from_io(state.display(), &error))?;
+    if !state.is_absolute() || there.is_none_or(|there| !there.is_dir()) {
         return Ok(false);
     }
     let states = States::new(Some(states))?;
