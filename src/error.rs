@@ -22,6 +22,18 @@ pub struct Error {
     pub because: Option<String>,
     /// What the user can do about it.
     pub remedy: Option<String>,
+    /// What is wrong with the container's program, if that is the cause.
+    pub program: Option<Program>,
+}
+
+/// Why a program does not run, by the exit code that shells give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Program {
+    /// It cannot be executed.
+    Unusable = 126,
+    /// There is none.
+    Missing = 127,
 }
 
 impl fmt::Display for sys::Error {
@@ -98,6 +110,25 @@ impl Error {
                 Error { message: format!("exec failed: {}", error.message), ..error }
             }
         }
+    }
+
+    /// An error of `sandbox`, whose user has written no config.json.
+    pub fn of_sandbox(self) -> Error {
+        let own = |text: String| {
+            text.replace("process.args", "the command")
+                .replace("PATH in process.env", "the sandbox's PATH (--env PATH)")
+                .replace("in the root file system", "on the host")
+                .replace("into the root file system", "where the sandbox sees it (--ro)")
+                .replace("process.user", "you")
+                .replace("the container has no such program", "there is no such program")
+                .replace(" has it in the container", " has it")
+        };
+        let (because, remedy) = (self.because.map(own), self.remedy.map(own));
+        let message = match self.property.as_str() {
+            "" | "process.args" => self.message,
+            _ => format!("{}: {}", self.property, self.message),
+        };
+        Error { message, property: String::new(), because, remedy, ..self }
     }
 
     /// An error in a property that does not come from config.json.

@@ -40,15 +40,8 @@ pub struct Changes {
     /// Show a directory or file in the container: type=bind,src=...,dst=...[,ro], or type=tmpfs,dst=...
     #[arg(long, value_name = "MOUNT", action = ArgAction::Append)]
     mount: Vec<String>,
-    /// Limit of the memory, such as 512M or 1G
-    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
-    memory: Option<String>,
-    /// Limit of processor time, in processors, such as 1.5
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
-    cpus: Option<String>,
-    /// Limit of the number of processes
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, value_parser = clap::value_parser!(i64).range(-1..))]
-    pids: Option<i64>,
+    #[command(flatten)]
+    limits: Limits,
     /// Give a capability, such as NET_RAW, or ALL
     #[arg(long, value_name = "NAME", action = ArgAction::Append, value_delimiter = ',')]
     cap_add: Vec<String>,
@@ -81,7 +74,22 @@ pub struct Changes {
     seccomp: Option<String>,
 }
 
-fn networks() -> impl TypedValueParser<Value = Network> {
+/// Limits, as cgroups enforce them.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Limits {
+    /// Limit of the memory, such as 512M or 1G
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub memory: Option<String>,
+    /// Limit of processor time, in processors, such as 1.5
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub cpus: Option<String>,
+    /// Limit of the number of processes
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    pub pids: Option<i64>,
+}
+
+/// Values of `--net`.
+pub fn networks() -> impl TypedValueParser<Value = Network> {
     PossibleValuesParser::new(["host", "none", "private", "pasta", "slirp4netns"]).map(|name| match name.as_str() {
         "none" => Network::None,
         "private" => Network::Private("private"),
@@ -103,9 +111,9 @@ impl Changes {
             as_me: self.as_me,
             home: self.home,
             mounts: self.mount,
-            memory: self.memory,
-            cpus: self.cpus,
-            pids: self.pids,
+            memory: self.limits.memory,
+            cpus: self.limits.cpus,
+            pids: self.limits.pids,
             cap_add: self.cap_add,
             cap_drop: self.cap_drop,
             no_tty: self.no_tty,

@@ -1,6 +1,7 @@
 //! `--layer`: where it is, and the overlay that a config gets for it.
 
 use crate::container::Layer;
+use crate::container::layer::Part;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ const PLACES: [&str; 3] = ["/var/tmp", "/tmp", "/dev/shm"];
 /// The layer that is meant: `tmp`, or a directory.
 pub fn choose(asked: &Path, host: &Host) -> Result<Layer> {
     if asked != Path::new("tmp") {
-        return Ok(Layer { directory: absolute("--layer", asked)?, is_temporary: false });
+        return Ok(Layer { directory: absolute("--layer", asked)?, is_temporary: false, over: Vec::new() });
     }
     let place = match std::env::var_os("TMPDIR").filter(|path| !path.is_empty()) {
         Some(chosen) => absolute("TMPDIR", Path::new(&chosen))?,
@@ -29,7 +30,7 @@ pub fn choose(asked: &Path, host: &Host) -> Result<Layer> {
     }
     // Nobody else's: its name is made by a hasher that starts at random.
     let name = format!("rootlet-layer-{:016x}", RandomState::new().hash_one(std::process::id()));
-    Ok(Layer { directory: place.join(name), is_temporary: true })
+    Ok(Layer { directory: place.join(name), is_temporary: true, over: Vec::new() })
 }
 
 fn absolute(what: &str, path: &Path) -> Result<PathBuf> {
@@ -49,6 +50,43 @@ fn place(host: &Host) -> Result<PathBuf> {
 
 /// Puts an overlay over the root, as the first of the mounts; the program that serves it, if the kernel cannot.
 pub fn cover(config: &mut Value, bundle: &Path, layer: &Layer, host: &Host) -> Result<Option<PathBuf>> {
+    let root = bundle.join(config["root"]["path"].as_str().unwrap_or_default());
+    let (mounts, server) = overlays(&root, layer, host)?;
+    if !config["mounts"].is_array() {
+        config["mounts"] = json!([]);
+    }
+    if let Some(all) = config["mounts"].as_array_mut() {
+        all.splice(0..0, mounts);
+    }
+    Ok(server)
+}
+
+/// Puts overlays in the place of binds, by their index among the mounts; the program that serves them, if the kernel cannot.
+pub fn cover_places(
+    config: &mut Value,
+    places: &[(usize, PathBuf)],
+    layer: &mut Layer,
+    host: &Host,
+) -> Result<Option<PathBuf>> {
+    layer.over = places.iter().map(|(_, path)| path.clone()).collect();
+    if layer.over.is_empty() {
+        return Err(
+            Error::new("--layer: there is nothing that is writable").remedy("give --rw DIR, or leave --layer out")
+        );
+    }
+    let (mounts, server) = overlays(Path::new("/"), layer, host)?;
+    for ((index, path), mut mount) in places.iter().zip(mounts) {
+        mount["destination"] = json!(path);
+        if let Some(options) = mount["options"].as_array_mut() {
+            options.extend([json!("nosuid"), json!("nodev")]);
+        }
+        config["mounts"][*index] = mount;
+    }
+    Ok(server)
+}
+
+/// The mounts of a layer, all of them at the root.
+fn overlays(root: &Path, layer: &Layer, host: &Host) -> Result<(Vec<Value>, Option<PathBuf>)> {
     let parent = layer.directory.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
     let obstacle = host.obstacle_to_layer(parent)?;
     let server = obstacle.as_ref().and_then(|_| host.find_program(SERVER));
@@ -59,7 +97,6 @@ pub fn cover(config: &mut Value, bundle: &Path, layer: &Layer, host: &Host) -> R
             .remedy(format!("name a directory of a local file system (ext4, xfs, btrfs), or install {SERVER}")));
     }
     let version = host.kernel_version()?;
-    let root = bundle.join(config["root"]["path"].as_str().unwrap_or_default());
     let option = |key: &str, path: &Path| {
         // As overlayfs and fuse-overlayfs read their options.
         let text = path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,");
@@ -76,19 +113,16 @@ pub fn cover(config: &mut Value, bundle: &Path, layer: &Layer, host: &Host) -> R
                 .remedy("choose a shorter one (TMPDIR, for `--layer tmp`), or give it by a symlink")),
         }
     };
-    let (upper, work) = (layer.upper(), layer.work());
-    let mut options = vec![option("lowerdir", &root)?, option("upperdir", &upper)?, option("workdir", &work)?];
-    if layer.is_temporary && server.is_none() {
-        // Nobody reads it after a crash (Linux 5.10).
-        options.push("volatile".to_owned());
-    }
     let kind = if server.is_some() { format!("fuse.{SERVER}") } else { "overlay".to_owned() };
-    let mount = json!({ "destination": "/", "type": kind, "source": "layer", "options": options });
-    if !config["mounts"].is_array() {
-        config["mounts"] = json!([]);
-    }
-    if let Some(mounts) = config["mounts"].as_array_mut() {
-        mounts.insert(0, mount);
-    }
-    Ok(server)
+    let mount = |part: Part| {
+        let mut options =
+            vec![option("lowerdir", &part.lower)?, option("upperdir", &part.upper)?, option("workdir", &part.work)?];
+        if layer.is_temporary && server.is_none() {
+            // Nobody reads it after a crash (Linux 5.10).
+            options.push("volatile".to_owned());
+        }
+        Ok(json!({ "destination": "/", "type": kind, "source": "layer", "options": options }))
+    };
+    let mounts = layer.parts(root).into_iter().map(mount).collect::<Result<_>>()?;
+    Ok((mounts, server))
 }

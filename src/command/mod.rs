@@ -20,6 +20,7 @@ mod plan;
 mod ps;
 mod restore;
 mod run;
+mod sandbox;
 mod spec;
 mod spelling;
 mod start;
@@ -47,6 +48,8 @@ pub struct Subcommand {
     pub name: &'static str,
     /// Its exit code when it fails.
     failure: u8,
+    /// Whether a program that is not there, or cannot be executed, has an exit code of its own, as in shells.
+    tells_programs: bool,
     /// All its flags.
     whole: Form,
     /// Those that engines use, if that are much fewer: each flag that is defined costs a start some microseconds.
@@ -66,7 +69,7 @@ trait Run: FromArgMatches {
 }
 
 const fn subcommand<T: Run + CommandFactory>(name: &'static str) -> Subcommand {
-    Subcommand { name, failure: 1, whole: form::<T>(), short: None }
+    Subcommand { name, failure: 1, tells_programs: false, whole: form::<T>(), short: None }
 }
 
 const fn form<T: Run + CommandFactory>() -> Form {
@@ -79,6 +82,7 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     subcommand::<unpack::Unpack>("unpack"),
     Subcommand { short: Some(form::<run::Short>()), ..subcommand::<run::Run>("run") },
     Subcommand { short: Some(form::<create::Short>()), ..subcommand::<create::Create>("create") },
+    Subcommand { failure: 125, tells_programs: true, ..subcommand::<sandbox::Sandbox>("sandbox") },
     subcommand::<start::Start>("start"),
     Subcommand { failure: 255, ..subcommand::<exec::Exec>("exec") },
     subcommand::<state::State>("state"),
@@ -197,8 +201,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     result.unwrap_or_else(|error| {
-        log.error(&error.downcast::<Error>().unwrap_or_else(|error| Error::new(format!("{error:#}"))));
-        ExitCode::from(subcommand.failure)
+        let error = error.downcast::<Error>().unwrap_or_else(|error| Error::new(format!("{error:#}")));
+        log.error(&error);
+        let code = error.program.filter(|_| subcommand.tells_programs);
+        ExitCode::from(code.map_or(subcommand.failure, |program| program as u8))
     })
 }
 
@@ -210,10 +216,10 @@ fn parse(
 ) -> std::result::Result<(Form, ArgMatches), Box<(Command, clap::Error)>> {
     let mut definition = definition(subcommand, form);
     let mut rest = rest.to_vec();
-    let runs_a_program = definition.get_positionals().any(clap::Arg::is_trailing_var_arg_set);
-    let end = spelling::mend_dashes(&definition, &mut rest, runs_a_program);
-    if runs_a_program {
-        spelling::set_program_apart(&mut rest, end);
+    let program = definition.get_positionals().position(clap::Arg::is_trailing_var_arg_set);
+    let end = spelling::mend_dashes(&definition, &mut rest, program.is_some());
+    if let Some(before) = program {
+        spelling::set_program_apart(&mut rest, end, before);
     }
     let name = OsString::from(format!("rootlet {}", subcommand.name));
     match definition.try_get_matches_from_mut([name].into_iter().chain(rest)) {

@@ -4,6 +4,7 @@ use super::Globals;
 use super::checkpoint::Images;
 use super::create::Common;
 use crate::container::checkpoint::restore;
+use crate::container::foreground::Foreground;
 use crate::container::{self, Start};
 use crate::log::Log;
 use clap::Parser;
@@ -54,7 +55,8 @@ impl super::Run for Restore {
             container::restore(&options, &as_created, log)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let code = container::run::restore(&options, &as_created, !self.no_subreaper, log)?;
+        let foreground = Foreground { subreaper: !self.no_subreaper, ..Foreground::default() };
+        let code = container::run::restore(&options, &as_created, &foreground, log)?;
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
     }
 }

@@ -3,6 +3,7 @@
 use super::Globals;
 use super::changes::Basis;
 use super::create::Common;
+use crate::container::foreground::Foreground;
 use crate::container::{self, Start};
 use crate::log::Log;
 use clap::Parser;
@@ -66,7 +67,8 @@ impl Short {
             container::run::run_detached(&options, log)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let code = container::run(&options, self.keep, !self.no_subreaper, log)?;
+        let foreground = Foreground { keep: self.keep, subreaper: !self.no_subreaper, ..Foreground::default() };
+        let code = container::run(&options, &foreground, log)?;
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
     }
 }

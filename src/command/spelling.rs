@@ -129,11 +129,12 @@ pub fn mend_dashes(command: &Command, arguments: &mut [OsString], stops_there: b
     index.min(arguments.len())
 }
 
-/// What stands behind the container's name, at `id`, is the program's, as in runc.
-pub fn set_program_apart(arguments: &mut Vec<OsString>, id: usize) {
+/// What stands behind the first words that are no flags, `before` of which are the command's own, such as a container's name, is the
+/// program's, as in runc.
+pub fn set_program_apart(arguments: &mut Vec<OsString>, first: usize, before: usize) {
     let is_word = |index: usize| arguments.get(index).is_some_and(|word| word != "--");
-    if is_word(id) && is_word(id + 1) {
-        arguments.insert(id + 1, OsString::from("--"));
+    if (first..=first + before).all(is_word) {
+        arguments.insert(first + before, OsString::from("--"));
     }
 }
 

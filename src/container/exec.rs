@@ -5,6 +5,7 @@ use super::beside::publish::{self, Audience};
 use super::cgroup::Record;
 use super::create::tell;
 use super::follow::{Follow, Followed};
+use super::foreground::Watch;
 use super::interrupt::{self, Interrupt};
 use super::state::Container;
 use super::state::identity::has_executed;
@@ -167,7 +168,9 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
             _ => Ok(0),
         };
     }
-    run::follow(&init.process, terminal).map(process::Ended::code).inspect_err(|_| init.process.end())
+    run::follow(&init.process, terminal, &mut Watch::default())
+        .map(process::Ended::code)
+        .inspect_err(|_| init.process.end())
 }
 
 /// The container's cgroup and its record, or a cgroup below it.

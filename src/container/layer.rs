@@ -4,11 +4,12 @@ use super::state::directory::{Directory, LAYER};
 use super::state::states::States;
 use super::status::Status;
 use crate::error::{Error, Result, found};
-use crate::sys::{creds, fd};
+use crate::sys::{attribute, creds, fd};
+use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 /// In a layer that is kept, a symlink to the state of the container that has it, or had it last.
@@ -21,17 +22,61 @@ pub struct Layer {
     pub directory: PathBuf,
     /// Whether it is gone with the container.
     pub is_temporary: bool,
+    /// Which directories of the host's it lies over, each by an overlay of its own; none: it lies over the root.
+    pub over: Vec<PathBuf>,
+}
+
+/// The directories of one overlay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What it lies over.
+    pub lower: PathBuf,
+    /// overlayfs's upperdir: what was changed.
+    pub upper: PathBuf,
+    /// overlayfs's workdir, on the same file system.
+    pub work: PathBuf,
+}
+
+/// What was done to a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// It was not there.
+    Added,
+    /// It is another now.
+    Changed,
+    /// It is not there any more.
+    Deleted,
 }
 
 impl Layer {
-    /// overlayfs's upperdir: what was changed.
-    pub fn upper(&self) -> PathBuf {
+    fn upper(&self) -> PathBuf {
         self.directory.join("upper")
     }
 
-    /// overlayfs's workdir, on the same file system.
-    pub fn work(&self) -> PathBuf {
+    fn work(&self) -> PathBuf {
         self.directory.join("work")
+    }
+
+    /// Its overlays; `root` is the container's.
+    pub fn parts(&self, root: &Path) -> Vec<Part> {
+        if self.over.is_empty() {
+            return vec![Part { lower: root.to_owned(), upper: self.upper(), work: self.work() }];
+        }
+        let part = |lower: &PathBuf| {
+            let name = lower.to_string_lossy().replace('%', "%25").replace('/', "%2F");
+            Part { lower: lower.clone(), upper: self.upper().join(&name), work: self.work().join(&name) }
+        };
+        self.over.iter().map(part).collect()
+    }
+
+    /// What is changed in it, by path.
+    pub fn changes(&self, root: &Path) -> Result<Vec<(PathBuf, Change)>> {
+        let mut changes = Vec::new();
+        for part in self.parts(root) {
+            list_changes(&part.upper, Some(&part.lower), &part.lower, &mut changes)?;
+        }
+        changes.sort();
+        Ok(changes)
     }
 
     /// Makes it for a container that is being created; `root` is what it lies over. One that is temporary is named in the state before
@@ -44,11 +89,15 @@ impl Layer {
             };
             Error::from_io(format!("--layer: cannot make {}", path.display()), &error).remedy(remedy)
         };
-        let metadata = fs::metadata(root).map_err(|error| {
-            Error::in_config("root.path", format!("{}: {error}", root.display())).remedy("correct root.path")
-        })?;
+        let look = |path: &Path| {
+            fs::metadata(path).map_err(|error| {
+                Error::in_config("root.path", format!("{}: {error}", path.display())).remedy("correct root.path")
+            })
+        };
+        let parts = self.parts(root);
+        let metadata = look(parts.first().map_or(root, |part| &part.lower))?;
         // Of another user's container, it is that user's.
-        let give = |path: &Path| match creds::effective_uid() {
+        let give = |path: &Path, metadata: &fs::Metadata| match creds::effective_uid() {
             0 => chown(path, Some(metadata.uid()), Some(metadata.gid())).map_err(|error| failed(path, error)),
             _ => Ok(()),
         };
@@ -57,26 +106,37 @@ impl Layer {
         if self.is_temporary {
             state.point(LAYER, &self.directory)?;
             builder.create(&self.directory).map_err(|error| failed(&self.directory, error))?;
-            give(&self.directory)?;
+            give(&self.directory, &metadata)?;
         } else {
-            self.check_place(root)?;
+            parts.iter().try_for_each(|part| self.check_place(&part.lower))?;
             match builder.create(&self.directory) {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(failed(&self.directory, error)),
-                Ok(()) => give(&self.directory)?,
+                Ok(()) => give(&self.directory, &metadata)?,
             }
             self.check_owner()?;
             self.take(state)?;
         }
-        for made in [self.upper(), self.work()] {
-            match builder.create(&made) {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
-                created => created.map_err(|error| failed(&made, error))?,
+        if !self.over.is_empty() {
+            for made in [self.upper(), self.work()] {
+                match builder.create(&made) {
+                    Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                    created => created.map_err(|error| failed(&made, error)).and_then(|()| give(&made, &metadata))?,
+                }
             }
-            // The root of an overlay is that of its upper layer.
-            let mode = fs::Permissions::from_mode(metadata.permissions().mode() & 0o7777);
-            fs::set_permissions(&made, mode).map_err(|error| failed(&made, error))?;
-            give(&made)?;
+        }
+        for part in parts {
+            let metadata = look(&part.lower)?;
+            for made in [part.upper, part.work] {
+                match builder.create(&made) {
+                    Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
+                    created => created.map_err(|error| failed(&made, error))?,
+                }
+                // The root of an overlay is that of its upper layer.
+                let mode = fs::Permissions::from_mode(metadata.permissions().mode() & 0o7777);
+                fs::set_permissions(&made, mode).map_err(|error| failed(&made, error))?;
+                give(&made, &metadata)?;
+            }
         }
         Ok(())
     }
@@ -158,6 +218,61 @@ impl Layer {
         }
         symlink(state.path(), &link).map_err(failed)
     }
+}
+
+/// In front of the name of what is deleted, where a server of FUSE could make no whiteout of the kernel's.
+const WHITEOUT: &str = ".wh.";
+
+/// Lists what an upper directory has over a lower one, which is shown at `place`. overlayfs.rst: a whiteout is a character device 0:0,
+/// and a directory that is opaque hides the lower one of its name.
+fn list_changes(upper: &Path, lower: Option<&Path>, place: &Path, changes: &mut Vec<(PathBuf, Change)>) -> Result<()> {
+    let failed = |path: &Path, error: std::io::Error| Error::from_io(path.display(), &error);
+    for entry in fs::read_dir(upper).map_err(|error| failed(upper, error))? {
+        let entry = entry.map_err(|error| failed(upper, error))?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let metadata = path.symlink_metadata().map_err(|error| failed(&path, error))?;
+        if let Some(deleted) = name.as_bytes().strip_prefix(WHITEOUT.as_bytes()) {
+            if !deleted.starts_with(WHITEOUT.as_bytes()) {
+                changes.push((place.join(OsStr::from_bytes(deleted)), Change::Deleted));
+            }
+            continue;
+        }
+        let place = place.join(&name);
+        if metadata.file_type().is_char_device() && metadata.rdev() == 0 {
+            changes.push((place, Change::Deleted));
+            continue;
+        }
+        let below = lower.map(|lower| lower.join(&name));
+        let before = below.as_ref().map(|below| found(below.symlink_metadata()).map_err(|error| failed(below, error)));
+        let before = before.transpose()?.flatten();
+        if !metadata.is_dir() {
+            changes.push((place, if before.is_some() { Change::Changed } else { Change::Added }));
+            continue;
+        }
+        let was_directory = before.as_ref().is_some_and(fs::Metadata::is_dir);
+        let is_opaque = was_directory && is_opaque(&path)?;
+        match &before {
+            None => changes.push((place.clone(), Change::Added)),
+            Some(before) if !was_directory || is_opaque || before.mode() != metadata.mode() => {
+                changes.push((place.clone(), Change::Changed));
+            }
+            Some(_) => {}
+        }
+        let below = below.filter(|_| was_directory && !is_opaque);
+        list_changes(&path, below.as_deref(), &place, changes)?;
+    }
+    Ok(())
+}
+
+fn is_opaque(directory: &Path) -> Result<bool> {
+    let opened = fs::File::open(directory).map_err(|error| Error::from_io(directory.display(), &error))?;
+    for name in [c"user.overlay.opaque", c"trusted.overlay.opaque", c"user.fuseoverlayfs.opaque"] {
+        // Without such an attribute, or the right to read it, it is not opaque to this user's overlays.
+        if attribute::has(opened.as_fd(), name).unwrap_or(false) {
+            return Ok(true);
+        }
+    }
+    Ok(directory.join(".wh..wh..opq").is_file())
 }
 
 /// Whether there is a container with that state, and it may have processes.

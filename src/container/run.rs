@@ -4,18 +4,20 @@ use super::beside::console::Relay;
 use super::beside::hooks;
 use super::checkpoint::restore;
 use super::create::{Created, Options, create};
-use super::{foreground, interrupt};
+use super::foreground::{Foreground, Watch};
+use super::interrupt;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::sys::process::{Ended, Process};
 use crate::sys::{creds, signal};
+use serde_json::json;
 use std::os::fd::OwnedFd;
 
-/// Runs a container in the foreground; the exit code of its program, or 128 + the signal that ended it.
-pub fn run(options: &Options, keep: bool, subreaper: bool, log: &Log) -> Result<i32> {
+/// Runs a container in the foreground; the exit code of its program, or 128 + the signal that ended it, or 124 when its time is up.
+pub fn run(options: &Options, foreground: &Foreground, log: &Log) -> Result<i32> {
     let system = |error| Error::from_call("run", error);
     signal::block_all().map_err(system)?;
-    if subreaper {
+    if foreground.subreaper {
         creds::become_subreaper().map_err(system)?;
     }
     let created = create(options, log).inspect_err(|error| interrupt::obey(error, log))?;
@@ -24,21 +26,21 @@ pub fn run(options: &Options, keep: bool, subreaper: bool, log: &Log) -> Result<
         remove_pid_file(options);
         return Err(error);
     }
-    stay(created, keep, log)
+    stay(created, foreground, log)
 }
 
 /// Makes a container again from images, and stays with it in the foreground; its exit code.
-pub fn restore(options: &restore::Options, as_created: &Options, subreaper: bool, log: &Log) -> Result<i32> {
+pub fn restore(options: &restore::Options, as_created: &Options, foreground: &Foreground, log: &Log) -> Result<i32> {
     let system = |error| Error::from_call("restore", error);
     signal::block_all().map_err(system)?;
-    if subreaper {
+    if foreground.subreaper {
         creds::become_subreaper().map_err(system)?;
     }
-    stay(restore::restore(options, as_created, log)?, false, log)
+    stay(restore::restore(options, as_created, log)?, foreground, log)
 }
 
 /// Stays with a container in the foreground, and deletes it at its end.
-pub fn stay(mut created: Created, keep: bool, log: &Log) -> Result<i32> {
+pub fn stay(mut created: Created, foreground: &Foreground, log: &Log) -> Result<i32> {
     if let Some(notify) = created.notify.take()
         && let Err(error) = notify.run_beside()
     {
@@ -48,7 +50,16 @@ pub fn stay(mut created: Created, keep: bool, log: &Log) -> Result<i32> {
     if let Err(error) = created.note_that_it_is_followed() {
         log.warn(&error);
     }
-    let ended = match follow(&created.process, created.terminal.take()) {
+    let pid = created.process.pid;
+    foreground.tell("created", json!({ "id": created.container.id, "pid": pid }));
+    foreground.tell("started", json!({ "pid": pid }));
+    let mut watch = Watch::default();
+    let followed = foreground.begin().and_then(|begun| {
+        watch = begun;
+        watch.look_at_parent(&created.process)?;
+        follow(&created.process, created.terminal.take(), &mut watch)
+    });
+    let ended = match followed {
         Ok(ended) => ended,
         Err(error) => {
             created.destroy();
@@ -57,14 +68,19 @@ pub fn stay(mut created: Created, keep: bool, log: &Log) -> Result<i32> {
     };
     if let (true, Some(error)) = (ended.code() != 0, created.explain_out_of_memory()) {
         log.error(&error);
+        foreground.tell("out-of-memory", json!({}));
+    }
+    foreground.tell_end(ended, &watch);
+    if let Some(Err(error)) = foreground.before_end.as_ref().map(|act| act()) {
+        log.warn(&error);
     }
     // Whatever becomes of its state: the exit code is the program's.
-    if keep {
+    if foreground.keep {
         created.keep().unwrap_or_else(|error| log.warn(&error));
     } else {
         created.forget().unwrap_or_else(|error| vec![error]).iter().for_each(|failure| log.warn(failure));
     }
-    Ok(ended.code())
+    Ok(watch.code(ended))
 }
 
 /// Creates a container and starts it, and leaves it alone.
@@ -80,11 +96,11 @@ fn remove_pid_file(options: &Options) {
 }
 
 /// Passes signals on, and bytes if there is a terminal, until the first process has ended.
-pub fn follow(process: &Process, terminal: Option<OwnedFd>) -> Result<Ended> {
+pub fn follow(process: &Process, terminal: Option<OwnedFd>, watch: &mut Watch) -> Result<Ended> {
     match terminal {
-        Some(master) => Relay::new(master)?.relay(process),
+        Some(master) => Relay::new(master)?.relay(process, watch),
         None => loop {
-            if let Some(ended) = foreground::handle(signal::next(), process)? {
+            if let Some(ended) = watch.handle(signal::next(), process)? {
                 return Ok(ended);
             }
         },

@@ -36,15 +36,19 @@ pub const UNIT_PROPERTY: &str = "org.systemd.property.";
 /// rootlet's own: root is faked ([`crate::fake_root`]).
 pub const FAKE_ROOT: &str = "org.rootlet.fake-root";
 
+/// rootlet's own: the program is not the first process of the pid namespace, but a child of one that reaps.
+pub const INIT: &str = "org.rootlet.init";
+
 /// rootlet's own: `private`, `pasta` or `slirp4netns` leads out of the container's network namespace.
 pub const NETWORK: &str = "org.rootlet.network";
 /// rootlet's own: ports of the host that lead into it, `[IP:]HOST:CONTAINER[/udp]`, divided by commas.
 pub const PUBLISH: &str = "org.rootlet.publish";
 
 /// All that are followed, and who reads them. `features` lists them: each changes what rootlet does.
-pub const KNOWN: [(&str, &str); 14] = [
+pub const KNOWN: [(&str, &str); 15] = [
     (CRIU_CONFIG, "container/checkpoint/images.rs"),
     (FAKE_ROOT, "property/fake_root.rs"),
+    (INIT, "property/init.rs"),
     (NETWORK, "property/network.rs"),
     (PUBLISH, "property/network.rs"),
     (UNIT_PROPERTY, "property/cgroup.rs"),

@@ -26,6 +26,7 @@ pub mod features;
 mod hooks;
 mod hostname;
 mod id_mappings;
+mod init;
 mod intel_rdt;
 mod io_priority;
 mod keyring;
@@ -175,6 +176,8 @@ pub const ORDER: &[Property] = &[
     // What is above it asks about ids and files, too.
     fake_root::LATE,
     // --- Here it waits for `start`. ---
+    // What stays needs system calls that a filter might forbid, and expects of signals what a program does not.
+    init::PROPERTY,
     args::RESET,
     // With no_new_privs a filter needs no privilege, and comes as late as it can: it need not allow what is above.
     // The image's hooks are under it, as with the peers.

@@ -126,7 +126,7 @@ fn process(kind: Kind) -> Built<oci_spec::runtime::Process> {
 /// What tells the host's programs how the caller reads: his terminal and his language.
 const KEPT: [&str; 5] = ["TERM", "COLORTERM", "LANG", "LANGUAGE", "TZ"];
 
-fn environment(kind: Kind) -> Vec<String> {
+pub(super) fn environment(kind: Kind) -> Vec<String> {
     let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     let is_kept = |name: &str| kind == Kind::HostFiles && (KEPT.contains(&name) || name.starts_with("LC_"));
     let mut kept: Vec<String> = std::env::vars_os()
@@ -228,7 +228,7 @@ const MEMORY: [(&str, &str); 6] = [
     ("/root", "mode=700"),
 ];
 
-fn resolver_file() -> Result<Option<String>> {
+pub(super) fn resolver_file() -> Result<Option<String>> {
     let path = "/etc/resolv.conf";
     let file = found(Path::new(path).canonicalize()).map_err(|error| Error::from_io(path, &error))?;
     Ok(file.filter(|file| file.starts_with("/run")).and_then(|file| file.to_str().map(str::to_owned)))

@@ -197,7 +197,7 @@ pub fn bytes(text: &str) -> Option<i64> {
     (number > 0.0 && bytes < i64::MAX as f64).then_some(bytes as i64)
 }
 
-fn set_variable(config: &mut Value, variable: &str) -> Result<()> {
+pub(super) fn set_variable(config: &mut Value, variable: &str) -> Result<()> {
     let Some((name, _)) = variable.split_once('=').filter(|(name, _)| !name.is_empty()) else {
         return Err(wrong("--env", variable, "NAME=VALUE"));
     };
@@ -275,7 +275,7 @@ fn add_mount(config: &mut Value, text: &str) -> Result<()> {
     Ok(())
 }
 
-fn push_mount(config: &mut Value, mount: Value) {
+pub(super) fn push_mount(config: &mut Value, mount: Value) {
     if let Some(mounts) = config["mounts"].as_array_mut() {
         mounts.push(mount);
     }

@@ -13,6 +13,7 @@ pub mod position;
 mod process;
 pub mod profile;
 mod resources;
+pub mod sandbox;
 pub mod schema;
 mod seccomp;
 

@@ -119,6 +119,11 @@ pub fn die_with_parent(die: bool) -> Result<()> {
     prctl(libc::PR_SET_PDEATHSIG, if die { libc::SIGKILL as u64 } else { 0 }, 0)
 }
 
+/// Has the kernel send a signal to this process when the thread that made it ends.
+pub fn hear_of_parents_end(signal: i32) -> Result<()> {
+    prctl(libc::PR_SET_PDEATHSIG, signal as u64, 0)
+}
+
 /// PR_SET_CHILD_SUBREAPER.
 pub fn become_subreaper() -> Result<()> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0)

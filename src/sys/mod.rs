@@ -70,7 +70,7 @@ calls! {
     Prctl = "prctl", Prlimit = "prlimit64", Read = "read", Readlink = "readlinkat", Rename = "renameat2", Receive = "recvmsg", SchedSetaffinity = "sched_setaffinity",
     SchedSetattr = "sched_setattr", Seccomp = "seccomp", Send = "sendmsg", Setdomainname = "setdomainname", Setgid = "setresgid", Setgroups = "setgroups",
     SetMempolicy = "set_mempolicy", Sethostname = "sethostname", Setns = "setns", Setsid = "setsid", Setuid = "setresuid", Setxattr = "fsetxattr", Sigaction = "rt_sigaction", Signalfd = "signalfd4",
-    Sigprocmask = "rt_sigprocmask", Socket = "socket", Socketpair = "socketpair", Stat = "newfstatat", Symlink = "symlinkat", Terminal = "open terminal",
+    Sigprocmask = "rt_sigprocmask", Socket = "socket", Socketpair = "socketpair", Stat = "newfstatat", Symlink = "symlinkat", Terminal = "open terminal", Timer = "timer_create",
     Umount = "umount2", Unlink = "unlinkat", Unshare = "unshare", Utimens = "utimensat", Wait = "waitid", Write = "write",
 }
 

@@ -74,6 +74,41 @@ pub fn next() -> i32 {
     }
 }
 
+/// Waits for the next blocked signal: its number, and whether a process has sent it and not the kernel.
+pub fn next_sent() -> (i32, bool) {
+    let set = full_set();
+    loop {
+        // SAFETY: an all-zero siginfo is a valid value, which sigwaitinfo fills.
+        let (signal, info) = unsafe {
+            let mut info: libc::siginfo_t = zeroed();
+            (libc::sigwaitinfo(&set, &mut info), info)
+        };
+        if signal > 0 {
+            // sigaction(2): SI_USER, SI_QUEUE and SI_TKILL are not positive.
+            return (signal, info.si_code <= 0);
+        }
+    }
+}
+
+/// Has this process sent a signal after so long, once. It ends with the process.
+pub fn send_after(time: core::time::Duration, signal: i32) -> Result<()> {
+    // SAFETY: an all-zero sigevent, and an all-zero itimerspec, are valid values.
+    let (mut event, mut when): (libc::sigevent, libc::itimerspec) = unsafe { (zeroed(), zeroed()) };
+    event.sigev_notify = libc::SIGEV_SIGNAL;
+    event.sigev_signo = signal;
+    // The kernel's own number of a timer.
+    let mut timer: libc::c_int = 0;
+    syscall!(Call::Timer, libc::SYS_timer_create, libc::CLOCK_MONOTONIC, &raw const event, &raw mut timer)?;
+    when.it_value.tv_sec = time.as_secs() as libc::time_t;
+    when.it_value.tv_nsec = time.subsec_nanos().max(1) as libc::c_long;
+    syscall!(Call::Timer, libc::SYS_timer_settime, timer, 0, &raw const when, ptr::null::<u8>()).map(drop)
+}
+
+/// What a timer of ours sends.
+pub const TIME_IS_UP: i32 = LAST;
+/// What the kernel sends when this process's parent ends.
+pub const PARENT_ENDS: i32 = LAST - 1;
+
 /// signalfd(2) of every signal, not blocking.
 pub fn open_queue() -> Result<OwnedFd> {
     open_queue_of_set(&full_set())

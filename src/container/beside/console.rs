@@ -1,6 +1,6 @@
 //! The terminal, from the caller's side: who gets the master, and the relay of a foreground `run`.
 
-use crate::container::foreground;
+use crate::container::foreground::Watch;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::sys::process::{Ended, Process, wait_readable};
@@ -103,7 +103,7 @@ impl Relay {
     }
 
     /// Relays until the first process has ended, and all that it has printed was taken.
-    pub fn relay(mut self, process: &Process) -> Result<Ended> {
+    pub fn relay(mut self, process: &Process, watch: &mut Watch) -> Result<Ended> {
         let mut ended = None;
         loop {
             self.turn(ended.is_none()).map_err(|error| Error::from_call("terminal", error))?;
@@ -113,7 +113,7 @@ impl Relay {
                     Some(ended) if signal::endings().contains(&number) => return Ok(ended),
                     Some(_) => {}
                     None if number == signal::SIGWINCH => self.resize(),
-                    None => ended = foreground::handle(number, process)?,
+                    None => ended = watch.handle(number, process)?,
                 }
             }
             if let Some(ended) = ended

@@ -259,22 +259,36 @@ impl States {
         Ok(Found::Own(Box::new(if lock.is_some() { container.reload()? } else { container })))
     }
 
-    /// All containers, by id, each read when it is asked for. A missing default directory has none.
-    pub fn all(&self) -> Result<Box<dyn Iterator<Item = Result<Container>> + '_>> {
-        let entries = match std::fs::read_dir(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.explicit => {
-                return Ok(Box::new(std::iter::empty()));
-            }
-            other => other.map_err(|error| {
-                Error::from_io(format!("cannot read {}", self.path.display()), &error).remedy("correct --root")
-            })?,
-        };
-        self.check()?;
+    /// What could be ids of containers, in their order, if there is such a directory.
+    fn listed(&self) -> Result<Option<Vec<String>>> {
         let failed = |error: std::io::Error| Error::from_io(format!("cannot read {}", self.path.display()), &error);
+        let entries = match std::fs::read_dir(&self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(|error| failed(error).remedy("correct --root"))?,
+        };
         let names = entries.map(|entry| Ok(entry.map_err(failed)?.file_name().into_string().ok()));
         let mut ids: Vec<String> = names.filter_map(Result::transpose).collect::<Result<_>>()?;
         ids.retain(|id| check_id(id).is_ok());
         ids.sort();
+        Ok(Some(ids))
+    }
+
+    /// What could be ids of containers, in their order. A missing directory has none.
+    pub fn ids(&self) -> Result<Vec<String>> {
+        self.listed().map(Option::unwrap_or_default)
+    }
+
+    /// All containers, by id, each read when it is asked for. A missing default directory has none.
+    pub fn all(&self) -> Result<Box<dyn Iterator<Item = Result<Container>> + '_>> {
+        let Some(ids) = self.listed()? else {
+            if !self.explicit {
+                return Ok(Box::new(std::iter::empty()));
+            }
+            let missing = std::io::Error::from_raw_os_error(Errno::ENOENT as i32);
+            let error = Error::from_io(format!("cannot read {}", self.path.display()), &missing);
+            return Err(error.remedy("correct --root"));
+        };
+        self.check()?;
         let shelf = open(&self.path).map_err(|error| Error::from_call(self.path.display(), error))?;
         let look_up = move |id: String| match self.look_up(shelf.as_fd(), &id) {
             Ok(Found::Own(container)) => Some(Ok(*container)),

@@ -1,6 +1,6 @@
 //! Steps about programs: the container's own, what it starts with, and hooks.
 
-use super::nodes;
+use super::{nodes, reaper};
 use crate::passwd;
 use crate::plan::Slots;
 use crate::plan::slots::Home;
@@ -31,6 +31,8 @@ pub enum ProgramStep {
     FindHome { uid: u32 },
     /// Finds the program among these paths, in their order.
     FindExecutable { name: CString, candidates: Box<[CString]> },
+    /// Goes on as a child of the process, which stays: the first one of a pid namespace, that reaps, passes signals on and ends with it.
+    LeaveInit,
     /// What a new program expects of signals: none blocked, none ignored.
     ResetSignals,
     /// Becomes the program.
@@ -66,6 +68,7 @@ impl ProgramStep {
                 slots.executable = find_executable(candidates)?;
                 Ok(())
             }
+            ProgramStep::LeaveInit => reaper::leave(),
             ProgramStep::ResetSignals => signal::reset(),
             ProgramStep::Execute { candidates, arguments, environment } => {
                 let home = slots.home.as_ref().and_then(Home::as_cstr);

@@ -1,7 +1,7 @@
 //! The words of steps about programs.
 
 use super::Advice;
-use crate::error::Error;
+use crate::error::{Error, Program};
 use crate::plan::step::ProgramStep;
 use crate::sys::{self, Call, Errno};
 use std::ffi::CStr;
@@ -18,6 +18,7 @@ impl fmt::Display for ProgramStep {
             ProgramStep::Chdir { path } => write!(f, "enter {}", path.to_string_lossy()),
             ProgramStep::FindHome { uid } => write!(f, "read HOME of uid {uid} from /etc/passwd"),
             ProgramStep::FindExecutable { name, .. } => write!(f, "find {}", name.to_string_lossy()),
+            ProgramStep::LeaveInit => f.write_str("leave a first process that reaps, and go on as its child"),
             ProgramStep::ResetSignals => f.write_str("reset signals"),
             ProgramStep::Execute { arguments, .. } => write!(f, "execute {arguments:?}"),
         }
@@ -34,6 +35,7 @@ impl ProgramStep {
             | ProgramStep::StartSession
             | ProgramStep::FindHome { .. }
             | ProgramStep::FindExecutable { .. }
+            | ProgramStep::LeaveInit
             | ProgramStep::ResetSignals
             | ProgramStep::Execute { .. } => None,
         }
@@ -68,6 +70,7 @@ impl ProgramStep {
                 | ProgramStep::Chdir { .. }
                 | ProgramStep::FindHome { .. }
                 | ProgramStep::FindExecutable { .. }
+                | ProgramStep::LeaveInit
                 | ProgramStep::ResetSignals
                 | ProgramStep::Execute { .. },
                 ..,
@@ -79,9 +82,9 @@ impl ProgramStep {
     /// that engines look for.
     pub(super) fn explain(&self, error: sys::Error) -> Option<Error> {
         match self {
-            ProgramStep::FindExecutable { name, .. } => Some(explain_program(&name.to_string_lossy(), error)),
+            ProgramStep::FindExecutable { name, .. } => Some(judge_program(&name.to_string_lossy(), error)),
             ProgramStep::Execute { arguments, .. } => {
-                Some(explain_program(&arguments.as_slice().first()?.to_string_lossy(), error))
+                Some(judge_program(&arguments.as_slice().first()?.to_string_lossy(), error))
             }
             ProgramStep::RunHook(hook) => {
                 let path = hook.path.to_string_lossy();
@@ -97,6 +100,14 @@ impl ProgramStep {
             _ => None,
         }
     }
+}
+
+fn judge_program(name: &str, error: sys::Error) -> Error {
+    let program = match error.errno {
+        Errno::ENOENT if error.call == Call::Access => Program::Missing,
+        _ => Program::Unusable,
+    };
+    Error { program: Some(program), ..explain_program(name, error) }
 }
 
 fn explain_program(name: &str, error: sys::Error) -> Error {

@@ -1,0 +1,292 @@
+//! `rootlet sandbox`.
+
+use super::changes::{Limits, networks};
+use super::{Globals, layers};
+use crate::container::foreground::Foreground;
+use crate::container::layer::{Change, Layer};
+use crate::container::{self, Options, Start, States, Status};
+use crate::error::{Error, Result, printable};
+use crate::host::Host;
+use crate::log::Log;
+use crate::property::Request;
+use crate::spec::default;
+use crate::spec::edit::{Edits, Network};
+use crate::spec::sandbox::{Access, Sandbox as Config};
+use crate::sys::{self, Call, Errno, fd, process, tty};
+use clap::{Parser, ValueEnum};
+use std::hash::{BuildHasher, RandomState};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Run a command on this machine's own files, fenced in: read-only but for this directory, without network, home and secrets
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  rootlet sandbox                                        a shell that can change nothing but what is here
+  rootlet sandbox -- make -j8                            build; the Makefile sees no network and no keys
+  rootlet sandbox --layer tmp --diff -- ./configure      what would it change? Nothing is, and a list says what
+  rootlet sandbox --net host -- npm install left-pad     an unknown package's scripts, away from your home
+  rootlet sandbox --ro . --tmp target -- cargo test      tests that leave nothing behind
+  rootlet sandbox --timeout 30s --memory 1G --pids 200 -- ./downloaded    a program that nobody knows
+  rootlet sandbox --rw ~/.cache/pip --net host -- pip install --user -r requirements.txt
+  rootlet sandbox --share-home=ro --hide ~/mail -- rg -l TODO ~    search all, but not that
+  rootlet sandbox --env API_TOKEN --net host --ro .git -- agent    an agent's shell, with one secret, that leaves the hooks alone
+  rootlet sandbox --rw out --status-fd 3 3>events.json -- ./ci.sh   CI: what began, and how it ended, as JSON lines
+  rootlet sandbox --print-config -- make > box/config.json          the same for any OCI runtime
+
+Of several flags about places, the one for the deeper place counts.
+Exit codes: that of COMMAND; 128 + the signal that ended it; 124 when the time is up; 125 if rootlet failed, 126 if COMMAND cannot
+be executed, 127 if there is none.")]
+pub struct Sandbox {
+    /// Also writable: what is changed there is changed (may be given again, as can those below)
+    #[arg(long, value_name = "PATH")]
+    rw: Vec<PathBuf>,
+    /// Read-only, such as a part of this directory
+    #[arg(long, value_name = "PATH")]
+    ro: Vec<PathBuf>,
+    /// Out of sight: an empty file or directory is in its place
+    #[arg(long, value_name = "PATH")]
+    hide: Vec<PathBuf>,
+    /// An empty directory in its place, in memory, which is writable and gone at the end
+    #[arg(long, value_name = "PATH")]
+    tmp: Vec<PathBuf>,
+    /// Share your home, but for what has keys and passwords as a rule; `ro`: read-only
+    #[arg(long, value_name = "rw|ro", num_args = 0..=1, require_equals = true, default_missing_value = "rw", hide_possible_values = true)]
+    share_home: Option<Share>,
+    /// In this directory instead of the current one
+    #[arg(long, short = 'C', value_name = "DIR")]
+    cwd: Option<PathBuf>,
+    /// Network: `none`; `host`, the caller's; `private`, one with a way out, by pasta or slirp4netns
+    #[arg(long, value_name = "NETWORK", value_parser = networks(), hide_possible_values = true)]
+    net: Option<Network>,
+    /// Lead a port of the host into a private network: [IP:]HOST:CONTAINER[/udp]
+    #[arg(long, value_name = "PORTS")]
+    publish: Vec<String>,
+    /// A variable of the environment; without a value, the caller's
+    #[arg(long, short, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// All variables of the caller's
+    #[arg(long)]
+    env_all: bool,
+    /// Be root inside, and not who you are
+    #[arg(long)]
+    root: bool,
+    #[command(flatten)]
+    limits: Limits,
+    /// End the command after so long, such as 30s or 5min
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// End the command when whoever has called this ends, which is the default; `--die-with-parent=false` for a caller that goes on before
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = clap::ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    die_with_parent: bool,
+    /// Writable layer over all that is writable: `tmp`, which is thrown away, or a directory that keeps it
+    #[arg(long, value_name = "tmp|DIR")]
+    layer: Option<PathBuf>,
+    /// List afterwards, on standard output or in a file, what was changed in the layer: A added, C changed, D deleted
+    #[arg(long, requires = "layer", value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
+    diff: Option<PathBuf>,
+    /// System call filter: `default`, `none`, or a file with a profile, also one of Docker or podman
+    #[arg(long, value_name = "PROFILE")]
+    seccomp: Option<String>,
+    /// Allow a system call that the filter forbids, such as io_uring_setup
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    allow_syscall: Vec<String>,
+    /// Let Landlock forbid what the mounts forbid, once more, and to connect where there is no network
+    #[arg(long)]
+    landlock: bool,
+    /// Write what happens to this descriptor: JSON objects, a line each
+    #[arg(long, value_name = "FD")]
+    status_fd: Option<i32>,
+    /// Print the config, and run nothing
+    #[arg(long, conflicts_with_all = ["layer", "timeout", "status_fd"])]
+    print_config: bool,
+    /// The command and its arguments [default: your shell]
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+/// How the home is shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Share {
+    Rw,
+    Ro,
+}
+
+/// A number of seconds, or what humantime(1) reads.
+fn duration(text: &str) -> std::result::Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let read = seconds.or_else(|| humantime::parse_duration(text).ok()).filter(|time| !time.is_zero());
+    read.ok_or_else(|| "write a time such as 90, 30s or 5min".to_owned())
+}
+
+impl super::Run for Sandbox {
+    fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
+        let parent = std::os::unix::process::parent_id();
+        let code = self.start(parent, globals, log).map_err(Error::of_sandbox)?;
+        Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
+    }
+}
+
+impl Sandbox {
+    fn start(mut self, parent: u32, globals: &Globals, log: &Log) -> Result<i32> {
+        let host = Host::new()?;
+        let written = self.config()?.write(&host)?;
+        let mut config = written.config;
+        if self.print_config {
+            written.notes.iter().for_each(|note| log.warn(note));
+            super::say(&(default::text(&config)? + "\n"))?;
+            return Ok(0);
+        }
+        let status = self.status_fd.map(|number| descriptor("--status-fd", number)).transpose()?;
+        written.notes.iter().for_each(|note| log.warn(note));
+        let root = globals.root()?;
+        let id = name(&root, log)?;
+        let request = Request {
+            state: Some(root.directory(&id)),
+            id,
+            bundle: PathBuf::from("/"),
+            cgroup_manager: globals.cgroup_manager(),
+            strict: globals.strict(),
+            try_limits: globals.limits == super::global::Limits::Try,
+            fuse: globals.fuse.clone(),
+            ..Request::default()
+        };
+        let mut options = Options { start: Start::Now, request, ..Options::new(&root, "", PathBuf::from("/")) };
+        let mut before_end = None;
+        if let Some(asked) = self.layer.take() {
+            let mut layer = layers::choose(&asked, &host)?;
+            options.request.fuse.extend(layers::cover_places(&mut config, &written.writable, &mut layer, &host)?);
+            before_end = self.diff.take().map(|file| list_changes(layer.clone(), file));
+            options.layer = Some(layer);
+        }
+        options.text = Some(default::text(&config)?);
+        let foreground = Foreground {
+            subreaper: true,
+            timeout: self.timeout,
+            parent: self.die_with_parent.then_some(parent),
+            status,
+            before_end,
+            ..Foreground::default()
+        };
+        container::run(&options, &foreground, log)
+    }
+
+    fn config(&self) -> Result<Config> {
+        let directory = self.cwd.as_deref().unwrap_or(Path::new("."));
+        let directory = directory.canonicalize().map_err(|error| {
+            Error::from_io(format!("the current directory, {}", directory.display()), &error)
+                .remedy("go to a directory that is there, or name one with --cwd")
+        })?;
+        if !directory.is_dir() {
+            return Err(Error::new(format!("--cwd {} is no directory", directory.display())));
+        }
+        let home = dirs::home_dir().and_then(|home| home.canonicalize().ok()).filter(|home| home.is_dir());
+        if home.is_none() && self.share_home.is_some() {
+            return Err(Error::new("--share-home: you have no home").remedy("set HOME, or leave the flag out"));
+        }
+        let flags = [
+            (&self.rw, Access::Writable),
+            (&self.ro, Access::ReadOnly),
+            (&self.hide, Access::Hidden),
+            (&self.tmp, Access::Memory),
+        ];
+        let places =
+            flags.iter().flat_map(|(paths, access)| paths.iter().map(|path| (path.clone(), *access))).collect();
+        let has_terminal = tty::is_terminal(tty::standard_input()) && tty::is_terminal(tty::standard_output());
+        let limits = self.limits.clone();
+        let edits = Edits {
+            args: self.command(),
+            no_tty: self.print_config || !has_terminal,
+            memory: limits.memory,
+            cpus: limits.cpus,
+            pids: limits.pids,
+            network: self.net,
+            publish: self.publish.clone(),
+            seccomp: self.seccomp.clone(),
+            ..Edits::default()
+        };
+        Ok(Config {
+            directory,
+            home,
+            home_access: self.share_home.map(|share| match share {
+                Share::Rw => Access::Writable,
+                Share::Ro => Access::ReadOnly,
+            }),
+            places,
+            env: self.env.clone(),
+            has_whole_environment: self.env_all,
+            is_root: self.root,
+            has_landlock: self.landlock,
+            system_calls: self.allow_syscall.clone(),
+            edits,
+        })
+    }
+
+    fn command(&self) -> Vec<String> {
+        if !self.command.is_empty() {
+            return self.command.clone();
+        }
+        let shell = std::env::var("SHELL").ok().filter(|shell| Path::new(shell).is_file());
+        vec![shell.unwrap_or_else(|| "sh".to_owned())]
+    }
+}
+
+/// Lists what was changed in a layer.
+fn list_changes(layer: Layer, file: PathBuf) -> Box<dyn Fn() -> Result<()>> {
+    Box::new(move || {
+        let mut text = String::new();
+        for (path, change) in layer.changes(Path::new("/"))? {
+            let letter = match change {
+                Change::Added => 'A',
+                Change::Changed => 'C',
+                Change::Deleted => 'D',
+            };
+            text.push_str(&format!("{letter} {}\n", printable(&path.to_string_lossy(), false)));
+        }
+        match file.as_os_str() == "-" {
+            true => super::say(&text),
+            false => std::fs::write(&file, text)
+                .map_err(|error| Error::from_io(format!("--diff={}", file.display()), &error)),
+        }
+    })
+}
+
+/// What sandboxes are called, before the pid of whoever has made them.
+const ID: &str = "sandbox-";
+
+/// A name for a sandbox; what is left of those whose makers were killed is removed.
+fn name(root: &States, log: &Log) -> Result<String> {
+    let own = format!("{ID}{}", std::process::id());
+    let mut name = own.clone();
+    for id in root.ids()?.iter().filter(|id| id.starts_with(ID)) {
+        if *id == name {
+            // Of another pid namespace, or a leftover.
+            name = format!("{own}-{}", RandomState::new().hash_one(&own) % 1_000_000);
+        }
+        let maker = id.get(ID.len()..).and_then(|rest| rest.split('-').next()?.parse().ok());
+        if maker.is_some_and(|maker| matches!(process::find_pidfd(maker), Ok(None)))
+            && let Ok(Some(left)) = root.look_for(id)
+            && matches!(left.status(), Ok(Status::Stopped))
+        {
+            // Somebody else may be at it.
+            let _ = container::delete(&left, false, log);
+        }
+    }
+    Ok(name)
+}
+
+/// A descriptor of the caller's that a flag names.
+fn descriptor(flag: &str, number: i32) -> Result<OwnedFd> {
+    let given = if number >= 0 {
+        fd::duplicate_above(fd::borrow(number), 3)
+    } else {
+        Err(sys::Error::new(Call::Dup, Errno::EBADF))
+    };
+    given.map_err(|error| {
+        Error::from_call(format!("{flag} {number}"), error)
+            .because("it is no descriptor that this command was given")
+            .remedy("open it for the command, as a shell does by `3>file`")
+    })
+}
