@@ -2,7 +2,7 @@
 
 use crate::capability::{CAP_MKNOD, CAP_SYS_ADMIN};
 use crate::error::{Error, Result, found};
-use crate::sys::{Errno, creds, fd, process, sched};
+use crate::sys::{Errno, creds, fd, landlock, process, sched};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
@@ -147,6 +147,15 @@ impl Host {
         }
         let found = NAMES.iter().find(|(known, _, since)| *known == magic && version < *since);
         Ok(found.map(|(_, name, _)| format!("the file system of {} is {name}", directory.display())))
+    }
+
+    /// The version of the kernel's Landlock, if it has one that is in use.
+    pub fn landlock(&self) -> Result<Option<u32>> {
+        match landlock::version() {
+            Ok(version) => Ok(Some(version)),
+            Err(error) if matches!(error.errno, Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::EPERM) => Ok(None),
+            Err(error) => Err(Error::from_call("Landlock", error)),
+        }
     }
 
     /// The first two numbers of the kernel's version.

@@ -29,6 +29,8 @@ pub struct Log {
     file: Option<File>,
     format: Format,
     debug: bool,
+    /// Whether warnings are for nobody.
+    is_quiet: bool,
     /// Whether it was said already that the file cannot be written.
     has_complained: Cell<bool>,
 }
@@ -47,7 +49,12 @@ impl Log {
                 Error::from_io(format!("cannot open the log {}", path.display()), &error).remedy("correct --log")
             })
         };
-        Ok(Log { file: file.map(open).transpose()?, format, debug, has_complained: Cell::new(false) })
+        Ok(Log { file: file.map(open).transpose()?, format, debug, is_quiet: false, has_complained: Cell::new(false) })
+    }
+
+    /// A log of errors alone.
+    pub fn of_errors() -> Log {
+        Log { is_quiet: true, ..Log::default() }
     }
 
     /// The error that ends this command.
@@ -69,6 +76,9 @@ impl Log {
 
     /// Something that the user should know and that stops nothing.
     pub fn warn(&self, warning: &Error) {
+        if self.is_quiet {
+            return;
+        }
         let text = &warning.in_one_line();
         match (&self.file, self.format) {
             (None, Format::Text) => {

@@ -104,6 +104,7 @@ impl Common {
             pidfd_socket: self.pidfd_socket,
             text: None,
             layer: None,
+            data: Vec::new(),
         })
     }
 }

@@ -85,6 +85,28 @@ pub fn cover_places(
     Ok(server)
 }
 
+/// Gives overlays that have none an upper directory each, by their index among the mounts and what is on top below it.
+pub fn cover_sources(
+    config: &mut Value,
+    places: &[(usize, PathBuf)],
+    layer: &mut Layer,
+    host: &Host,
+) -> Result<Option<PathBuf>> {
+    let absolute = |path: &PathBuf| path.canonicalize().map_err(|error| Error::from_io(path.display(), &error));
+    layer.over = places.iter().map(|(_, path)| absolute(path)).collect::<Result<_>>()?;
+    let (mounts, server) = overlays(Path::new("/"), layer, host)?;
+    for ((index, _), mount) in places.iter().zip(mounts) {
+        let own = mount["options"].as_array().into_iter().flatten();
+        let own: Vec<_> =
+            own.filter(|option| option.as_str().is_some_and(|text| !text.starts_with("lowerdir="))).collect();
+        if let Some(options) = config["mounts"][*index]["options"].as_array_mut() {
+            options.extend(own.into_iter().cloned());
+        }
+        config["mounts"][*index]["type"] = mount["type"].clone();
+    }
+    Ok(server)
+}
+
 /// The mounts of a layer, all of them at the root.
 fn overlays(root: &Path, layer: &Layer, host: &Host) -> Result<(Vec<Value>, Option<PathBuf>)> {
     let parent = layer.directory.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));

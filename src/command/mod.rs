@@ -3,6 +3,7 @@
 //! Only the subcommand that is named gets its clap definition built: all of them take 0.7 ms, a third of a container's
 //! start. Clients of runc write flags in ways of their own: `spelling.rs`.
 
+mod bwrap;
 mod changes;
 mod check;
 mod checkpoint;
@@ -25,6 +26,7 @@ mod spec;
 mod spelling;
 mod start;
 mod state;
+mod status;
 mod unpack;
 mod update;
 
@@ -38,6 +40,7 @@ use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 use regex_lite::Regex;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::process::ExitCode;
 
 pub use global::Globals;
@@ -159,7 +162,7 @@ const UNKNOWN_COMMAND: u8 = 3;
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
     note_arguments(arguments.iter().map(|argument| argument.as_bytes()));
-    arguments.drain(..arguments.len().min(1));
+    let name = arguments.drain(..arguments.len().min(1)).next();
     if started_privileged() {
         // CVE-2020-5291: with privileges that its caller has not, every file name and variable would be an attack.
         let error = Error::new("rootlet is installed setuid, setgid or with capabilities")
@@ -168,6 +171,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         return ExitCode::FAILURE;
     }
     normalize();
+    if name.is_some_and(|name| Path::new(&name).file_name().is_some_and(|name| name == "bwrap")) {
+        return bwrap::main(arguments);
+    }
     let (globals, rest) = match global::split(arguments) {
         Ok(split) => split,
         Err(error) => return complain(&Log::default(), &Command::new("rootlet"), error, 1),

@@ -1,8 +1,8 @@
 //! `rootlet run`.
 
-use super::Globals;
 use super::changes::Basis;
 use super::create::Common;
+use super::{Globals, status};
 use crate::container::foreground::Foreground;
 use crate::container::{self, Start};
 use crate::log::Log;
@@ -24,6 +24,9 @@ The exit code is that of the container's program, or 128 + the signal that ended
 pub struct Run {
     #[command(flatten)]
     short: Short,
+    /// Write what happens to this descriptor: JSON objects, a line each
+    #[arg(long, value_name = "FD", conflicts_with = "detach")]
+    status_fd: Option<i32>,
     #[command(flatten)]
     basis: Basis,
 }
@@ -46,18 +49,19 @@ pub struct Short {
 
 impl super::Run for Run {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
-        self.short.run_on(self.basis, globals, log)
+        self.short.run_on(self.basis, self.status_fd, globals, log)
     }
 }
 
 impl super::Run for Short {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
-        self.run_on(Basis::default(), globals, log)
+        self.run_on(Basis::default(), None, globals, log)
     }
 }
 
 impl Short {
-    fn run_on(self, basis: Basis, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
+    fn run_on(self, basis: Basis, status: Option<i32>, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
+        let report = status.map(|number| status::descriptor("--status-fd", number)).transpose()?.map(status::report);
         let root = globals.root()?;
         let start = if self.detach { Start::Later } else { Start::Now };
         let terminal = !self.detach || self.common.console_socket.is_some();
@@ -67,7 +71,7 @@ impl Short {
             container::run::run_detached(&options, log)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let foreground = Foreground { keep: self.keep, subreaper: !self.no_subreaper, ..Foreground::default() };
+        let foreground = Foreground { keep: self.keep, subreaper: !self.no_subreaper, report, ..Foreground::default() };
         let code = container::run(&options, &foreground, log)?;
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
     }

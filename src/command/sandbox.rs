@@ -1,7 +1,7 @@
 //! `rootlet sandbox`.
 
 use super::changes::{Limits, networks};
-use super::{Globals, layers};
+use super::{Globals, layers, status};
 use crate::container::foreground::Foreground;
 use crate::container::layer::{Change, Layer};
 use crate::container::{self, Options, Start, States, Status};
@@ -12,10 +12,10 @@ use crate::property::Request;
 use crate::spec::default;
 use crate::spec::edit::{Edits, Network};
 use crate::spec::sandbox::{Access, Sandbox as Config};
-use crate::sys::{self, Call, Errno, fd, process, tty};
+use crate::sys::{process, tty};
 use clap::{Parser, ValueEnum};
+use serde_json::json;
 use std::hash::{BuildHasher, RandomState};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -93,7 +93,7 @@ pub struct Sandbox {
     /// Allow a system call that the filter forbids, such as io_uring_setup
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     allow_syscall: Vec<String>,
-    /// Let Landlock forbid what the mounts forbid, once more, and to connect where there is no network
+    /// Let Landlock forbid what the mounts forbid, once more, and to signal or reach what is outside
     #[arg(long)]
     landlock: bool,
     /// Write what happens to this descriptor: JSON objects, a line each
@@ -139,7 +139,7 @@ impl Sandbox {
             super::say(&(default::text(&config)? + "\n"))?;
             return Ok(0);
         }
-        let status = self.status_fd.map(|number| descriptor("--status-fd", number)).transpose()?;
+        let status = self.status_fd.map(|number| status::descriptor("--status-fd", number)).transpose()?;
         written.notes.iter().for_each(|note| log.warn(note));
         let root = globals.root()?;
         let id = name(&root, log)?;
@@ -154,6 +154,8 @@ impl Sandbox {
             ..Request::default()
         };
         let mut options = Options { start: Start::Now, request, ..Options::new(&root, "", PathBuf::from("/")) };
+        // Nothing of it is seen, as with any other directory; but none of the command's is below it.
+        config["root"]["path"] = json!(root.directory(&options.request.id));
         let mut before_end = None;
         if let Some(asked) = self.layer.take() {
             let mut layer = layers::choose(&asked, &host)?;
@@ -166,7 +168,7 @@ impl Sandbox {
             subreaper: true,
             timeout: self.timeout,
             parent: self.die_with_parent.then_some(parent),
-            status,
+            report: status.map(status::report),
             before_end,
             ..Foreground::default()
         };
@@ -257,7 +259,7 @@ fn list_changes(layer: Layer, file: PathBuf) -> Box<dyn Fn() -> Result<()>> {
 const ID: &str = "sandbox-";
 
 /// A name for a sandbox; what is left of those whose makers were killed is removed.
-fn name(root: &States, log: &Log) -> Result<String> {
+pub fn name(root: &States, log: &Log) -> Result<String> {
     let own = format!("{ID}{}", std::process::id());
     let mut name = own.clone();
     for id in root.ids()?.iter().filter(|id| id.starts_with(ID)) {
@@ -275,18 +277,4 @@ fn name(root: &States, log: &Log) -> Result<String> {
         }
     }
     Ok(name)
-}
-
-/// A descriptor of the caller's that a flag names.
-fn descriptor(flag: &str, number: i32) -> Result<OwnedFd> {
-    let given = if number >= 0 {
-        fd::duplicate_above(fd::borrow(number), 3)
-    } else {
-        Err(sys::Error::new(Call::Dup, Errno::EBADF))
-    };
-    given.map_err(|error| {
-        Error::from_call(format!("{flag} {number}"), error)
-            .because("it is no descriptor that this command was given")
-            .remedy("open it for the command, as a shell does by `3>file`")
-    })
 }

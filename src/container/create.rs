@@ -6,6 +6,7 @@ use super::cgroup::{Keeper, Making};
 use super::follow::{Follow, Followed};
 use super::interrupt::{self, Interrupt};
 use super::layer::Layer;
+use super::state::directory::DATA;
 use super::state::identity::{Identity, pid_namespace};
 use super::state::states::{Reservation, States};
 use super::state::{Container, State};
@@ -21,6 +22,7 @@ use crate::property::{ADD_PROCESS, Request, add_warnings, compile, without_proce
 use crate::spec::{self, Spec};
 use crate::sys::process::Process;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -54,6 +56,9 @@ pub struct Options<'a> {
     pub text: Option<String>,
     /// The writable layer that an overlay of the config is about.
     pub layer: Option<Layer>,
+    /// Files that its config names, as `data/0` and so on in its state's directory, and their modes; `data/root` is an
+    /// empty directory beside them.
+    pub data: Vec<(Vec<u8>, u32)>,
 }
 
 impl<'a> Options<'a> {
@@ -71,6 +76,7 @@ impl<'a> Options<'a> {
             pidfd_socket: None,
             text: None,
             layer: None,
+            data: Vec::new(),
         }
     }
 }
@@ -130,6 +136,7 @@ fn make(options: &Options, log: &Log) -> Result<Created> {
     let mut undo = Undo::default();
     undo.reservation = Some(options.root.reserve(&options.request.id)?);
     undo.layer(options, &spec)?;
+    undo.data(&options.data)?;
     undo.resolver(&plan)?;
     let start = undo.listen(options.start)?;
     let notify = undo.notify(options, log)?;
@@ -265,6 +272,20 @@ impl Undo<'_> {
     fn layer(&self, options: &Options, spec: &Spec) -> Result<()> {
         let (Some(layer), Some(reservation)) = (&options.layer, &self.reservation) else { return Ok(()) };
         layer.make(&rootfs_of(spec, &options.request.bundle), &reservation.directory)
+    }
+
+    /// Writes files of the command line's, with an owner but no names elsewhere: the state's directory is nobody else's.
+    fn data(&self, data: &[(Vec<u8>, u32)]) -> Result<()> {
+        let Some(reservation) = self.reservation.as_ref().filter(|_| !data.is_empty()) else { return Ok(()) };
+        let directory = reservation.directory.path().join(DATA);
+        let failed = |error: std::io::Error| Error::from_io(format!("cannot write to {}", directory.display()), &error);
+        std::fs::create_dir(&directory).and_then(|()| std::fs::create_dir(directory.join("root"))).map_err(failed)?;
+        for (number, (content, mode)) in data.iter().enumerate() {
+            let path = directory.join(number.to_string());
+            std::fs::write(&path, content).map_err(failed)?;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(*mode)).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Writes the container's resolv.conf, if its network is not the caller's.

@@ -2,9 +2,8 @@
 
 use crate::error::{Error, Result, found};
 use crate::sys::process::{self, Ended, Process};
-use crate::sys::{creds, fd, signal};
-use serde_json::{Value, json};
-use std::os::fd::{AsFd, OwnedFd};
+use crate::sys::{creds, signal};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// Between SIGTERM and SIGKILL, when time is up.
@@ -24,8 +23,10 @@ pub struct Foreground {
     pub timeout: Option<Duration>,
     /// The caller's pid, if the container ends with the caller.
     pub parent: Option<u32>,
-    /// Who reads what happens: JSON objects, a line each.
-    pub status: Option<OwnedFd>,
+    /// Hears what happens.
+    pub report: Option<Box<dyn Fn(&Event)>>,
+    /// What is waited for when the container is there, and before its program begins.
+    pub before_start: Option<Box<dyn Fn() -> Result<()>>>,
     /// What is done when the last process has ended, and before anything of the container is removed.
     pub before_end: Option<Box<dyn Fn() -> Result<()>>>,
 }
@@ -49,27 +50,37 @@ impl Foreground {
         Ok(Watch { is_timed: self.timeout.is_some(), parent: self.parent, ..Watch::default() })
     }
 
-    /// Tells whoever reads what happens. Nobody is waited for who has gone.
-    pub fn tell(&self, event: &str, what: Value) {
-        let Some(status) = &self.status else { return };
-        let mut line = json!({ "event": event });
-        if let (Some(line), Value::Object(what)) = (line.as_object_mut(), what) {
-            line.extend(what);
+    /// Tells whoever wants to hear it.
+    pub fn tell(&self, event: &Event) {
+        if let Some(report) = &self.report {
+            report(event);
         }
-        let _ = fd::write_all(status.as_fd(), format!("{line}\n").as_bytes());
     }
+}
 
-    /// Tells how the first process has ended.
-    pub fn tell_end(&self, ended: Ended, watch: &Watch) {
-        let mut what = json!({ "code": watch.code(ended) });
-        if let Ended::Signaled(signal) = ended {
-            what["signal"] = json!(signal);
-        }
-        if watch.is_over {
-            what["timeout"] = json!(true);
-        }
-        self.tell("exited", what);
-    }
+/// What happens to a container in the foreground.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// It is there.
+    Created {
+        /// Its name.
+        id: &'a str,
+        /// Its first process.
+        process: &'a Process,
+    },
+    /// Its program runs.
+    Started,
+    /// The kernel has ended one of its processes for want of memory.
+    OutOfMemory,
+    /// Its first process has ended.
+    Exited {
+        /// How.
+        ended: Ended,
+        /// What the exit code of this command will be.
+        code: i32,
+        /// Whether its time was up.
+        is_over: bool,
+    },
 }
 
 /// What is waited for besides the end of a process.
@@ -119,6 +130,11 @@ impl Watch {
     /// The exit code of a command that has stayed with a process to its end.
     pub fn code(&self, ended: Ended) -> i32 {
         if self.is_over { TIMED_OUT } else { ended.code() }
+    }
+
+    /// The end, as an event.
+    pub fn exited(&self, ended: Ended) -> Event<'static> {
+        Event::Exited { ended, code: self.code(ended), is_over: self.is_over }
     }
 }
 

@@ -4,13 +4,12 @@ use super::beside::console::Relay;
 use super::beside::hooks;
 use super::checkpoint::restore;
 use super::create::{Created, Options, create};
-use super::foreground::{Foreground, Watch};
+use super::foreground::{Event, Foreground, Watch};
 use super::interrupt;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::sys::process::{Ended, Process};
 use crate::sys::{creds, signal};
-use serde_json::json;
 use std::os::fd::OwnedFd;
 
 /// Runs a container in the foreground; the exit code of its program, or 128 + the signal that ended it, or 124 when its time is up.
@@ -20,7 +19,15 @@ pub fn run(options: &Options, foreground: &Foreground, log: &Log) -> Result<i32>
     if foreground.subreaper {
         creds::become_subreaper().map_err(system)?;
     }
-    let created = create(options, log).inspect_err(|error| interrupt::obey(error, log))?;
+    let mut created = create(options, log).inspect_err(|error| interrupt::obey(error, log))?;
+    foreground.tell(&Event::Created { id: &created.container.id, process: &created.process });
+    if let Some(wait) = &foreground.before_start {
+        if let Err(error) = wait() {
+            created.destroy();
+            return Err(error);
+        }
+        created = created.start(log)?;
+    }
     if let Err(error) = hooks::run_poststart(&created.container, &interrupt::Interrupt::default()) {
         created.destroy();
         remove_pid_file(options);
@@ -50,9 +57,7 @@ pub fn stay(mut created: Created, foreground: &Foreground, log: &Log) -> Result<
     if let Err(error) = created.note_that_it_is_followed() {
         log.warn(&error);
     }
-    let pid = created.process.pid;
-    foreground.tell("created", json!({ "id": created.container.id, "pid": pid }));
-    foreground.tell("started", json!({ "pid": pid }));
+    foreground.tell(&Event::Started);
     let mut watch = Watch::default();
     let followed = foreground.begin().and_then(|begun| {
         watch = begun;
@@ -68,9 +73,9 @@ pub fn stay(mut created: Created, foreground: &Foreground, log: &Log) -> Result<
     };
     if let (true, Some(error)) = (ended.code() != 0, created.explain_out_of_memory()) {
         log.error(&error);
-        foreground.tell("out-of-memory", json!({}));
+        foreground.tell(&Event::OutOfMemory);
     }
-    foreground.tell_end(ended, &watch);
+    foreground.tell(&watch.exited(ended));
     if let Some(Err(error)) = foreground.before_end.as_ref().map(|act| act()) {
         log.warn(&error);
     }

@@ -39,16 +39,32 @@ pub const FAKE_ROOT: &str = "org.rootlet.fake-root";
 /// rootlet's own: the program is not the first process of the pid namespace, but a child of one that reaps.
 pub const INIT: &str = "org.rootlet.init";
 
+/// rootlet's own: rules of Landlock, as JSON: `{"read": [PATH...], "write": [PATH...]}`.
+pub const LANDLOCK: &str = "org.rootlet.landlock";
+
+/// rootlet's own: files that the first process has a shared lock on (fcntl(2)) as long as it lives, divided by colons.
+pub const LOCKS: &str = "org.rootlet.lock-files";
+
+/// rootlet's own: `false` where /dev is to have nothing but what the config says.
+pub const DEVICES: &str = "org.rootlet.default-devices";
+
+/// rootlet's own: argument 0 of the program, where that is not its name.
+pub const ARGUMENT_0: &str = "org.rootlet.argument-0";
+
 /// rootlet's own: `private`, `pasta` or `slirp4netns` leads out of the container's network namespace.
 pub const NETWORK: &str = "org.rootlet.network";
 /// rootlet's own: ports of the host that lead into it, `[IP:]HOST:CONTAINER[/udp]`, divided by commas.
 pub const PUBLISH: &str = "org.rootlet.publish";
 
 /// All that are followed, and who reads them. `features` lists them: each changes what rootlet does.
-pub const KNOWN: [(&str, &str); 15] = [
+pub const KNOWN: [(&str, &str); 19] = [
     (CRIU_CONFIG, "container/checkpoint/images.rs"),
+    (ARGUMENT_0, "property/args.rs"),
+    (DEVICES, "property/devices.rs"),
     (FAKE_ROOT, "property/fake_root.rs"),
     (INIT, "property/init.rs"),
+    (LANDLOCK, "property/landlock.rs"),
+    (LOCKS, "property/init.rs"),
     (NETWORK, "property/network.rs"),
     (PUBLISH, "property/network.rs"),
     (UNIT_PROPERTY, "property/cgroup.rs"),

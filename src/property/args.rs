@@ -1,6 +1,6 @@
 //! `process.args` and `process.env`: the program itself.
 
-use super::{Planner, Property, Scope};
+use super::{Planner, Property, Scope, annotations};
 use crate::error::{Error, Result};
 use crate::plan::Phase;
 use crate::plan::step::ProgramStep;
@@ -89,7 +89,12 @@ fn plan_reset(planner: &mut Planner) -> Result<()> {
 }
 
 fn plan(planner: &mut Planner) -> Result<()> {
-    let words = arguments(planner).map(|text| planner.c_string(text)).collect::<Result<_>>()?;
+    let mut words: Vec<CString> = arguments(planner).map(|text| planner.c_string(text)).collect::<Result<_>>()?;
+    if let (Some(name), Some(first)) = (annotations::find(planner.spec, annotations::ARGUMENT_0), words.first_mut())
+        && planner.entered.is_none()
+    {
+        *first = planner.c_string(name)?;
+    }
     planner.current.property = "process.env";
     let (mut environment, mut names) = (Vec::new(), BTreeSet::new());
     // The last of two is meant, as in runc; getenv(3) would find the first.

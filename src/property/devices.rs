@@ -1,6 +1,6 @@
 //! `linux.devices`, and the nodes and links of /dev that every container has.
 
-use super::{Planner, Property, Scope};
+use super::{Planner, Property, Scope, annotations};
 use crate::error::Result;
 use crate::plan::Phase;
 use crate::plan::step::MountStep;
@@ -31,6 +31,9 @@ const LINKS: [(&str, &str); 5] = [
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let devices = &planner.spec.linux().devices;
+    if annotations::find(planner.spec, annotations::DEVICES) == Some("false") {
+        return plan_listed(planner);
+    }
     // Where the config binds a whole /dev, its nodes are there.
     if planner
         .spec

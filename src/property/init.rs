@@ -4,6 +4,7 @@ use super::{Planner, Property, Scope, annotations};
 use crate::error::{Error, Result};
 use crate::plan::Phase;
 use crate::plan::step::ProgramStep;
+use crate::plan::step::reaper::MOST_LOCKS;
 
 pub const PROPERTY: Property = Property { paths: &["annotations"], phase: Phase::Last, scope: Scope::Create, plan };
 
@@ -12,7 +13,13 @@ fn plan(planner: &mut Planner) -> Result<()> {
     match annotations::find(planner.spec, annotations::INIT) {
         None | Some("false") => Ok(()),
         Some("true") if planner.spec.has_new_namespace("pid") => {
-            planner.step(ProgramStep::LeaveInit);
+            let locks =
+                annotations::find(planner.spec, annotations::LOCKS).into_iter().flat_map(|text| text.split(':'));
+            let locks: Box<[_]> = locks.map(|path| planner.c_string(path)).collect::<Result<_>>()?;
+            if locks.len() > MOST_LOCKS {
+                return Err(wrong(format!("{} files are to be locked, and at most {MOST_LOCKS} can be", locks.len())));
+            }
+            planner.step(ProgramStep::LeaveInit { locks });
             Ok(())
         }
         Some("true") => Err(wrong("the container has no pid namespace of its own".to_owned())

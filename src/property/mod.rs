@@ -30,6 +30,7 @@ mod init;
 mod intel_rdt;
 mod io_priority;
 mod keyring;
+mod landlock;
 mod masked_paths;
 mod memory_policy;
 mod mounts;
@@ -173,6 +174,8 @@ pub const ORDER: &[Property] = &[
     capabilities::PROPERTY,
     // As the user, who may not be able to execute it; and in `create`, so that a missing program is its error.
     args::FIND,
+    // Opens what it allows, in the root.
+    landlock::PROPERTY,
     // What is above it asks about ids and files, too.
     fake_root::LATE,
     // --- Here it waits for `start`. ---

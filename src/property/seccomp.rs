@@ -66,7 +66,8 @@ fn plan_late(planner: &mut Planner) -> Result<()> {
 
 fn plan(planner: &mut Planner) -> Result<()> {
     if let Some(text) = annotations::find(planner.spec, annotations::SECCOMP_PROGRAM) {
-        return plan_program(planner, text);
+        // The last one is installed last, and asked first.
+        return text.split(',').try_for_each(|program| plan_program(planner, program));
     }
     let Some(seccomp) = &planner.spec.linux().seccomp else { return Ok(()) };
     let profile = profile(planner, seccomp)?;

@@ -190,7 +190,7 @@ impl Sandbox {
         }
         allow(&mut config, &self.system_calls)?;
         if self.has_landlock {
-            self.restrict(&mut config, edits.network == Some(Network::None));
+            restrict(&mut config);
         }
         // Removed mounts have moved what was counted.
         let all = config["mounts"].as_array().cloned().unwrap_or_default();
@@ -345,21 +345,20 @@ impl Sandbox {
         }
         Ok(())
     }
+}
 
-    /// Landlock's rules: what the mounts allow, once more.
-    fn restrict(&self, config: &mut Value, is_offline: bool) {
-        let mounts = config["mounts"].as_array().cloned().unwrap_or_default();
-        let is_readonly = |mount: &Value| {
-            let options = mount["options"].as_array();
-            options.is_some_and(|options| options.iter().any(|option| option == "ro" || option == "rro"))
-        };
-        let writable: Vec<_> =
-            mounts.iter().filter(|mount| !is_readonly(mount)).map(|mount| &mount["destination"]).collect();
-        let network = if is_offline { json!([]) } else { Value::Null };
-        // `property::landlock` reads it.
-        let rules = json!({ "read": ["/"], "write": writable, "connect": network });
-        config["annotations"]["org.rootlet.landlock"] = json!(rules.to_string());
-    }
+/// Landlock's rules: what the mounts allow, once more.
+fn restrict(config: &mut Value) {
+    let mounts = config["mounts"].as_array().cloned().unwrap_or_default();
+    let is_readonly = |mount: &Value| {
+        let options = mount["options"].as_array();
+        options.is_some_and(|options| options.iter().any(|option| option == "ro" || option == "rro"))
+    };
+    let writable: Vec<_> =
+        mounts.iter().filter(|mount| !is_readonly(mount)).map(|mount| &mount["destination"]).collect();
+    // `property::landlock` reads it.
+    let rules = json!({ "read": ["/"], "write": writable });
+    config["annotations"]["org.rootlet.landlock"] = json!(rules.to_string());
 }
 
 /// File systems of the kernel's, of which a sandbox has its own.

@@ -404,6 +404,19 @@ pub fn prove_seclusion(first: RawFd) {
     }
 }
 
+/// Marks a descriptor close-on-exec.
+pub fn close_on_execve(number: RawFd) -> Result<()> {
+    // SAFETY: F_SETFD takes a number.
+    check(Call::Fcntl, unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }).map(drop)
+}
+
+/// Whether a descriptor is open and would outlive an execve, as those that this command was given.
+pub fn outlives_execve(number: RawFd) -> bool {
+    // SAFETY: F_GETFD takes no pointer.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    flags != -1 && flags & libc::FD_CLOEXEC == 0
+}
+
 /// Marks every descriptor from `first` on close-on-exec (close_range(2), Linux 5.11).
 pub fn close_on_exec_from(first: u32) -> Result<()> {
     const CLOSE_RANGE_CLOEXEC: u32 = 4;
@@ -477,6 +490,16 @@ pub fn lock(fd: BorrowedFd) -> Result<()> {
             other => return other.map(drop),
         }
     }
+}
+
+/// Takes a lock that others may have, too, for as long as the file is open (fcntl(2), F_OFD_SETLK, F_RDLCK); it is in the way of
+/// who asks by F_SETLK.
+pub fn lock_for_reading(fd: BorrowedFd) -> Result<()> {
+    // SAFETY: an all-zero flock is a valid value: from the begin, to the end.
+    let mut lock: libc::flock = unsafe { core::mem::zeroed() };
+    lock.l_type = libc::F_RDLCK as libc::c_short;
+    // SAFETY: F_OFD_SETLK reads a flock.
+    check(Call::Fcntl, unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) }).map(drop)
 }
 
 /// Waits until the contents of a file of the kernel change after they were read (poll(2), POLLPRI); `false` after

@@ -9,6 +9,7 @@ pub mod bpf;
 pub mod copy;
 pub mod creds;
 pub mod fd;
+pub mod landlock;
 pub mod memory;
 pub mod mount;
 pub mod namespace;
@@ -64,7 +65,7 @@ calls! {
     Access = "faccessat", Bpf = "bpf", Capget = "capget", Capset = "capset", Chdir = "chdir", Chmod = "fchmodat", Chown = "fchownat", Chroot = "chroot", Clone = "clone3", CloseRange = "close_range",
     Connect = "connect", Dup = "dup", Execve = "execve", Fchown = "fchown", Fcntl = "fcntl", Flock = "flock", Fork = "clone", Fsopen = "fsopen",
     Fstat = "fstat", Fstatfs = "fstatfs", Getcwd = "getcwd", Getdents = "getdents64", Getxattr = "fgetxattr",
-    Ioctl = "ioctl", IoprioSet = "ioprio_set", Keyctl = "keyctl", Kill = "pidfd_send_signal", Link = "linkat", Listen = "listen",
+    Ioctl = "ioctl", IoprioSet = "ioprio_set", Keyctl = "keyctl", Kill = "pidfd_send_signal", Landlock = "landlock", Link = "linkat", Listen = "listen",
     MapMount = "mount_setattr MOUNT_ATTR_IDMAP", MemfdCreate = "memfd_create", Mkdir = "mkdirat", Mknod = "mknodat", Mount = "mount", MountSetattr = "mount_setattr", MoveMount = "move_mount", Netlink = "netlink",
     Open = "openat", Openat2 = "openat2", OpenTree = "open_tree", Personality = "personality", PidfdOpen = "pidfd_open", PivotRoot = "pivot_root", Poll = "poll",
     Prctl = "prctl", Prlimit = "prlimit64", Read = "read", Readlink = "readlinkat", Rename = "renameat2", Receive = "recvmsg", SchedSetaffinity = "sched_setaffinity",
@@ -82,6 +83,7 @@ impl Call {
             Call::CloseRange => "5.9",
             Call::Fsopen | Call::MoveMount | Call::OpenTree => "5.2",
             Call::Kill => "5.1",
+            Call::Landlock => "5.13",
             Call::MapMount | Call::MountSetattr => "5.12",
             Call::Openat2 => "5.6",
             _ => return None,

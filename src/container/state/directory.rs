@@ -66,8 +66,11 @@ pub const PORTS: &str = "ports.sock";
 /// Where the program's notifications come.
 pub const NOTIFY: &str = "notify";
 
+/// Files of the command line's, which the container sees.
+pub const DATA: &str = "data";
+
 /// The directories in it, which only some containers have, or for a while.
-pub const DIRECTORIES: [&str; 2] = [NOTIFY, STAGE];
+pub const DIRECTORIES: [&str; 3] = [NOTIFY, STAGE, DATA];
 
 /// Where `restore` shows CRIU what it is to mount.
 pub const STAGE: &str = "stage";
@@ -201,6 +204,8 @@ impl Directory {
                 .remedy("see `ps`, and `lsattr` of it, and delete the container again")
         })?;
         let _ = std::fs::remove_dir(self.path.join(STAGE));
+        removal::remove_tree(self.opened.as_fd(), &c_name(DATA), Some(PATIENCE))
+            .map_err(|error| Error::from_call(format!("cannot remove {}", self.path.join(DATA).display()), error))?;
         removed
     }
 

@@ -8,7 +8,7 @@ pub mod namespaces;
 pub mod nodes;
 pub mod privileges;
 pub mod programs;
-mod reaper;
+pub mod reaper;
 pub mod resources;
 pub mod trees;
 

@@ -3,6 +3,7 @@
 use super::nodes::{self, HostNode, Node};
 use super::trees::{self, Attach, Attributes, Bind, FuseMount, Mount, NewTree};
 use crate::plan::Slots;
+use crate::sys::fd::Kind;
 use crate::sys::tty::Size;
 use crate::sys::{Call, Errno, Error, Result, fd, mount, resolve};
 use std::ffi::{CStr, CString};
@@ -48,6 +49,12 @@ pub enum MountStep {
     BindNode(HostNode),
     /// Makes a symlink; `optional`: unless there is something already.
     Symlink { path: CString, to: CString, optional: bool },
+    /// Makes a directory, with those above it, and gives it a mode, if it has one.
+    MakeDirectory { path: CString, mode: Option<u32> },
+    /// Copies a file of the host's to a new one.
+    CopyFile { source: CString, path: CString, mode: u32 },
+    /// Changes the mode of what is there.
+    SetMode { path: CString, mode: u32 },
     /// Opens a pty of the container's devpts, for standard input, output and error, and for /dev/console.
     OpenTerminal { size: Option<Size>, owner: u32, is_console: bool },
     /// pivot_root(2).
@@ -78,6 +85,7 @@ impl MountStep {
         match self {
             MountStep::BindRoot { source, .. } => Some(source),
             MountStep::Bind(bind) => Some(&bind.source),
+            MountStep::CopyFile { source, .. } => Some(source),
             MountStep::BindNode(bound) => Some(&bound.source),
             MountStep::Attach(attach) => Some(&attach.mapped.source),
             _ => None,
@@ -91,6 +99,7 @@ impl MountStep {
             MountStep::BindRoot { source, .. } => (source, fd::O_DIRECTORY),
             MountStep::Bind(bind) => (&bind.source, if bind.source_itself { fd::O_NOFOLLOW } else { 0 }),
             MountStep::BindNode(bound) => (&bound.source, 0),
+            MountStep::CopyFile { source, .. } => (source, 0),
             _ => return Err(Error::new(Call::Openat2, Errno::EINVAL)),
         };
         resolve::open_in_root(root, source, fd::O_PATH | flags)
@@ -141,6 +150,20 @@ impl MountStep {
             MountStep::MakeNode(node) => nodes::make_node(slots, node)?,
             MountStep::BindNode(bound) => nodes::bind_node(slots, bound)?,
             MountStep::Symlink { path, to, optional } => nodes::make_symlink(slots, path, to, *optional)?,
+            MountStep::MakeDirectory { path, mode } => {
+                // One that is there may be the host's, and stays as it is.
+                match resolve::open_in_root(slots.root()?, path, fd::O_PATH | fd::O_DIRECTORY) {
+                    Err(Error { errno: Errno::ENOENT, .. }) => {
+                        let made = resolve::make_in_root(slots.root()?, path, Kind::Directory)?;
+                        mode.map_or(Ok(()), |mode| fd::chmod_path(&made, mode))?;
+                    }
+                    other => drop(other?),
+                }
+            }
+            MountStep::CopyFile { source, path, mode } => nodes::copy_file(slots, source, path, *mode)?,
+            MountStep::SetMode { path, mode } => {
+                fd::chmod_path(&resolve::open_in_root(slots.root()?, path, fd::O_PATH)?, *mode)?;
+            }
             MountStep::OpenTerminal { size, owner, is_console } => {
                 nodes::open_terminal(slots, *size, *owner, *is_console)?;
             }

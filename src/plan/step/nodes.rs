@@ -87,6 +87,24 @@ pub fn make_node(slots: &mut Slots, node: &Node) -> Result<()> {
     if status.mode & 0o7777 == mode & 0o7777 { Ok(()) } else { fd::chmod_path(&opened, mode & 0o7777) }
 }
 
+/// Copies a file of the host's to a new one in the container.
+pub fn copy_file(slots: &mut Slots, source: &CStr, path: &CStr, mode: u32) -> Result<()> {
+    let from = match slots.source.take() {
+        // The parent has it by its path alone.
+        Some(opened) => fd::open(fd::Name::of(&opened).as_cstr(), fd::O_RDONLY, 0)?,
+        None => fd::open(source, fd::O_RDONLY, 0)?,
+    };
+    let (directory, name) = directory_of(slots, path)?;
+    let to = fd::open_at(directory, name, fd::O_WRONLY | fd::O_CREAT | fd::O_EXCL | fd::O_NOFOLLOW, 0o600)?;
+    let mut buffer = [0; 16384];
+    loop {
+        match fd::read(from.as_fd(), &mut buffer)? {
+            0 => return fd::chmod(to.as_fd(), mode),
+            length => fd::write_all(to.as_fd(), buffer.get(..length).unwrap_or_default())?,
+        }
+    }
+}
+
 /// inode(7).
 const S_IFMT: u32 = 0o170_000;
 const S_IFCHR: u32 = 0o020_000;
@@ -183,18 +201,20 @@ pub fn reopen_null(root: BorrowedFd, may_stay: bool) -> Result<()> {
             continue;
         }
         // Looked at before it is opened, as opening some devices does something, and afterwards, as it may be another by then.
-        let null = match open_null(root) {
+        let opened = open_null(root).and_then(|_| {
+            let flags = fd::O_RDWR | fd::O_NONBLOCK | fd::O_NOCTTY;
+            resolve::open_in_root_no_symlinks(root, c"/dev/null", flags)
+        });
+        let null = match opened {
+            // EACCES: it lies on a mount that is nodev.
             Err(Error {
-                errno: Errno::ELOOP | Errno::ENODEV | Errno::ENOENT | Errno::ENOTDIR | Errno::EXDEV, ..
+                errno: Errno::ELOOP | Errno::ENODEV | Errno::ENOENT | Errno::ENOTDIR | Errno::EXDEV | Errno::EACCES,
+                ..
             }) if may_stay => return Ok(()),
             Err(Error {
                 errno: Errno::ELOOP | Errno::ENODEV | Errno::ENOENT | Errno::ENOTDIR | Errno::EXDEV, ..
             }) => make_null()?,
-            other => {
-                drop(other?);
-                let flags = fd::O_RDWR | fd::O_NONBLOCK | fd::O_NOCTTY;
-                resolve::open_in_root_no_symlinks(root, c"/dev/null", flags)?
-            }
+            other => other?,
         };
         if !fd::status(null.as_fd())?.is_char_device(1, 3) {
             return Err(Error::new(Call::Fstat, Errno::ENODEV));

@@ -1,6 +1,7 @@
 //! Steps about who a process is and what it may do.
 
 use crate::plan::Slots;
+use crate::sys::landlock::Rules;
 use crate::sys::seccomp::{self, Instruction};
 use crate::sys::{Result, creds, fd, mount};
 use std::ffi::CString;
@@ -24,6 +25,8 @@ pub enum PrivilegeStep {
     BecomeUser { uid: u32, gid: u32, groups: Option<Box<[u32]>>, umask: Option<u32> },
     /// Sets the five capability sets; bit n is capability n.
     SetCapabilities { bounding: u64, effective: u64, permitted: u64, inheritable: u64, ambient: u64 },
+    /// Lets Landlock, of that version, forbid all with files but the rights by path (LANDLOCK_ACCESS_FS_*).
+    Restrict { version: u32, allowed: Box<[(CString, u64)]> },
     /// Installs a system call filter.
     InstallFilter { filter: Box<[Instruction]>, flags: u64 },
     /// prctl(2), PR_SET_TIMERSLACK.
@@ -66,6 +69,11 @@ impl PrivilegeStep {
                 creds::limit_bounding_set(*bounding)?;
                 creds::set_capabilities(*effective, *permitted, *inheritable)?;
                 creds::set_ambient(*ambient)
+            }
+            PrivilegeStep::Restrict { version, allowed } => {
+                let rules = Rules::new(*version)?;
+                allowed.iter().try_for_each(|(path, rights)| rules.allow(path, *rights))?;
+                rules.enforce()
             }
             PrivilegeStep::SetTimerSlack { nanoseconds } => creds::set_timer_slack(*nanoseconds),
             PrivilegeStep::InstallFilter { filter, flags } => {

@@ -31,8 +31,8 @@ pub enum ProgramStep {
     FindHome { uid: u32 },
     /// Finds the program among these paths, in their order.
     FindExecutable { name: CString, candidates: Box<[CString]> },
-    /// Goes on as a child of the process, which stays: the first one of a pid namespace, that reaps, passes signals on and ends with it.
-    LeaveInit,
+    /// Goes on as a child of the process, which stays: the first one of a pid namespace, that reaps, passes signals on, ends with it, and has these files locked.
+    LeaveInit { locks: Box<[CString]> },
     /// What a new program expects of signals: none blocked, none ignored.
     ResetSignals,
     /// Becomes the program.
@@ -68,7 +68,7 @@ impl ProgramStep {
                 slots.executable = find_executable(candidates)?;
                 Ok(())
             }
-            ProgramStep::LeaveInit => reaper::leave(),
+            ProgramStep::LeaveInit { locks } => reaper::leave(locks),
             ProgramStep::ResetSignals => signal::reset(),
             ProgramStep::Execute { candidates, arguments, environment } => {
                 let home = slots.home.as_ref().and_then(Home::as_cstr);

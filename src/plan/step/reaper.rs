@@ -4,25 +4,36 @@
 
 use crate::sys::process::{self, Cloned, Process};
 use crate::sys::{Result, creds, exit_now, fd, signal};
-use std::os::fd::AsFd;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, RawFd};
 
 /// What `ps` shows.
-const NAME: &std::ffi::CStr = c"rootlet-init";
+const NAME: &CStr = c"rootlet-init";
 
-/// Returns in a child; the caller's process stays.
-pub(super) fn leave() -> Result<()> {
+/// How many files it can have locked.
+pub const MOST_LOCKS: usize = 16;
+
+/// Returns in a child; the caller's process stays, with shared locks on files.
+pub(super) fn leave(locks: &[CString]) -> Result<()> {
+    let mut locked = [-1; MOST_LOCKS];
+    for (path, kept) in locks.iter().zip(&mut locked) {
+        let file = fd::open(path, fd::O_RDONLY, 0)?;
+        fd::lock_for_reading(file.as_fd())?;
+        // It is this process's to its end; the program's copy is closed by its execve.
+        *kept = file.into_raw_fd();
+    }
     // Whatever comes from now on waits for whom it is meant.
     signal::block_all()?;
     match process::clone(0, false, None)? {
         Cloned::Child => Ok(()),
-        Cloned::Parent(program) => stay(&program),
+        Cloned::Parent(program) => stay(&program, locked),
     }
 }
 
-fn stay(program: &Process) -> ! {
+fn stay(program: &Process, locked: [RawFd; MOST_LOCKS]) -> ! {
     let _ = creds::set_name(NAME);
     // Whoever waits for the end of the program's output must not wait for this process.
-    let _ = fd::close_all_but(0, || [&program.pidfd].into_iter().map(std::os::fd::AsRawFd::as_raw_fd));
+    let _ = fd::close_all_but(0, || locked.into_iter().chain([program.pidfd.as_raw_fd()]));
     loop {
         match signal::next_sent() {
             (signal::SIGCHLD, _) => {

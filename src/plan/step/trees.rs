@@ -36,6 +36,8 @@ pub struct Bind {
     pub source_itself: bool,
     /// Whether a destination that is a symlink is meant itself.
     pub target_itself: bool,
+    /// The device and inode of what is bound, if no other may be.
+    pub inode: Option<(u64, u64)>,
     /// Made before it is attached.
     pub attributes: Box<[Attributes]>,
 }
@@ -231,7 +233,7 @@ pub fn bind(slots: &mut Slots, bind: &Bind) -> Result<()> {
     let is_root = target.as_c_str() == c"/";
     // A plain bind by its path is the cheapest.
     let opened = match slots.source.take() {
-        None if bind.source_itself || !bind.attributes.is_empty() || is_root => {
+        None if bind.source_itself || !bind.attributes.is_empty() || is_root || bind.inode.is_some() => {
             Some(fd::open(source, fd::O_PATH | if bind.source_itself { fd::O_NOFOLLOW } else { 0 }, 0)?)
         }
         opened => opened,
@@ -252,6 +254,12 @@ pub fn bind(slots: &mut Slots, bind: &Bind) -> Result<()> {
         refuse_proc(&mount_point)?;
     }
     let Some(opened) = &opened else { return mount::bind(source, &mount_point, *recursive) };
+    if let Some(expected) = bind.inode {
+        let status = fd::status(opened.as_fd())?;
+        if (status.device, status.inode) != expected {
+            return Err(Error::new(Call::OpenTree, Errno::ESTALE));
+        }
+    }
     let tree = mount::clone_tree(opened.as_fd(), *recursive)?;
     set_attributes(tree.as_fd(), &bind.attributes)?;
     mount::attach(tree.as_fd(), mount_point.as_fd())?;

@@ -71,6 +71,14 @@ impl fmt::Display for MountStep {
                 write!(f, "bind device {major}:{minor} {source} on {path}")?;
                 f.write_str(if *readonly { ", read-only" } else { "" })
             }
+            MountStep::MakeDirectory { path, mode } => {
+                write!(f, "make directory {}", path.to_string_lossy())?;
+                mode.map_or(Ok(()), |mode| write!(f, " mode {mode:o}"))
+            }
+            MountStep::CopyFile { source, path, mode } => {
+                write!(f, "copy {} to {} mode {mode:o}", source.to_string_lossy(), path.to_string_lossy())
+            }
+            MountStep::SetMode { path, mode } => write!(f, "set the mode of {} to {mode:o}", path.to_string_lossy()),
             MountStep::Symlink { path, to, .. } => {
                 write!(f, "symlink {} to {}", path.to_string_lossy(), to.to_string_lossy())
             }
@@ -127,7 +135,12 @@ impl MountStep {
             | MountStep::SetMountAttributes { target, .. }
             | MountStep::SetTreeAttributes { target, .. }
             | MountStep::Remount { target, .. } => Some(target),
-            MountStep::Symlink { path, .. } | MountStep::Mask { path } | MountStep::MakeReadonly { path } => Some(path),
+            MountStep::MakeDirectory { path, .. }
+            | MountStep::CopyFile { path, .. }
+            | MountStep::SetMode { path, .. }
+            | MountStep::Symlink { path, .. }
+            | MountStep::Mask { path }
+            | MountStep::MakeReadonly { path } => Some(path),
             MountStep::OpenProc
             | MountStep::MakeProc
             | MountStep::EnterDescriptors
@@ -146,6 +159,10 @@ impl MountStep {
             (MountStep::MakeTree(tree), ..) => {
                 return of_file_system(&tree.kind, error).or_else(|| of_destination(error));
             }
+            (MountStep::Bind(bind), _, Errno::ESTALE) if bind.inode.is_some() => (
+                "another file lies at the source's path by now than the one that was meant",
+                "see who moves it, and try again",
+            ),
             (MountStep::Bind(bind), ..) => return advise_bind(bind, error),
             (MountStep::Attach(attach), Call::MountSetattr, Errno::EPERM) => locked(&attach.attributes),
             (MountStep::Attach(_), Call::MapMount, Errno::EINVAL) => (
@@ -172,6 +189,9 @@ impl MountStep {
             }
             (MountStep::AwaitFuse { .. }, ..) => {
                 ("the program that serves it has ended", "correct source and options of the mount")
+            }
+            (MountStep::CopyFile { .. }, Call::Open, Errno::EEXIST) => {
+                ("there is something already", "choose another destination, or bind the file over it")
             }
             (MountStep::Symlink { .. }, Call::Symlink, Errno::EEXIST) => (
                 "the image has something else there",
@@ -232,6 +252,9 @@ impl MountStep {
                 | MountStep::Remount { .. }
                 | MountStep::MakeNode(_)
                 | MountStep::BindNode(_)
+                | MountStep::MakeDirectory { .. }
+                | MountStep::CopyFile { .. }
+                | MountStep::SetMode { .. }
                 | MountStep::Symlink { .. }
                 | MountStep::OpenTerminal { .. }
                 | MountStep::PivotRoot

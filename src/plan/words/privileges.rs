@@ -27,6 +27,9 @@ impl fmt::Display for PrivilegeStep {
                 f,
                 "set capabilities bounding {bounding:#x} effective {effective:#x} permitted {permitted:#x} inheritable {inheritable:#x} ambient {ambient:#x}"
             ),
+            PrivilegeStep::Restrict { version, allowed } => {
+                write!(f, "restrict by Landlock {version} to {} paths", allowed.len())
+            }
             PrivilegeStep::SetTimerSlack { nanoseconds } => write!(f, "set the timer slack to {nanoseconds} ns"),
             PrivilegeStep::InstallFilter { filter, flags } => {
                 write!(f, "install a system call filter of {} instructions flags {flags:#x}", filter.len())
@@ -63,6 +66,10 @@ impl PrivilegeStep {
             (PrivilegeStep::SetCapabilities { .. }, _, Errno::EPERM) => {
                 ("the caller does not have all of these capabilities", "take them out of process.capabilities")
             }
+            (PrivilegeStep::Restrict { .. }, Call::Open, Errno::ENOENT) => (
+                "a path of the annotation org.rootlet.landlock is not in the container",
+                "correct it, or make the path",
+            ),
             (PrivilegeStep::InstallFilter { .. }, _, Errno::EACCES) => {
                 ("a filter without process.noNewPrivileges needs CAP_SYS_ADMIN", "set process.noNewPrivileges to true")
             }
@@ -80,6 +87,7 @@ impl PrivilegeStep {
                 | PrivilegeStep::SetNoNewPrivileges
                 | PrivilegeStep::BecomeUser { .. }
                 | PrivilegeStep::SetCapabilities { .. }
+                | PrivilegeStep::Restrict { .. }
                 | PrivilegeStep::SetTimerSlack { .. }
                 | PrivilegeStep::InstallFilter { .. },
                 ..,

@@ -18,7 +18,7 @@ impl fmt::Display for ProgramStep {
             ProgramStep::Chdir { path } => write!(f, "enter {}", path.to_string_lossy()),
             ProgramStep::FindHome { uid } => write!(f, "read HOME of uid {uid} from /etc/passwd"),
             ProgramStep::FindExecutable { name, .. } => write!(f, "find {}", name.to_string_lossy()),
-            ProgramStep::LeaveInit => f.write_str("leave a first process that reaps, and go on as its child"),
+            ProgramStep::LeaveInit { .. } => f.write_str("leave a first process that reaps, and go on as its child"),
             ProgramStep::ResetSignals => f.write_str("reset signals"),
             ProgramStep::Execute { arguments, .. } => write!(f, "execute {arguments:?}"),
         }
@@ -35,7 +35,7 @@ impl ProgramStep {
             | ProgramStep::StartSession
             | ProgramStep::FindHome { .. }
             | ProgramStep::FindExecutable { .. }
-            | ProgramStep::LeaveInit
+            | ProgramStep::LeaveInit { .. }
             | ProgramStep::ResetSignals
             | ProgramStep::Execute { .. } => None,
         }
@@ -70,7 +70,7 @@ impl ProgramStep {
                 | ProgramStep::Chdir { .. }
                 | ProgramStep::FindHome { .. }
                 | ProgramStep::FindExecutable { .. }
-                | ProgramStep::LeaveInit
+                | ProgramStep::LeaveInit { .. }
                 | ProgramStep::ResetSignals
                 | ProgramStep::Execute { .. },
                 ..,

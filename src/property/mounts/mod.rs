@@ -1,6 +1,7 @@
 //! `mounts`: what the container sees besides its root, in the order of the config.
 
 mod fuse;
+mod made;
 mod mapped;
 pub mod options;
 mod overlay;
@@ -58,7 +59,7 @@ fn plan_mount(planner: &mut Planner, mount: &Mount) -> Result<()> {
     if destination == "/" && !may_cover_root(planner, mount, &options) {
         return Err(planner
             .error("destination is the root itself")
-            .because("only the first mount may be there: a bind, an overlay, or one that is served")
+            .because("only the first mount may be there: a bind, a tmpfs, an overlay, or one that is served")
             .remedy("set root.path instead"));
     }
     let kind = mount.kind.as_deref().unwrap_or("none");
@@ -72,6 +73,9 @@ fn plan_mount(planner: &mut Planner, mount: &Mount) -> Result<()> {
     let target = planner.c_string(&destination)?;
     if options.remount {
         return remount(planner, target, &options);
+    }
+    if let Some(made) = kind.strip_prefix(made::PREFIX) {
+        return made::plan(planner, mount, made, target, &options);
     }
     if options.bind.is_some() || kind == "bind" {
         return bind(planner, mount, &destination, target, options);
@@ -92,7 +96,8 @@ fn plan_mount(planner: &mut Planner, mount: &Mount) -> Result<()> {
 fn may_cover_root(planner: &Planner, mount: &Mount, options: &Options) -> bool {
     let is_bind = options.bind.is_some() || mount.kind.as_deref() == Some("bind");
     let is_plain = !options.remount && !options.means_symlinks() && !mapped::is_mapped(mount, options);
-    let is_layer = mount.kind.as_deref().is_some_and(|kind| kind == "overlay" || kind.starts_with("fuse."));
+    let is_layer =
+        mount.kind.as_deref().is_some_and(|kind| matches!(kind, "overlay" | "tmpfs") || kind.starts_with("fuse."));
     planner.current.index == Some(0) && is_plain && (is_bind || is_layer)
 }
 
@@ -164,6 +169,7 @@ fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString
             over_proc,
             source_itself,
             target_itself,
+            inode: options.inode,
             attributes,
         }));
     }

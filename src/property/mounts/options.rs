@@ -4,6 +4,9 @@ use super::super::propagation;
 use crate::plan::step::trees::Attributes;
 use crate::sys::mount::*;
 
+/// In front of the numbers of a file that a bind must be of.
+const INODE: &str = "org.rootlet.inode=";
+
 /// What the options of one mount ask for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -37,6 +40,8 @@ pub struct Options {
     pub copy_symlink: bool,
     /// `src-nofollow`: a source that is a symlink is bound itself.
     pub source_itself: bool,
+    /// `org.rootlet.inode=DEVICE:INODE`: the source is that file, or it is not bound.
+    pub inode: Option<(u64, u64)>,
     /// `dest-nofollow`: a destination that is a symlink is mounted over itself.
     pub target_itself: bool,
 }
@@ -137,6 +142,13 @@ impl Options {
             "idmap" => self.id_mapped = Some(self.id_mapped.unwrap_or(false)),
             "ridmap" => self.id_mapped = Some(true),
             "copy-symlink" => self.copy_symlink = true,
+            known if known.starts_with(INODE) => {
+                let numbers = known.get(INODE.len()..).and_then(|rest| rest.split_once(':'));
+                // What is wrong is no file's.
+                self.inode = Some(
+                    numbers.map_or((0, 0), |(device, inode)| (device.parse().unwrap_or(0), inode.parse().unwrap_or(0))),
+                );
+            }
             "src-nofollow" => self.source_itself = true,
             "dest-nofollow" => self.target_itself = true,
             "defaults" | "" => {}
