@@ -103,7 +103,7 @@ pub struct Sandbox {
     #[arg(long, conflicts_with_all = ["layer", "timeout", "status_fd"])]
     print_config: bool,
     /// The command and its arguments [default: your shell]
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     command: Vec<String>,
 }
 

@@ -89,6 +89,8 @@ fn begin(container: &Container, interrupt: &Interrupt, log: &Log) -> Result<Opti
             }
             Some(_) => return Err(Error::new("start.sock: not a word of a container's")),
             // Its program has begun, or it has ended without a word. Who was seen by nobody has ended as a program does.
+            // A first process that reaps has left the program to a child.
+            None if state.has_init => break,
             None if has_executed(state.pid, pidfd.as_fd())? == Some(false) => return Err(has_not_begun()),
             None => break,
         }

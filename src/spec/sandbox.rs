@@ -137,6 +137,11 @@ impl Sandbox {
             // Its namespace begins with the host's.
             fields.shift_remove("hostname");
         }
+        if let Some(namespaces) = config["linux"]["namespaces"].as_array_mut()
+            && !namespaces.iter().any(|namespace| namespace["type"] == "cgroup")
+        {
+            namespaces.push(json!({ "type": "cgroup" }));
+        }
         // `property::init` reads it.
         config["annotations"]["org.rootlet.init"] = json!("true");
         if let Some(mounts) = config["mounts"].as_array_mut() {
@@ -252,7 +257,7 @@ impl Sandbox {
     /// The directory that the command begins in, which it may write to, unless that would share what is private.
     fn add_directory(&self, places: &mut Vec<Place>, home: Option<&Path>, notes: &mut Vec<Error>) -> Result<()> {
         let own = self.directory.as_path();
-        if places.iter().any(|place| place.path == own && place.reason != "your home") {
+        if places.iter().any(|place| place.path == own && place.reason.starts_with("--")) {
             return Ok(());
         }
         let hidden = places.iter().filter(|place| place.access == Access::Hidden && own.starts_with(&place.path));

@@ -5,6 +5,7 @@
 mod annotations;
 mod attacks;
 mod bad_input;
+mod bubblewrap;
 mod callers;
 mod cgroup_owners;
 mod cgroup_places;
@@ -33,6 +34,7 @@ mod process;
 mod real_roots;
 mod run_flags;
 mod sandbox;
+mod sandbox_command;
 #[cfg(target_arch = "x86_64")]
 mod scenes;
 mod scopes;

@@ -73,6 +73,9 @@ pub struct State {
     /// Whether its config names nothing to be started.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_no_program: bool,
+    /// Whether its program is a child of its first process.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_init: bool,
     /// Who answers for filtered system calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener: Option<Listener>,

@@ -212,7 +212,8 @@ pub fn reopen_null(root: BorrowedFd, may_stay: bool) -> Result<()> {
                 ..
             }) if may_stay => return Ok(()),
             Err(Error {
-                errno: Errno::ELOOP | Errno::ENODEV | Errno::ENOENT | Errno::ENOTDIR | Errno::EXDEV, ..
+                errno: Errno::ELOOP | Errno::ENODEV | Errno::ENOENT | Errno::ENOTDIR | Errno::EXDEV | Errno::EACCES,
+                ..
             }) => make_null()?,
             other => other?,
         };
