@@ -7,7 +7,6 @@ use crate::error::{Error, Result, found};
 use crate::host::Host;
 use crate::log::Log;
 use crate::property::{CgroupManager, Request};
-use crate::spec::default;
 use crate::sys::{fd, process, tty};
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -181,7 +180,7 @@ fn run(arguments: Vec<OsString>, log: &Log) -> Result<ExitCode> {
         options.request.fuse.extend(server);
         options.layer = Some(layer);
     }
-    options.text = Some(default::text(&sandbox.config)?);
+    options.text = Some(sandbox.config.to_string());
     let (info, json) = (sandbox.info.take(), sandbox.status.take());
     let foreground = Foreground {
         subreaper: true,
@@ -549,7 +548,8 @@ impl Sandbox {
             json!({ "destination": below("shm"), "type": "org.rootlet.directory", "options": ["mode=0755"] }),
         ];
         for name in ["null", "zero", "full", "random", "urandom", "tty"] {
-            mounts.push(bind(&Path::new("/dev").join(name), &below(name), "--dev-bind", None));
+            let node = format!("/dev/{name}");
+            mounts.push(json!({ "destination": below(name), "type": "none", "source": node, "options": ["bind"] }));
         }
         for (name, to) in [
             ("stdin", "/proc/self/fd/0"),

@@ -163,7 +163,7 @@ impl Sandbox {
             before_end = self.diff.take().map(|file| list_changes(layer.clone(), file));
             options.layer = Some(layer);
         }
-        options.text = Some(default::text(&config)?);
+        options.text = Some(config.to_string());
         let foreground = Foreground {
             subreaper: true,
             timeout: self.timeout,

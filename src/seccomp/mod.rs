@@ -25,6 +25,14 @@ pub fn is_known(name: &str) -> bool {
     table::find(name).is_some()
 }
 
+/// All names that have a number on this machine.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    table::all()
+        .iter()
+        .filter(|call| (0..table::FAMILY.len()).any(|column| call.number(column).is_some()))
+        .map(|call| call.name)
+}
+
 /// Its number on this machine.
 pub fn native_number(name: &str) -> Option<u32> {
     // The first of the family.

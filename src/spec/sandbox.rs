@@ -409,11 +409,7 @@ fn allow(config: &mut Value, names: &[String]) -> Result<()> {
     if names.is_empty() {
         return Ok(());
     }
-    let known = |name: &str| {
-        let family = crate::seccomp::ARCHITECTURES.iter().filter_map(|(_, architecture)| *architecture);
-        family.flat_map(crate::seccomp::Architecture::system_calls).any(|(_, known)| known == name)
-    };
-    if let Some(wrong) = names.iter().find(|name| !known(name)) {
+    if let Some(wrong) = names.iter().find(|name| !crate::seccomp::is_known(name)) {
         return Err(Error::new(format!("--allow-syscall {wrong}: there is no such system call"))
             .remedy("write a name of syscalls(2), such as ptrace"));
     }
