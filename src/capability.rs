@@ -63,3 +63,5 @@ pub const CAP_SYS_RESOURCE: u8 = 24;
 pub const CAP_SETFCAP: u8 = 31;
 /// To make device nodes.
 pub const CAP_MKNOD: u8 = 27;
+/// To checkpoint and restore processes.
+pub const CAP_CHECKPOINT_RESTORE: u8 = 40;

@@ -425,10 +425,19 @@ pub fn own_cgroup(root: &Path, text: &str) -> Option<PathBuf> {
     is_seen.then(|| if own == "/" { root.to_owned() } else { root.join(own.trim_start_matches('/')) })
 }
 
-/// True in a chroot: its root is no mount, or a mount below that of the namespace, which mountinfo does not show.
+/// True in a chroot: its root is no mount, which mountinfo does not show then, or a mount that the first process has elsewhere.
 pub fn is_in_chroot() -> bool {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    !mounts.is_empty() && !mounts.lines().any(|line| line.split(' ').nth(4) == Some("/"))
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let mounts = read("/proc/self/mountinfo");
+    let point = |line: &str| line.split(' ').nth(4).map(str::to_owned);
+    let id = |line: &str| line.split(' ').next().map(str::to_owned);
+    if mounts.is_empty() {
+        return false;
+    }
+    let Some(root) = mounts.lines().rfind(|line| point(line).as_deref() == Some("/")) else { return true };
+    let others = read("/proc/1/mountinfo");
+    let same = others.lines().find(|line| id(line) == id(root));
+    same.is_some_and(|same| point(same).as_deref() != Some("/"))
 }
 
 /// The profile of AppArmor that confines the caller.

@@ -211,6 +211,7 @@ pub mod cgroup;
 pub mod command;
 pub mod container;
 pub mod criu;
+pub mod doctor;
 pub mod error;
 pub mod fake_root;
 pub mod host;

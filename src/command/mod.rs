@@ -9,6 +9,7 @@ mod check;
 mod checkpoint;
 mod create;
 mod delete;
+mod doctor;
 mod events;
 mod exec;
 mod features;
@@ -101,6 +102,7 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     subcommand::<restore::Restore>("restore"),
     subcommand::<plan::Plan>("plan"),
     subcommand::<check::Check>("check"),
+    subcommand::<doctor::Doctor>("doctor"),
     subcommand::<features::Features>("features"),
 ];
 

@@ -1,6 +1,6 @@
 //! `--status-fd`: what happens, as JSON objects, a line each.
 
-use crate::container::foreground::Event;
+use crate::container::foreground::{Event, Report};
 use crate::error::{Error, Result};
 use crate::sys::process::Ended;
 use crate::sys::{self, Call, Errno, fd};
@@ -8,7 +8,7 @@ use serde_json::json;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Writes events to a descriptor. Nobody is waited for who has gone.
-pub fn report(status: OwnedFd) -> Box<dyn Fn(&Event)> {
+pub fn report(status: OwnedFd) -> Report {
     Box::new(move |event| {
         let line = match event {
             Event::Created { id, process } => json!({ "event": "created", "id": id, "pid": process.pid }),

@@ -12,6 +12,9 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Of a command whose time is up, as of timeout(1).
 const TIMED_OUT: i32 = 124;
 
+/// Whom events are told.
+pub type Report = Box<dyn Fn(&Event)>;
+
 /// How a foreground command stays with a container.
 #[derive(Default)]
 pub struct Foreground {
@@ -24,7 +27,7 @@ pub struct Foreground {
     /// The caller's pid, if the container ends with the caller.
     pub parent: Option<u32>,
     /// Hears what happens.
-    pub report: Option<Box<dyn Fn(&Event)>>,
+    pub report: Option<Report>,
     /// What is waited for when the container is there, and before its program begins.
     pub before_start: Option<Box<dyn Fn() -> Result<()>>>,
     /// What is done when the last process has ended, and before anything of the container is removed.

@@ -2,6 +2,7 @@
 //! program or interpreter would give. Where the binary's owner is mapped into the container, rootlet runs from a
 //! sealed copy in memory; elsewhere the kernel refuses the write, and the copy (1 to 2 ms) is not paid for.
 
+use crate::doctor::causes::{self, Proc};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::spec::{IdMapping, Spec};
@@ -14,7 +15,14 @@ use std::os::unix::ffi::OsStringExt;
 /// Returns if the binary is out of the container's reach; else starts this program again from a sealed copy.
 pub fn ensure(spec: &Spec, host: &Host) -> Result<()> {
     let system = |error| Error::from_call("/proc/self/exe", error);
-    let binary = fd::open(c"/proc/self/exe", fd::O_RDONLY, 0).map_err(system)?;
+    let opened = fd::open(c"/proc/self/exe", fd::O_RDONLY, 0);
+    let binary = opened.map_err(|error| match causes::of_proc() {
+        Some(wrong @ (Proc::Missing | Proc::Stale)) => {
+            let cause = wrong.cause();
+            system(error).because(cause.because).remedy(cause.remedy)
+        }
+        _ => system(error),
+    })?;
     if fd::is_sealed(binary.as_fd()) || !is_exposed(fd::status(binary.as_fd()).map_err(system)?, spec, host) {
         return Ok(());
     }

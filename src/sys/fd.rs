@@ -404,6 +404,14 @@ pub fn prove_seclusion(first: RawFd) {
     }
 }
 
+/// pipe2(2): what is read from, and what is written to.
+pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [0; 2];
+    // SAFETY: pipe2 writes two ints.
+    check(Call::Socketpair, unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
+    Ok((own(ends[0].into()), own(ends[1].into())))
+}
+
 /// Marks a descriptor close-on-exec.
 pub fn close_on_execve(number: RawFd) -> Result<()> {
     // SAFETY: F_SETFD takes a number.

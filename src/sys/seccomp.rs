@@ -37,6 +37,13 @@ pub fn install(filter: &[Instruction], flags: u64) -> Result<Option<OwnedFd>> {
     Ok((flags & SECCOMP_FILTER_FLAG_NEW_LISTENER != 0).then(|| own(listener)))
 }
 
+/// Whether a filter is in force for the caller already (prctl(2), PR_GET_SECCOMP).
+pub fn is_filtered() -> bool {
+    const SECCOMP_MODE_FILTER: i64 = 2;
+    syscall!(Call::Prctl, libc::SYS_prctl, libc::PR_GET_SECCOMP, 0, 0, 0, 0)
+        .is_ok_and(|mode| mode == SECCOMP_MODE_FILTER)
+}
+
 /// True if this kernel can take that action (SECCOMP_GET_ACTION_AVAIL, Linux 4.14).
 pub fn is_available(action: u32) -> bool {
     syscall!(Call::Seccomp, libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action).is_ok()

@@ -14,6 +14,7 @@ mod check;
 mod checkpoints;
 mod concurrency;
 mod container;
+mod doctor;
 mod engines;
 mod exec;
 mod fake_root;

@@ -1,0 +1,175 @@
+//! `rootlet doctor`.
+
+use super::Globals;
+use super::plan::Format;
+use crate::doctor::{Finding, Need, Verdict, examine};
+use crate::error::Result;
+use crate::host::Host;
+use crate::log::Log;
+use crate::property::Request;
+use crate::property::check::{Level, Problem, check};
+use crate::spec::{Spec, load};
+use crate::sys::tty;
+use clap::Parser;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Say what this host allows, and how to mend what it does not
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Each thing is tried for real, in processes that leave nothing. The exit code is 0 if what `rootlet spec` writes could run, or the
+BUNDLE, and 1 if not.
+
+Examples:
+  rootlet doctor                    this host, and you on it
+  rootlet doctor ./box              whether that bundle could run here
+  rootlet doctor --format json | jq '.findings[] | select(.verdict != \"ok\")'")]
+pub struct Doctor {
+    /// Judge this bundle, too
+    #[arg(value_name = "BUNDLE")]
+    bundle: Option<PathBuf>,
+    /// How to print
+    #[arg(short, long, default_value = "text", value_enum)]
+    format: Format,
+}
+
+/// A bundle, and what is wrong with it.
+struct Judged {
+    spec: Spec,
+    problems: Vec<Problem>,
+}
+
+impl super::Run for Doctor {
+    fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
+        let host = Host::new()?;
+        let findings = examine(&host);
+        let judged = self.bundle.as_deref().map(|bundle| judge(bundle, globals, &host)).transpose()?;
+        let is_needed = |finding: &Finding| is_needed(finding.need, judged.as_ref().map(|judged| &judged.spec));
+        let obstacles: Vec<_> =
+            findings.iter().filter(|finding| finding.verdict == Verdict::Missing && is_needed(finding)).collect();
+        let problems = judged.as_ref().map_or(&[][..], |judged| &judged.problems);
+        let errors = problems.iter().filter(|problem| problem.level == Level::Error).count();
+        let works = obstacles.is_empty() && errors == 0;
+        super::say(&match self.format {
+            Format::Json => {
+                let mut document = json!({ "works": works, "findings": findings });
+                if let Some(bundle) = &self.bundle {
+                    document["bundle"] = json!(bundle);
+                    document["problems"] = json!(problems);
+                }
+                format!("{document:#}\n")
+            }
+            Format::Text => {
+                let colours = Colours::new();
+                let table: String = findings.iter().map(|finding| row(finding, &colours)).collect();
+                let judged = problems.iter().map(|problem| line(problem, &colours)).collect::<String>();
+                let what = match &self.bundle {
+                    None => "what `rootlet spec` writes".to_owned(),
+                    Some(bundle) => bundle.display().to_string(),
+                };
+                let reasons: Vec<_> = obstacles.iter().map(|finding| finding.subject.to_owned()).collect();
+                let reasons = reasons.into_iter().chain((errors > 0).then(|| format!("{errors} errors in its config")));
+                let verdict = match works {
+                    true => format!("{what} can run here"),
+                    false => format!("{what} cannot run here: {}", reasons.collect::<Vec<_>>().join(", ")),
+                };
+                format!("{table}{judged}\n{verdict}\n")
+            }
+        })?;
+        Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+fn judge(bundle: &Path, globals: &Globals, host: &Host) -> Result<Judged> {
+    let bundle = super::create::absolute(bundle)?;
+    let text = load::read(&bundle.join("config.json"))?;
+    let spec = load::parse(&text)?.spec;
+    let request = Request {
+        id: "doctor".to_owned(),
+        bundle,
+        strict: globals.strict(),
+        try_limits: globals.limits == super::global::Limits::Try,
+        fuse: globals.fuse.clone(),
+        ..Request::default()
+    };
+    Ok(Judged { problems: check(&text, &request, host), spec })
+}
+
+/// Whether the config needs it; without one, what `rootlet spec` writes.
+fn is_needed(need: Need, spec: Option<&Spec>) -> bool {
+    let usual = ["mount", "pid", "ipc", "uts", "user"];
+    let kinds = ["proc", "tmpfs", "devpts", "mqueue"];
+    let Some(spec) = spec else {
+        return match need {
+            Need::All => true,
+            Need::Namespace(name) => usual.contains(&name),
+            Need::Mount(kind) => kinds.contains(&kind),
+            _ => false,
+        };
+    };
+    let has_user_namespace = spec.has_new_namespace("user");
+    match need {
+        Need::All => has_user_namespace,
+        Need::Namespace(name) => has_user_namespace && spec.has_new_namespace(name),
+        Need::Mount(kind) => has_user_namespace && spec.mounts.iter().any(|mount| mount.kind.as_deref() == Some(kind)),
+        Need::MountPrefix(prefix) => {
+            spec.mounts.iter().any(|mount| mount.kind.as_deref().is_some_and(|kind| kind.starts_with(prefix)))
+        }
+        Need::Filter => spec.linux().seccomp.is_some(),
+        Need::Annotation(name) => spec.annotations.as_ref().is_some_and(|all| all.contains_key(name)),
+        // The check of the config says which limits cannot be set.
+        Need::Limits | Need::Terminal | Need::Nothing => false,
+    }
+}
+
+/// Escapes for a terminal, where there is one and nobody minds (https://no-color.org).
+struct Colours(bool);
+
+impl Colours {
+    fn new() -> Colours {
+        let minds = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        Colours(tty::is_terminal(tty::standard_output()) && !minds && !is_dumb)
+    }
+
+    fn paint(&self, text: &str, code: u8) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+const RED: u8 = 31;
+const GREEN: u8 = 32;
+const YELLOW: u8 = 33;
+
+fn row(finding: &Finding, colours: &Colours) -> String {
+    let (word, colour) = match finding.verdict {
+        Verdict::Ok => ("ok", GREEN),
+        Verdict::Limited => ("limited", YELLOW),
+        Verdict::Missing => ("missing", RED),
+    };
+    let mut text =
+        format!("{} {:20} {}\n", colours.paint(&format!("{word:8}"), colour), finding.subject, finding.found);
+    for (label, part) in [("", &finding.means), ("try: ", &finding.mend)] {
+        if let Some(part) = part {
+            text.push_str(&format!("{:29} {label}{part}\n", ""));
+        }
+    }
+    text
+}
+
+fn line(problem: &Problem, colours: &Colours) -> String {
+    let (word, colour) = match problem.level {
+        Level::Error => ("error", RED),
+        Level::Warning => ("warning", YELLOW),
+        Level::Note => ("note", GREEN),
+    };
+    let mut text =
+        format!("{} {:20} {}\n", colours.paint(&format!("{word:8}"), colour), problem.property, problem.message);
+    for (label, part) in [("", &problem.because), ("try: ", &problem.remedy)] {
+        if let Some(part) = part {
+            text.push_str(&format!("{:29} {label}{part}\n", ""));
+        }
+    }
+    text
+}

@@ -1,0 +1,77 @@
+//! What rootlet runs in itself: the kernel, and perhaps a container.
+
+use super::causes::{self, Proc, of_proc};
+use super::{Finding, Need};
+use crate::host::{self, Host};
+use std::path::Path;
+
+/// mount_setattr(2).
+const OLDEST: (u32, u32) = (5, 12);
+
+pub fn probe(host: &Host) -> Vec<Finding> {
+    vec![kernel(host), proc(), surroundings(host)]
+}
+
+fn kernel(host: &Host) -> Finding {
+    const SUBJECT: &str = "kernel";
+    match (host.kernel(), host.kernel_version()) {
+        (Ok(kernel), Ok(version)) if version >= OLDEST => Finding::ok(SUBJECT, Need::All, kernel.trim()),
+        (Ok(kernel), _) => Finding::missing(
+            SUBJECT,
+            Need::All,
+            kernel.to_owned(),
+            "rootlet needs mount_setattr(2), which came with 5.12",
+        )
+        .mended("boot Linux 5.12 or newer"),
+        // By /proc it is known; its own finding says more.
+        (Err(_), _) => Finding::limited(
+            SUBJECT,
+            Need::Nothing,
+            "not known, as /proc does not tell",
+            "it should be Linux 5.12 or newer",
+        ),
+    }
+}
+
+fn proc() -> Finding {
+    const SUBJECT: &str = "/proc";
+    match of_proc() {
+        None => Finding::ok(SUBJECT, Need::All, "as the kernel has it"),
+        Some(masked @ Proc::Masked(_)) => {
+            let cause = masked.cause();
+            Finding::limited(SUBJECT, Need::Nothing, cause.because, "containers get no fresh /proc")
+                .mended(cause.remedy)
+        }
+        Some(wrong) => Finding::refused(SUBJECT, Need::All, "no container can be made", wrong.cause()),
+    }
+}
+
+fn surroundings(host: &Host) -> Finding {
+    const SUBJECT: &str = "surroundings";
+    let mut found = Vec::new();
+    if host::is_in_chroot() {
+        let cause = causes::chroot();
+        return Finding::missing(SUBJECT, Need::All, cause.because, "no container can be made").mended(cause.remedy);
+    }
+    for (mark, name) in [("/.dockerenv", "Docker"), ("/run/.containerenv", "podman")] {
+        if Path::new(mark).exists() {
+            found.push(format!("a container of {name}'s"));
+        }
+    }
+    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+        found.push("a pod of Kubernetes".to_owned());
+    }
+    if let Ok(kind) = std::env::var("container") {
+        found.push(format!("a container ({kind})"));
+    }
+    if host.in_initial_user_namespace().is_ok_and(|is_initial| !is_initial) {
+        found.push("a user namespace".to_owned());
+    }
+    if causes::is_filtered() {
+        found.push("a system call filter".to_owned());
+    }
+    match found.is_empty() {
+        true => Finding::ok(SUBJECT, Need::Nothing, "no container, chroot or filter around"),
+        false => Finding::ok(SUBJECT, Need::Nothing, found.join(", ")),
+    }
+}

@@ -1,0 +1,137 @@
+//! Where states, images and layers are kept.
+
+use super::{Finding, Need};
+use crate::error::found;
+use crate::host::{Host, unescape};
+use crate::sys::creds;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+const STATES: &str = "XDG_RUNTIME_DIR";
+const HOME: &str = "home";
+const LAYERS: &str = "place of layers";
+
+pub fn probe(host: &Host) -> Vec<Finding> {
+    let mut findings = vec![states()];
+    if let Some(home) = dirs::home_dir() {
+        findings.push(of_home(&home));
+    }
+    findings.push(layers(host));
+    findings
+}
+
+fn states() -> Finding {
+    let uid = creds::effective_uid();
+    let instead = format!("states are kept in /tmp/rootlet-{uid}, and a user's systemd is not found");
+    let usual = format!("/run/user/{uid}");
+    let is_usable = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == uid);
+    let mend = match is_usable(Path::new(&usual)) {
+        true => format!("export XDG_RUNTIME_DIR={usual}"),
+        false => "log in by ssh or a terminal, and not by su; or `loginctl enable-linger`; or: export XDG_RUNTIME_DIR=$(mktemp -d)".to_owned(),
+    };
+    let Some(path) = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()).map(PathBuf::from) else {
+        // Where root's states are does not depend on it.
+        return match uid {
+            0 => in_place(Path::new("/run"), "/run/rootlet"),
+            _ => Finding::limited(STATES, Need::Nothing, "not set", instead).mended(mend),
+        };
+    };
+    let metadata = match found(path.metadata()) {
+        Ok(Some(metadata)) => metadata,
+        Ok(None) => {
+            return Finding::missing(
+                STATES,
+                Need::All,
+                format!("{} is missing", path.display()),
+                "no container can be made",
+            )
+            .mended(mend);
+        }
+        Err(error) => {
+            return Finding::missing(
+                STATES,
+                Need::All,
+                format!("{}: {error}", path.display()),
+                "no container can be made",
+            )
+            .mended(mend);
+        }
+    };
+    if metadata.uid() != uid {
+        let found = format!("{} is another user's (uid {})", path.display(), metadata.uid());
+        return Finding::limited(STATES, Need::Nothing, found, instead).mended(mend);
+    }
+    in_place(&path, &path.join("rootlet").to_string_lossy())
+}
+
+/// Whether a directory can be made there, by making one.
+fn in_place(path: &Path, states: &str) -> Finding {
+    let trial = path.join(format!(".rootlet-doctor-{}", std::process::id()));
+    let made = fs::DirBuilder::new().mode(0o700).create(&trial);
+    let _ = fs::remove_dir(&trial);
+    match made {
+        Ok(()) => Finding::ok(STATES, Need::All, format!("states are in {states}")),
+        Err(error) => {
+            let found = format!("nothing can be made in {}: {error}", path.display());
+            Finding::missing(STATES, Need::All, found, "no container can be made")
+                .mended("name another place by --root DIR, or: export XDG_RUNTIME_DIR=$(mktemp -d)")
+        }
+    }
+}
+
+fn of_home(home: &Path) -> Finding {
+    let place = home.display();
+    let options = options_of(home);
+    let has = |option: &str| options.iter().any(|known| known == option);
+    let is_writable = home.metadata().is_ok_and(|metadata| metadata.uid() == creds::effective_uid()) && !has("ro");
+    if has("noexec") {
+        return Finding::limited(HOME, Need::Nothing, format!("{place} is on a mount that is noexec"), "programs of a root file system there cannot be executed")
+            .mended("keep bundles elsewhere, such as in /var/tmp; or as root: mount -o remount,exec the mount (`findmnt -T ~`), and in /etc/fstab");
+    }
+    if !is_writable {
+        return Finding::limited(
+            HOME,
+            Need::Nothing,
+            format!("{place} cannot be written to"),
+            "`run --image` and `--host` keep nothing there",
+        )
+        .mended("export XDG_CACHE_HOME=DIR, one that is yours");
+    }
+    Finding::ok(HOME, Need::Nothing, format!("{place} can hold bundles"))
+}
+
+fn layers(host: &Host) -> Finding {
+    let chosen = std::env::var_os("TMPDIR").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let places: Vec<PathBuf> = match chosen {
+        Some(chosen) => vec![chosen],
+        None => ["/var/tmp", "/tmp", "/dev/shm"].map(PathBuf::from).into_iter().filter(|path| path.is_dir()).collect(),
+    };
+    let obstacle = |path: &PathBuf| host.obstacle_to_layer(path).ok();
+    match places.iter().find(|path| obstacle(path) == Some(None)) {
+        Some(place) => Finding::ok(LAYERS, Need::Nothing, format!("`--layer tmp` is in {}", place.display())),
+        None => {
+            let found = places
+                .first()
+                .and_then(obstacle)
+                .flatten()
+                .unwrap_or_else(|| "no directory for temporary files".to_owned());
+            Finding::limited(LAYERS, Need::Nothing, found, "`--layer tmp` needs fuse-overlayfs, or another place")
+                .mended("export TMPDIR=DIR, of a local file system; or: apt-get install fuse-overlayfs")
+        }
+    }
+}
+
+/// Options of the mount that a path lies on.
+fn options_of(path: &Path) -> Vec<String> {
+    let path = path.canonicalize().unwrap_or(path.to_owned());
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let fields = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(4);
+        Some((unescape(fields.next()?), fields.next()?.to_owned()))
+    });
+    // Of several, the last one is on top.
+    let above = fields.filter(|(point, _)| path.starts_with(point));
+    let nearest = above.max_by_key(|(point, _)| Path::new(point).components().count());
+    nearest.map_or(Vec::new(), |(_, options)| options.split(',').map(str::to_owned).collect())
+}

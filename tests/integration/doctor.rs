@@ -1,0 +1,234 @@
+//! `rootlet doctor`: what it finds is what is so, and what it says to do mends it; and errors name the same causes.
+
+use crate::sandbox::{self, Done, Sandbox, binary, is_root, skip};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// A user with a bundle of the host's programs.
+fn user() -> Sandbox {
+    let sandbox = Sandbox::empty(Sandbox::ordinary().uid());
+    sandbox.mkdir("host", 0o755);
+    let mut command = sandbox.command(&["spec", "--host", "--no-tty", "--args", "true"]);
+    assert!(command.current_dir(sandbox.path().join("host")).status().unwrap().success());
+    sandbox
+}
+
+/// A line of shell as the sandbox's user; `rootlet` and `bundle` are variables of it.
+fn shell(sandbox: &Sandbox, line: &str) -> Done {
+    let mut command = sandbox.program(Path::new("/bin/sh"), &["-c", line]);
+    command.env("rootlet", binary()).env("bundle", sandbox.path().join("host"));
+    sandbox::finish(command)
+}
+
+/// A line of shell as root in a mount namespace of its own, with `$as_user` in front of what the user does; for root alone.
+fn prepared(sandbox: &Sandbox, line: &str) -> Done {
+    let uid = sandbox.uid().to_string();
+    let as_user = format!("setpriv --reuid {uid} --regid {uid} --clear-groups");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", line]).env("as_user", as_user).env("rootlet", binary());
+    command.env("bundle", sandbox.path().join("host")).env("XDG_RUNTIME_DIR", sandbox.path().join("xdg"));
+    command.env("place", sandbox.path()).env("HOME", sandbox.path());
+    sandbox::finish(command)
+}
+
+/// The findings of `doctor --format json`.
+fn findings(done: &Done) -> Vec<Value> {
+    let document: Value = serde_json::from_str(&done.out).unwrap_or_else(|error| panic!("{error}: {done:?}"));
+    assert_eq!(document["works"] == true, done.code == 0, "{done:?}");
+    document["findings"].as_array().unwrap().clone()
+}
+
+/// The finding about something: its verdict and all that is said.
+#[track_caller]
+fn about(done: &Done, subject: &str) -> (String, String) {
+    let findings = findings(done);
+    let finding = findings.iter().find(|finding| finding["subject"] == subject);
+    let finding = finding.unwrap_or_else(|| panic!("nothing about {subject}: {done:?}"));
+    (finding["verdict"].as_str().unwrap().to_owned(), finding.to_string())
+}
+
+#[test]
+fn a_host_that_runs_containers_is_found_to() {
+    let user = user();
+    let done = user.rootlet(&["doctor", "--format", "json"]).ok();
+    for subject in ["user namespace", "id map", "mount namespace", "pid namespace", "fresh /proc", "tmpfs", "devpts"] {
+        assert_eq!(about(&done, subject).0, "ok", "{subject}");
+    }
+    for finding in findings(&done) {
+        // Whatever is not well has a meaning.
+        assert!(finding["verdict"] == "ok" || finding["means"].is_string(), "{finding}");
+    }
+    let text = user.rootlet(&["doctor"]).ok().out;
+    assert!(text.ends_with("what `rootlet spec` writes can run here\n") && !text.contains('\x1b'), "{text}");
+    assert!(fs::read_dir(user.path().join("xdg")).unwrap().next().is_none(), "nothing is left");
+}
+
+#[test]
+fn a_bundle_is_judged_by_what_it_needs() {
+    let user = user();
+    let bundle = user.path().join("host");
+    let bundle = bundle.to_str().unwrap();
+    let done = user.rootlet(&["doctor", bundle]).ok();
+    assert!(done.out.contains("can run here"), "{done:?}");
+    fs::write(user.path().join("host/config.json"), r#"{"ociVersion": "1.0.2", "root": {"path": "nowhere"}}"#).unwrap();
+    let done = user.rootlet(&["doctor", bundle]);
+    assert!(done.code == 1 && done.out.contains("cannot run here"), "{done:?}");
+    user.rootlet(&["doctor", "/no/such"]).fails(&["/no/such"]);
+}
+
+#[test]
+fn each_limit_of_namespaces_is_named_and_its_mend_mends() {
+    let user = user();
+    for (kind, subject) in [
+        ("pid", "pid namespace"),
+        ("ipc", "ipc namespace"),
+        ("uts", "uts namespace"),
+        ("net", "network namespace"),
+        ("mnt", "mount namespace"),
+        ("cgroup", "cgroup namespace"),
+        ("time", "time namespace"),
+    ] {
+        let line =
+            format!("unshare -r sh -c 'echo 0 > /proc/sys/user/max_{kind}_namespaces; $rootlet doctor --format json'");
+        let done = shell(&user, &line);
+        let (verdict, said) = about(&done, subject);
+        let name = format!("user.max_{kind}_namespaces");
+        assert!(verdict == "missing" && said.contains(&format!("{name} is 0")), "{said}");
+        let mend = format!("sysctl {name}=15000");
+        assert!(said.contains(&mend), "{said}");
+        let line = format!(
+            "unshare -r sh -c 'echo 0 > /proc/sys/user/max_{kind}_namespaces; echo 15000 > /proc/sys/user/max_{kind}_namespaces; $rootlet doctor --format json'"
+        );
+        assert_eq!(about(&shell(&user, &line), subject).0, "ok");
+    }
+    let line = "unshare -r sh -c 'echo 0 > /proc/sys/user/max_pid_namespaces; $rootlet run -b $bundle box'";
+    shell(&user, line).fails(&["user.max_pid_namespaces is 0"]);
+    let line =
+        "unshare -r sh -c 'echo 0 > /proc/sys/user/max_user_namespaces; $rootlet run -b $bundle box; $rootlet doctor'";
+    let done = shell(&user, line);
+    assert!(
+        done.err.contains("user.max_user_namespaces is 0") && done.out.contains("user.max_user_namespaces is 0"),
+        "{done:?}"
+    );
+    // The limit of a namespace around is not that of this one.
+    let line = "unshare -r sh -c 'echo 1 > /proc/sys/user/max_pid_namespaces; unshare -rpf --mount-proc $rootlet run -b $bundle box'";
+    let done = shell(&user, line).fails(&["around this one", "user.max_pid_namespaces"]);
+    assert!(!done.err.contains("is 2147483647;"), "{done:?}");
+}
+
+#[test]
+fn a_proc_that_is_wrong_is_named() {
+    let user = user();
+    let line = "unshare -rpf sh -c '$rootlet run -b $bundle box; $rootlet doctor --format json'";
+    let done = shell(&user, line);
+    assert!(done.err.contains("another pid namespace") && done.err.contains("mount -t proc"), "{done:?}");
+    assert_eq!(about(&done, "/proc").0, "missing");
+    shell(&user, "HOME=$bundle unshare -rpf --mount-proc $rootlet run --host box -- true").ok();
+    if !is_root() {
+        return skip("the rest needs root, to change /proc");
+    }
+    let line = "mount --bind /proc /proc && mount -o remount,bind,ro /proc; $as_user $rootlet run -b $bundle box; $as_user $rootlet doctor --format json";
+    let done = prepared(&user, line);
+    assert!(done.err.contains("/proc is read-only"), "{done:?}");
+    assert_eq!(about(&done, "/proc").0, "missing");
+    let line = "cp $rootlet $place/rootlet; umount -l /proc; $as_user $rootlet run -b $bundle box; $as_user $rootlet doctor --format json; \
+                mount -t proc proc /proc; $as_user $rootlet run -b $bundle box >&2 && echo mended >&2";
+    let done = prepared(&user, line);
+    assert!(done.err.contains("there is no /proc") && done.err.ends_with("mended\n"), "{done:?}");
+    // As Docker covers it.
+    let line = "mount --bind /dev/null /proc/timer_list; $as_user $rootlet run -b $bundle box; $as_user $rootlet doctor --format json; \
+                umount /proc/timer_list; $as_user $rootlet run -b $bundle box && echo mended >&2";
+    let done = prepared(&user, line);
+    assert!(done.err.contains("masked at /proc/timer_list") && done.err.ends_with("mended\n"), "{done:?}");
+    let (verdict, said) = about(&done, "fresh /proc");
+    assert!(
+        verdict == "missing" && said.contains("/proc/timer_list") && said.contains("systempaths=unconfined"),
+        "{said}"
+    );
+}
+
+#[test]
+fn limits_of_the_caller_are_named() {
+    let user = user();
+    if is_root() {
+        // The limit counts all processes of the user's: this is nobody else's.
+        let stranger = Sandbox::empty(sandbox::ORDINARY + 7);
+        let done = shell(&stranger, "prlimit --nproc=1 $rootlet sandbox -- true");
+        assert!(done.code == 125 && done.err.contains("RLIMIT_NPROC is 1"), "{done:?}");
+    }
+    let done = shell(&user, "ulimit -n 8; exec $rootlet run -b $bundle box");
+    done.fails(&["RLIMIT_NOFILE", "is 8", "ulimit -n"]);
+    let done = shell(&user, "ulimit -n 20; exec $rootlet doctor --format json");
+    assert_eq!(about(&done, "open files").0, "limited");
+}
+
+#[test]
+fn a_chroot_is_no_filter() {
+    let user = user();
+    if !is_root() {
+        return skip("needs root");
+    }
+    let line = "mkdir $place/root && cd $place/root && for name in $(ls /); do if test -d /$name && ! test -L /$name; then mkdir $name; \
+                mount --rbind /$name $name; elif test -L /$name; then cp -P /$name $name; fi; done; \
+                chroot . $as_user $rootlet run -b $bundle box; chroot . $as_user $rootlet doctor --format json";
+    let done = prepared(&user, line);
+    assert!(done.err.contains("you are in a chroot") && !done.err.contains("filter of"), "{done:?}");
+    let (verdict, said) = about(&done, "surroundings");
+    assert!(verdict == "missing" && said.contains("chroot"), "{said}");
+}
+
+#[test]
+fn a_filter_around_is_named_and_so_is_what_opens_it() {
+    let user = user();
+    let line = "cd $bundle; HOME=$bundle $rootlet sandbox --rw $(dirname $rootlet) -- $rootlet doctor --format json";
+    let done = shell(&user, line);
+    let (verdict, said) = about(&done, "user namespace");
+    assert!(verdict == "missing" && said.contains("system call filter"), "{said}");
+    assert!(about(&done, "surroundings").1.contains("a system call filter"), "{done:?}");
+    let line = "cd $bundle; HOME=$bundle $rootlet sandbox --rw $(dirname $rootlet) --seccomp none -- $rootlet doctor --format json";
+    assert_eq!(about(&shell(&user, line), "user namespace").0, "ok");
+}
+
+#[test]
+fn places_that_cannot_hold_anything_are_named() {
+    let user = user();
+    let done = shell(&user, "XDG_RUNTIME_DIR= $rootlet doctor --format json").ok();
+    let (verdict, said) = about(&done, "XDG_RUNTIME_DIR");
+    assert!(verdict == "limited" && said.contains("export XDG_RUNTIME_DIR="), "{said}");
+    let done = shell(&user, "XDG_RUNTIME_DIR=$(mktemp -d); $rootlet doctor --format json; rmdir $XDG_RUNTIME_DIR").ok();
+    assert_eq!(about(&done, "XDG_RUNTIME_DIR").0, "ok");
+    let done = shell(&user, "XDG_RUNTIME_DIR=/no/such $rootlet doctor --format json");
+    assert!(done.code == 1 && about(&done, "XDG_RUNTIME_DIR").0 == "missing", "{done:?}");
+    if !is_root() {
+        return skip("the rest needs root, for mounts");
+    }
+    let line = "mount --bind $XDG_RUNTIME_DIR $XDG_RUNTIME_DIR && mount -o remount,bind,ro $XDG_RUNTIME_DIR; $as_user $rootlet doctor --format json";
+    let done = prepared(&user, line);
+    let (verdict, said) = about(&done, "XDG_RUNTIME_DIR");
+    assert!(done.code == 1 && verdict == "missing" && said.contains("mktemp -d"), "{said}");
+    let line = "mkdir $place/home; mount -t tmpfs -o noexec,mode=777 tmpfs $place/home; export HOME=$place/home; $as_user $rootlet doctor --format json; \
+                mount -o remount,exec $place/home; $as_user $rootlet doctor --format json >&2";
+    let done = prepared(&user, line);
+    let (verdict, said) = about(&done, "home");
+    assert!(verdict == "limited" && said.contains("noexec") && said.contains("remount,exec"), "{said}");
+    assert_eq!(about(&Done { out: done.err.clone(), ..done }, "home").1.contains("noexec"), false);
+}
+
+#[test]
+fn apparmors_restriction_is_named() {
+    let user = user();
+    if !is_root() {
+        return skip("needs root, for a setting that this kernel has not");
+    }
+    // The setting, as Ubuntu's kernel shows it; this one makes no difference to what is tried.
+    let line = "mkdir $place/sys; for name in $(ls /proc/sys/kernel); do test -f /proc/sys/kernel/$name && cat /proc/sys/kernel/$name > $place/sys/$name 2>/dev/null; done; \
+                echo 1 > $place/sys/apparmor_restrict_unprivileged_userns; mount --bind $place/sys /proc/sys/kernel; $as_user $rootlet doctor --format json";
+    let done = prepared(&user, line);
+    let document: Value = serde_json::from_str(&done.out).unwrap();
+    let finding =
+        document["findings"].as_array().unwrap().iter().find(|finding| finding["subject"] == "AppArmor").unwrap();
+    let said = finding.to_string();
+    assert!(finding["verdict"] == "limited" && said.contains("/etc/apparmor.d/rootlet"), "{said}");
+}
