@@ -1,6 +1,7 @@
 //! The flags that say what runs, with which files, limits and privileges: `spec` writes a config by them, and `run`, `create`,
 //! `plan` and `check` change one by them in memory.
 
+use super::heading;
 use super::layers;
 use crate::container::{Options, interrupt};
 use crate::error::{Error, Result};
@@ -29,10 +30,10 @@ pub struct Changes {
     #[arg(long, value_name = "DIR")]
     cwd: Option<String>,
     /// User of the program, as numbers; for an ordinary user, who the caller is in the container
-    #[arg(long, short, value_name = "UID[:GID]", conflicts_with = "as_me")]
+    #[arg(long, short, value_name = "UID[:GID]", conflicts_with = "as_me", help_heading = heading::PRIVILEGES)]
     user: Option<String>,
     /// The program's user is who the caller is on the host, instead of root
-    #[arg(long)]
+    #[arg(long, help_heading = heading::PRIVILEGES)]
     as_me: bool,
     /// The program's home: a directory of the host's, writable
     #[arg(long, value_name = "DIR")]
@@ -43,10 +44,10 @@ pub struct Changes {
     #[command(flatten)]
     limits: Limits,
     /// Give a capability, such as NET_RAW, or ALL
-    #[arg(long, value_name = "NAME", action = ArgAction::Append, value_delimiter = ',')]
+    #[arg(long, value_name = "NAME", action = ArgAction::Append, value_delimiter = ',', help_heading = heading::PRIVILEGES)]
     cap_add: Vec<String>,
     /// Take a capability, or ALL
-    #[arg(long, value_name = "NAME", action = ArgAction::Append, value_delimiter = ',')]
+    #[arg(long, value_name = "NAME", action = ArgAction::Append, value_delimiter = ',', help_heading = heading::PRIVILEGES)]
     cap_drop: Vec<String>,
     /// No terminal: for pipes, services and CI
     #[arg(long)]
@@ -55,10 +56,10 @@ pub struct Changes {
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
     /// `host`: the caller's network; `none`: nothing but a loopback device; `private`: one with a way out, by pasta or slirp4netns
-    #[arg(long, value_name = "NETWORK", value_parser = networks())]
+    #[arg(long, value_name = "NETWORK", value_parser = networks(), help_heading = heading::NETWORK)]
     net: Option<Network>,
     /// Lead a port of the host into a private network: [IP:]HOST:CONTAINER[/udp]; may be given several times
-    #[arg(long, value_name = "PORTS", action = ArgAction::Append)]
+    #[arg(long, value_name = "PORTS", action = ArgAction::Append, help_heading = heading::NETWORK)]
     publish: Vec<String>,
     /// Mount the root file system read-only
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, conflicts_with = "writable")]
@@ -67,10 +68,10 @@ pub struct Changes {
     #[arg(long)]
     writable: bool,
     /// Let what only root of the host may do seem to succeed, as package managers ask for it: chown, setuid, mknod and the like
-    #[arg(long)]
+    #[arg(long, help_heading = heading::PRIVILEGES)]
     fake_root: bool,
     /// System call filter: `default`, `none`, or a file with a profile, also one of Docker or podman
-    #[arg(long, value_name = "PROFILE")]
+    #[arg(long, value_name = "PROFILE", help_heading = heading::PRIVILEGES)]
     seccomp: Option<String>,
 }
 
@@ -78,13 +79,13 @@ pub struct Changes {
 #[derive(Clone, Debug, Default, Args)]
 pub struct Limits {
     /// Limit of the memory, such as 512M or 1G
-    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, help_heading = heading::LIMITS)]
     pub memory: Option<String>,
     /// Limit of processor time, in processors, such as 1.5
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, help_heading = heading::LIMITS)]
     pub cpus: Option<String>,
     /// Limit of the number of processes
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, value_parser = clap::value_parser!(i64).range(-1..), help_heading = heading::LIMITS)]
     pub pids: Option<i64>,
 }
 

@@ -2,7 +2,9 @@
 
 use super::Globals;
 use super::changes::Basis;
+use super::heading;
 use crate::container::beside::notify;
+use crate::container::trace::Trace;
 use crate::container::{self, Options, Start, States};
 use crate::error::{Error, Result};
 use crate::log::Log;
@@ -42,22 +44,22 @@ pub struct Common {
     #[arg(short = 'f', long, value_name = "FILE", default_value = "config.json", hide_default_value = true)]
     pub config: PathBuf,
     /// Write the pid of the container's first process to this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = heading::ENGINES)]
     pub pid_file: Option<PathBuf>,
     /// Send the container's terminal to this unix socket
-    #[arg(long, value_name = "SOCKET")]
+    #[arg(long, value_name = "SOCKET", help_heading = heading::ENGINES)]
     pub console_socket: Option<PathBuf>,
     /// Send the pidfd of the container's first process to this unix socket
-    #[arg(long, value_name = "SOCKET")]
+    #[arg(long, value_name = "SOCKET", help_heading = heading::ENGINES)]
     pub pidfd_socket: Option<PathBuf>,
     /// Pass this many descriptors on, from 3 (LISTEN_FDS are added)
-    #[arg(long, value_name = "N", default_value = "0", hide_default_value = true)]
+    #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, help_heading = heading::ENGINES)]
     pub preserve_fds: u32,
     /// Enter the root without pivot_root, for a host that runs from an initramfs
-    #[arg(long)]
+    #[arg(long, help_heading = heading::ENGINES)]
     pub no_pivot: bool,
     /// Keep the caller's session keyring
-    #[arg(long)]
+    #[arg(long, help_heading = heading::ENGINES)]
     pub no_new_keyring: bool,
 }
 
@@ -86,6 +88,7 @@ impl Common {
                 state: Some(root.directory(&self.id)),
                 id: self.id,
                 bundle: absolute(&self.bundle)?,
+                audit: None,
                 no_pivot: self.no_pivot,
                 no_new_keyring: self.no_new_keyring,
                 preserved_descriptors: self.preserve_fds.saturating_add(listening),
@@ -105,6 +108,7 @@ impl Common {
             text: None,
             layer: None,
             data: Vec::new(),
+            trace: Trace::default(),
         })
     }
 }

@@ -146,13 +146,13 @@ pub fn print_help(globals: &Globals, log: &Log) -> ExitCode {
         let commit = option_env!("ROOTLET_COMMIT").map(|commit| format!("commit: {commit}\n")).unwrap_or_default();
         return print(&format!("rootlet version {}\n{commit}spec: 1.3.0\n", env!("CARGO_PKG_VERSION")), log);
     }
-    let globals = tolerant(Globals::command()).help_template("{options}").render_help();
+    let globals = Globals::command().help_template("{options}").render_help();
     let commands: String = SUBCOMMANDS
         .iter()
         .map(|subcommand| {
             let about =
                 definition(subcommand, subcommand.whole).get_about().map(ToString::to_string).unwrap_or_default();
-            format!("  {:8} {about}\n", subcommand.name)
+            format!("  {:11} {about}\n", subcommand.name)
         })
         .collect();
     let text = format!(

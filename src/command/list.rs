@@ -24,9 +24,12 @@ pub struct List {
     quiet: bool,
 }
 
+/// How something is listed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
+pub enum Format {
+    /// For people.
     Table,
+    /// For programs.
     Json,
 }
 
@@ -75,11 +78,15 @@ fn row(view: &View) -> Row {
     [id, view.pid.to_string(), view.status.clone(), bundle, created, view.owner.clone()]
 }
 
-/// runc's table: columns at least 12 wide, three spaces between.
 fn table(rows: Vec<Row>) -> String {
     let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
-    let rows: Vec<Row> = std::iter::once(header).chain(rows).collect();
-    let widths: Vec<usize> = (0..6)
+    columns(std::iter::once(header).chain(rows).map(Vec::from).collect())
+}
+
+/// runc's table: columns at least 12 wide, three spaces between.
+pub fn columns(rows: Vec<Vec<String>>) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..count)
         .map(|column| {
             rows.iter()
                 .filter_map(|row| row.get(column))
@@ -89,7 +96,7 @@ fn table(rows: Vec<Row>) -> String {
                 .max(12)
         })
         .collect();
-    let line = |row: &Row| {
+    let line = |row: &Vec<String>| {
         let cells: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         format!("{}\n", cells.trim_end())
     };

@@ -7,13 +7,16 @@ mod bwrap;
 mod changes;
 mod check;
 mod checkpoint;
+mod completions;
 mod create;
 mod delete;
 mod doctor;
 mod events;
 mod exec;
+mod explain;
 mod features;
 mod global;
+mod heading;
 mod kill;
 mod layers;
 mod list;
@@ -27,6 +30,7 @@ mod spec;
 mod spelling;
 mod start;
 mod state;
+mod stats;
 mod status;
 mod unpack;
 mod update;
@@ -98,12 +102,15 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     subcommand::<pause::Resume>("resume"),
     subcommand::<update::Update>("update"),
     subcommand::<events::Events>("events"),
+    subcommand::<stats::Stats>("stats"),
+    subcommand::<explain::Explain>("explain"),
     subcommand::<checkpoint::Checkpoint>("checkpoint"),
     subcommand::<restore::Restore>("restore"),
     subcommand::<plan::Plan>("plan"),
     subcommand::<check::Check>("check"),
     subcommand::<doctor::Doctor>("doctor"),
     subcommand::<features::Features>("features"),
+    subcommand::<completions::Completions>("completions"),
 ];
 
 /// Prints on standard output. Whoever has closed it, as `head` does, has read enough; a full disk is an error.
@@ -113,8 +120,13 @@ fn say(text: &str) -> crate::error::Result<()> {
 
 /// Prints; false if nobody listens any more.
 fn is_heard(text: &str) -> crate::error::Result<bool> {
+    is_heard_raw(&printable(text, true))
+}
+
+/// Prints what is for a terminal, too.
+fn is_heard_raw(text: &str) -> crate::error::Result<bool> {
     // Not by std, for which an output that is open for reading only has taken all.
-    match fd::write_all(fd::borrow(1), printable(text, true).as_bytes()) {
+    match fd::write_all(fd::borrow(1), text.as_bytes()) {
         Err(error) if error.errno == Errno::EPIPE => Ok(false),
         Err(error) => Err(Error::from_call("cannot write to standard output", error)),
         Ok(()) => Ok(true),
@@ -253,9 +265,15 @@ pub fn definition_of_all() -> Command {
 fn help(rest: &[OsString], log: &Log) -> ExitCode {
     let Some(name) = rest.first() else { return global::print_help(&Globals::default(), log) };
     match SUBCOMMANDS.iter().find(|subcommand| name == subcommand.name) {
-        Some(subcommand) => print(&definition(subcommand, subcommand.whole).render_help().to_string(), log),
+        Some(subcommand) => print_help_of(subcommand, log),
         None => unknown(&name.to_string_lossy(), log),
     }
+}
+
+/// As people write the flags, without what is taken from clients of runc besides.
+fn print_help_of(subcommand: &Subcommand, log: &Log) -> ExitCode {
+    let plain = (subcommand.whole.define)().name(subcommand.name).bin_name(format!("rootlet {}", subcommand.name));
+    print(&plain.disable_version_flag(true).render_help().to_string(), log)
 }
 
 fn unknown(name: &str, log: &Log) -> ExitCode {
@@ -282,6 +300,11 @@ fn is_global(argument: &str) -> bool {
 
 /// Prints help, or says what is wrong with a command line.
 fn complain(log: &Log, command: &Command, error: clap::Error, failure: u8) -> ExitCode {
+    if error.kind() == ErrorKind::DisplayHelp
+        && let Some(subcommand) = SUBCOMMANDS.iter().find(|subcommand| subcommand.name == command.get_name())
+    {
+        return print_help_of(subcommand, log);
+    }
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return print(&error.to_string(), log);
     }
@@ -306,7 +329,10 @@ fn complain(log: &Log, command: &Command, error: clap::Error, failure: u8) -> Ex
     };
     let help = format!("see `{} --help`", command.get_bin_name().unwrap_or("rootlet"));
     let remedy = match context(ContextKind::ValidValue).filter(|values| !values.is_empty()) {
-        Some(values) => format!("write one of {}; {help}", values.replace(' ', ", ")),
+        Some(values) => {
+            let meant = context(ContextKind::SuggestedValue).map(|value| format!("did you mean {value}? "));
+            format!("{}write one of {}; {help}", meant.unwrap_or_default(), values.replace(' ', ", "))
+        }
         None if error.kind() == ErrorKind::UnknownArgument && is_global(&argument) => {
             format!(
                 "write it before the command, with its value if it has one: `rootlet {argument} ... run`; see `rootlet --help`"

@@ -2,11 +2,15 @@
 
 use super::changes::Basis;
 use super::create::Common;
+use super::heading;
 use super::{Globals, status};
 use crate::container::foreground::Foreground;
+use crate::container::trace::Trace;
 use crate::container::{self, Start};
+use crate::error::{Error, Result};
 use crate::log::Log;
 use clap::Parser;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Create and start a container, and stay with it to its end
@@ -24,11 +28,24 @@ The exit code is that of the container's program, or 128 + the signal that ended
 pub struct Run {
     #[command(flatten)]
     short: Short,
-    /// Write what happens to this descriptor: JSON objects, a line each
-    #[arg(long, value_name = "FD", conflicts_with = "detach")]
-    status_fd: Option<i32>,
+    #[command(flatten)]
+    seeing: Seeing,
     #[command(flatten)]
     basis: Basis,
+}
+
+/// What is told of a start, and written about it.
+#[derive(Debug, Default, clap::Args)]
+struct Seeing {
+    /// Write what happens to this descriptor: JSON objects, a line each
+    #[arg(long, value_name = "FD", conflicts_with = "detach", help_heading = heading::SEEING)]
+    status_fd: Option<i32>,
+    /// Write each step with its time to a file, as chrome://tracing and ui.perfetto.dev show it
+    #[arg(long, value_name = "FILE", help_heading = heading::SEEING)]
+    trace: Option<PathBuf>,
+    /// Write the system calls that are used to a file, as a profile for --seccomp with which the same works
+    #[arg(long, value_name = "FILE", conflicts_with = "detach", help_heading = heading::SEEING)]
+    seccomp_audit: Option<PathBuf>,
 }
 
 /// The flags that engines use.
@@ -43,29 +60,32 @@ pub struct Short {
     #[arg(long)]
     keep: bool,
     /// Do not reap what the container's hooks leave behind
-    #[arg(long)]
+    #[arg(long, help_heading = heading::ENGINES)]
     no_subreaper: bool,
 }
 
 impl super::Run for Run {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
-        self.short.run_on(self.basis, self.status_fd, globals, log)
+        self.short.run_on(self.basis, self.seeing, globals, log)
     }
 }
 
 impl super::Run for Short {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
-        self.run_on(Basis::default(), None, globals, log)
+        self.run_on(Basis::default(), Seeing::default(), globals, log)
     }
 }
 
 impl Short {
-    fn run_on(self, basis: Basis, status: Option<i32>, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
-        let report = status.map(|number| status::descriptor("--status-fd", number)).transpose()?.map(status::report);
+    fn run_on(self, basis: Basis, seeing: Seeing, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
+        let report =
+            seeing.status_fd.map(|number| status::descriptor("--status-fd", number)).transpose()?.map(status::report);
         let root = globals.root()?;
         let start = if self.detach { Start::Later } else { Start::Now };
         let terminal = !self.detach || self.common.console_socket.is_some();
         let mut options = self.common.options(globals, &root, start, log)?;
+        options.trace = Trace::new(seeing.trace);
+        options.request.audit = seeing.seccomp_audit.as_deref().map(audit_file).transpose()?;
         basis.apply(&mut options, terminal, log)?;
         if self.detach {
             container::run::run_detached(&options, log)?;
@@ -75,4 +95,14 @@ impl Short {
         let code = container::run(&options, &foreground, log)?;
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
     }
+}
+
+/// A file that is written when the program has ended, by its whole path; that it can be is known at once.
+fn audit_file(file: &Path) -> Result<PathBuf> {
+    let failed = |error: std::io::Error| {
+        Error::from_io(format!("--seccomp-audit {}", file.display()), &error)
+            .remedy("name a file that you may write to")
+    };
+    std::fs::write(file, "").map_err(failed)?;
+    file.canonicalize().map_err(failed)
 }

@@ -1,6 +1,7 @@
 //! `rootlet sandbox`.
 
 use super::changes::{Limits, networks};
+use super::heading;
 use super::{Globals, layers, status};
 use crate::container::foreground::Foreground;
 use crate::container::layer::{Change, Layer};
@@ -59,10 +60,10 @@ pub struct Sandbox {
     #[arg(long, short = 'C', value_name = "DIR")]
     cwd: Option<PathBuf>,
     /// Network: `none`; `host`, the caller's; `private`, one with a way out, by pasta or slirp4netns
-    #[arg(long, value_name = "NETWORK", value_parser = networks(), hide_possible_values = true)]
+    #[arg(long, value_name = "NETWORK", value_parser = networks(), hide_possible_values = true, help_heading = heading::NETWORK)]
     net: Option<Network>,
     /// Lead a port of the host into a private network: [IP:]HOST:CONTAINER[/udp]
-    #[arg(long, value_name = "PORTS")]
+    #[arg(long, value_name = "PORTS", help_heading = heading::NETWORK)]
     publish: Vec<String>,
     /// A variable of the environment; without a value, the caller's
     #[arg(long, short, value_name = "NAME[=VALUE]")]
@@ -71,12 +72,12 @@ pub struct Sandbox {
     #[arg(long)]
     env_all: bool,
     /// Be root inside, and not who you are
-    #[arg(long)]
+    #[arg(long, help_heading = heading::PRIVILEGES)]
     root: bool,
     #[command(flatten)]
     limits: Limits,
     /// End the command after so long, such as 30s or 5min
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = heading::LIMITS)]
     timeout: Option<Duration>,
     /// End the command when whoever has called this ends, which is the default; `--die-with-parent=false` for a caller that goes on before
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", action = clap::ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
@@ -85,22 +86,22 @@ pub struct Sandbox {
     #[arg(long, value_name = "tmp|DIR")]
     layer: Option<PathBuf>,
     /// List afterwards, on standard output or in a file, what was changed in the layer: A added, C changed, D deleted
-    #[arg(long, requires = "layer", value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
+    #[arg(long, requires = "layer", value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-", help_heading = heading::SEEING)]
     diff: Option<PathBuf>,
     /// System call filter: `default`, `none`, or a file with a profile, also one of Docker or podman
-    #[arg(long, value_name = "PROFILE")]
+    #[arg(long, value_name = "PROFILE", help_heading = heading::PRIVILEGES)]
     seccomp: Option<String>,
     /// Allow a system call that the filter forbids, such as io_uring_setup
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = heading::PRIVILEGES)]
     allow_syscall: Vec<String>,
     /// Let Landlock forbid what the mounts forbid, once more, and to signal or reach what is outside
-    #[arg(long)]
+    #[arg(long, help_heading = heading::PRIVILEGES)]
     landlock: bool,
     /// Write what happens to this descriptor: JSON objects, a line each
-    #[arg(long, value_name = "FD")]
+    #[arg(long, value_name = "FD", help_heading = heading::SEEING)]
     status_fd: Option<i32>,
     /// Print the config, and run nothing
-    #[arg(long, conflicts_with_all = ["layer", "timeout", "status_fd"])]
+    #[arg(long, conflicts_with_all = ["layer", "timeout", "status_fd"], help_heading = heading::SEEING)]
     print_config: bool,
     /// The command and its arguments [default: your shell]
     #[arg(value_name = "COMMAND", trailing_var_arg = true)]

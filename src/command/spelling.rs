@@ -6,16 +6,15 @@ use clap::{Arg, ArgAction, Command};
 use std::ffi::OsString;
 
 /// Commands of Docker and podman, and what is the same.
-const COMMANDS: [(&str, &str); 20] = [
+const COMMANDS: [(&str, &str); 19] = [
     ("ls", "did you mean `rootlet list`?"),
     ("rm", "did you mean `rootlet delete`?"),
     ("remove", "did you mean `rootlet delete`?"),
     ("stop", "did you mean `rootlet kill ID TERM`?"),
     ("restart", "`rootlet delete -f ID`, and run it again"),
-    ("inspect", "did you mean `rootlet state`?"),
+    ("inspect", "did you mean `rootlet explain`, or `rootlet state`?"),
     ("top", "did you mean `rootlet ps`?"),
     ("unpause", "did you mean `rootlet resume`?"),
-    ("stats", "did you mean `rootlet events --stats`?"),
     ("logs", "a container writes to the standard streams of its caller: redirect those of `rootlet run -d`"),
     ("enter", "`rootlet exec -t ID sh` gives a shell in a container that runs"),
     ("shell", "`rootlet exec -t ID sh` gives a shell in a container that runs, and `rootlet run ID` one in a new one"),

@@ -10,6 +10,7 @@ use super::state::directory::DATA;
 use super::state::identity::{Identity, pid_namespace};
 use super::state::states::{Reservation, States};
 use super::state::{Container, State};
+use super::trace::Trace;
 use super::{cgroup, start};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -59,6 +60,8 @@ pub struct Options<'a> {
     /// Files that its config names, as `data/0` and so on in its state's directory, and their modes; `data/root` is an
     /// empty directory beside them.
     pub data: Vec<(Vec<u8>, u32)>,
+    /// What is noted of the time that it takes.
+    pub trace: Trace,
 }
 
 impl<'a> Options<'a> {
@@ -77,6 +80,7 @@ impl<'a> Options<'a> {
             text: None,
             layer: None,
             data: Vec::new(),
+            trace: Trace::default(),
         }
     }
 }
@@ -93,6 +97,8 @@ pub struct Created {
     pub terminal: Option<OwnedFd>,
     /// What its program says to systemd, if it has started and the caller wants to know.
     pub notify: Option<notify::Relay>,
+    /// Who writes its system calls down, until the last of its processes has ended.
+    pub audit: Option<i32>,
     reservation: Reservation,
     keeper: Option<Keeper>,
 }
@@ -114,11 +120,14 @@ pub fn create(options: &Options, log: &Log) -> Result<Created> {
 }
 
 fn make(options: &Options, log: &Log) -> Result<Created> {
+    let trace = &options.trace;
+    trace.begin("load the config");
     let text = match &options.text {
         Some(text) => text.clone(),
         None => spec::load::read(&options.request.bundle.join(&options.config))?,
     };
     let loaded = spec::load::parse(&text)?;
+    trace.begin("compile the plan");
     let host = Host::new()?;
     if loaded.spec.process.is_none() && options.start == Start::Now {
         return Err(without_process().remedy(ADD_PROCESS));
@@ -133,6 +142,7 @@ fn make(options: &Options, log: &Log) -> Result<Created> {
     let receiver = annotations::find(&spec, annotations::PIDFD_RECEIVER).map(Path::new);
     let audience = Audience::find(options.pid_file.as_deref(), options.pidfd_socket.as_deref().or(receiver))?;
 
+    trace.begin("reserve the id");
     let mut undo = Undo::default();
     undo.reservation = Some(options.root.reserve(&options.request.id)?);
     undo.layer(options, &spec)?;
@@ -141,8 +151,11 @@ fn make(options: &Options, log: &Log) -> Result<Created> {
     let start = undo.listen(options.start)?;
     let notify = undo.notify(options, log)?;
     let directory = undo.reservation.as_ref().ok_or_else(lost)?.directory.clone();
+    trace.begin("make the cgroup");
     let cgroup = undo.cgroup.insert(Making::begin(&plan, options.start == Start::Now, directory.path())?);
     let (directory, is_scope) = (cgroup.open(!plan.joins.is_empty())?, cgroup.is_scope());
+    trace.begin("steps of the host");
+    trace.begin_child(&plan)?;
     let mut take = |pid| cgroup.take(&options.request.id, pid);
     let equipment = Equipment {
         start,
@@ -160,7 +173,9 @@ fn make(options: &Options, log: &Log) -> Result<Created> {
     let failed = |error: std::io::Error| Error::from_io("outputs of hooks", &error);
     let outputs = [first.map_err(failed)?, second.map_err(failed)?];
     let interrupt = Interrupt::open()?;
+    trace.begin("clone");
     let init = spawn(&plan, equipment)?;
+    trace.begin("write the state");
     undo.process = Some(init.process.duplicate().map_err(|error| Error::from_call("container", error))?);
     let reservation = undo.reservation.as_ref().ok_or_else(lost)?;
     let state = State { cgroup: cgroup.record.clone(), ..describe(&spec, &host, options, &plan, &init.process)? };
@@ -168,7 +183,9 @@ fn make(options: &Options, log: &Log) -> Result<Created> {
     let container = undo.container.insert(Container::new(reservation.directory.clone(), state, is_waiting));
     container.save(&text)?;
     cgroup.complete()?;
+    trace.begin("steps of the parent");
     init.run_born_steps(&plan)?;
+    trace.begin("wait for the child");
     let starts_now = options.start == Start::Now;
     let follow = Follow {
         init: &init,
@@ -180,7 +197,12 @@ fn make(options: &Options, log: &Log) -> Result<Created> {
         outputs,
         interrupt,
     };
-    let Followed { terminal, mut tolerated, pid_namespace } = follow.to_the_end()?;
+    let followed = follow.to_the_end();
+    trace.begin("complete the state");
+    let Followed { terminal, mut tolerated, pid_namespace, audit } = followed.inspect_err(|_| {
+        // How far it came is what is looked for then.
+        let _ = trace.write(&plan, init.process.pid);
+    })?;
     cgroup.tell_what_is_left_out(log);
     tolerated.append(&mut cgroup.left_out);
     container.complete(tolerated, pid_namespace, log)?;
@@ -188,7 +210,8 @@ fn make(options: &Options, log: &Log) -> Result<Created> {
         init.go()?;
     }
     audience.tell(&init.process)?;
-    Ok(Created { notify, ..undo.disarm(terminal)? })
+    trace.write(&plan, init.process.pid)?;
+    Ok(Created { notify, audit, ..undo.disarm(terminal)? })
 }
 
 pub(super) fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan, process: &Process) -> Result<State> {
@@ -309,7 +332,7 @@ impl Undo<'_> {
         let (reservation, process, container) =
             (reservation.ok_or_else(lost)?, process.ok_or_else(lost)?, container.ok_or_else(lost)?);
         let keeper = self.cgroup.take().and_then(Making::into_keeper);
-        Ok(Created { container, process, terminal, notify: None, reservation, keeper })
+        Ok(Created { container, process, terminal, notify: None, audit: None, reservation, keeper })
     }
 }
 

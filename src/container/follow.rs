@@ -1,7 +1,7 @@
 //! Listening to a new process until it is ready, or has become its program.
 
 use super::beside::fuse::{self, Serving};
-use super::beside::{console, fake_root, hooks, listener, network};
+use super::beside::{audit, console, fake_root, hooks, listener, network};
 use super::cgroup;
 use super::interrupt::Interrupt;
 use super::state::Container;
@@ -40,6 +40,8 @@ pub struct Followed {
     pub tolerated: Vec<Decision>,
     /// The inode of its pid namespace, if it waits and nobody may look it up.
     pub pid_namespace: Option<u32>,
+    /// Who writes system calls down.
+    pub audit: Option<i32>,
 }
 
 impl Follow<'_> {
@@ -82,6 +84,10 @@ impl Follow<'_> {
                 }
                 Some((Message::Notify, Some(fd))) if plan.fake_root.is_some() => {
                     faking = fake_root::answer(init, plan, container, fd)?;
+                    init.go()?;
+                }
+                Some((Message::Notify, Some(fd))) if let Some(file) = &plan.audit => {
+                    followed.audit = Some(audit::answer(fd, file)?);
                     init.go()?;
                 }
                 Some((Message::Notify, fd)) => {

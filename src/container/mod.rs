@@ -8,6 +8,7 @@ pub mod delete;
 pub mod entrance;
 pub mod events;
 pub mod exec;
+pub mod explain;
 pub mod follow;
 pub mod foreground;
 pub mod interrupt;
@@ -19,6 +20,7 @@ pub mod run;
 pub mod start;
 pub mod state;
 pub mod status;
+pub mod trace;
 pub mod update;
 pub mod users;
 

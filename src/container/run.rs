@@ -8,7 +8,7 @@ use super::foreground::{Event, Foreground, Watch};
 use super::interrupt;
 use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::sys::process::{Ended, Process};
+use crate::sys::process::{self, Ended, Process};
 use crate::sys::{creds, signal};
 use std::os::fd::OwnedFd;
 
@@ -76,6 +76,10 @@ pub fn stay(mut created: Created, foreground: &Foreground, log: &Log) -> Result<
         foreground.tell(&Event::OutOfMemory);
     }
     foreground.tell(&watch.exited(ended));
+    if let Some(audit) = created.audit {
+        // It may have been reaped.
+        let _ = process::wait(audit, true);
+    }
     if let Some(Err(error)) = foreground.before_end.as_ref().map(|act| act()) {
         log.warn(&error);
     }

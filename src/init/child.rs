@@ -6,7 +6,7 @@
 use super::handshake::Message;
 use super::join::{self, Entrance};
 use crate::plan::{CONSOLE, FIRST_JOIN, Phase, Plan, Slots};
-use crate::sys::{self, Call, Errno, creds, fd, memory, namespace, process, socket};
+use crate::sys::{self, Call, Errno, creds, fd, memory, namespace, process, socket, stamps};
 use std::convert::Infallible;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -134,8 +134,11 @@ impl Child<'_> {
             if entry.phase != phase {
                 continue;
             }
+            stamps::stamp(step as usize, false);
             let fetched = if self.plan.opens_source_of(&entry.step) { self.fetch_source(step) } else { Ok(()) };
-            match fetched.and_then(|()| entry.step.run(&mut self.slots).map_err(|error| Failure { step, error })) {
+            let done = fetched.and_then(|()| entry.step.run(&mut self.slots).map_err(|error| Failure { step, error }));
+            stamps::stamp(step as usize, true);
+            match done {
                 Ok(()) => self.hand_over(step)?,
                 Err(Failure { error, .. }) if entry.tolerate.contains(&error.errno) => {
                     self.tell(Message::Tolerated { step, error })?;
@@ -161,7 +164,15 @@ impl Child<'_> {
             self.ask(Message::Serve { step }, None).map(drop)?;
         }
         if let Some(listener) = self.slots.listener.take() {
-            self.ask(Message::Notify, Some(listener)).map(drop)?;
+            match self.plan.audit {
+                None => self.ask(Message::Notify, Some(listener)).map(drop)?,
+                // Every call but these two waits for an answer that nobody gives yet.
+                Some(_) => {
+                    let sent = Message::Notify.send(self.socket.as_fd(), Some(listener.as_fd()));
+                    sent.map_err(|error| self.lost(error))?;
+                    self.wait_for_go()?;
+                }
+            }
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::host;
 use crate::sys::namespace::CLONE_NEWTIME;
 use crate::sys::{self, Call, Errno};
+use strsim::damerau_levenshtein;
 
 /// Adds what is known of the host to the message for a step that failed.
 pub(super) fn add(message: Error, entry: &Entry, error: sys::Error) -> Error {
@@ -54,9 +55,14 @@ fn with_facts(message: Error, entry: &Entry, error: sys::Error) -> Error {
             Call::Mount | Call::Fsopen,
             Errno::EINVAL,
         ) => match unknown_option(step) {
-            Some(option) => message
-                .because(format!("tmpfs has no option {option:?}"))
-                .remedy("correct it: see tmpfs(5), and mount(8) for those of every file system"),
+            Some(option) => {
+                let near = OF_TMPFS.iter().chain(&OF_ALL).min_by_key(|known| damerau_levenshtein(known, &option));
+                let near = near.filter(|known| damerau_levenshtein(known, &option) <= 2);
+                let meant = near.map(|known| format!("did you mean {known:?}? ")).unwrap_or_default();
+                message
+                    .because(format!("tmpfs has no option {option:?}"))
+                    .remedy(format!("{meant}correct it: see tmpfs(5), and mount(8) for those of every file system"))
+            }
             None => message,
         },
         // What is written by a path of /proc, or opened there.
@@ -97,31 +103,51 @@ pub fn explain_clone(namespaces: &str, errno: Errno) -> Error {
     with_surroundings(explained, sys::Error::new(Call::Clone, errno))
 }
 
+/// Options of every file system, which are flags and never reach it.
+const OF_ALL: [&str; 14] = [
+    "rw",
+    "nosuid",
+    "suid",
+    "nodev",
+    "dev",
+    "noexec",
+    "exec",
+    "nosymfollow",
+    "noatime",
+    "atime",
+    "relatime",
+    "strictatime",
+    "rbind",
+    "bind",
+];
+
+/// Of tmpfs(5).
+const OF_TMPFS: [&str; 21] = [
+    "size",
+    "nr_blocks",
+    "nr_inodes",
+    "mode",
+    "uid",
+    "gid",
+    "huge",
+    "mpol",
+    "inode32",
+    "inode64",
+    "noswap",
+    "quota",
+    "usrquota",
+    "grpquota",
+    "usrquota_block_hardlimit",
+    "usrquota_inode_hardlimit",
+    "grpquota_block_hardlimit",
+    "grpquota_inode_hardlimit",
+    "casefold",
+    "strict_encoding",
+    "ro",
+];
+
 /// The first option that tmpfs does not have, which is what most people mistype options of.
 fn unknown_option(step: &MountStep) -> Option<String> {
-    const OF_TMPFS: [&str; 21] = [
-        "size",
-        "nr_blocks",
-        "nr_inodes",
-        "mode",
-        "uid",
-        "gid",
-        "huge",
-        "mpol",
-        "inode32",
-        "inode64",
-        "noswap",
-        "quota",
-        "usrquota",
-        "grpquota",
-        "usrquota_block_hardlimit",
-        "usrquota_inode_hardlimit",
-        "grpquota_block_hardlimit",
-        "grpquota_inode_hardlimit",
-        "casefold",
-        "strict_encoding",
-        "ro",
-    ];
     let (kind, keys): (_, Vec<String>) = match step {
         MountStep::Mount(mount) => {
             let data = mount.data.as_ref()?.to_string_lossy();

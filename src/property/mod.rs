@@ -13,6 +13,7 @@ use std::path::PathBuf;
 pub mod annotations;
 mod apparmor;
 mod args;
+mod audit;
 mod capabilities;
 mod cgroup;
 pub mod check;
@@ -182,6 +183,8 @@ pub const ORDER: &[Property] = &[
     // What stays needs system calls that a filter might forbid, and expects of signals what a program does not.
     init::PROPERTY,
     args::RESET,
+    // The config's own filter may forbid to install another one, and what that forbids is not asked about.
+    audit::PROPERTY,
     // With no_new_privs a filter needs no privilege, and comes as late as it can: it need not allow what is above.
     // The image's hooks are under it, as with the peers.
     seccomp::LATE,
@@ -231,6 +234,8 @@ pub struct Request {
     pub bundle: PathBuf,
     /// The directory of the container's state, if it is to have one.
     pub state: Option<PathBuf>,
+    /// `--seccomp-audit`: where the system calls that are used are written.
+    pub audit: Option<PathBuf>,
     /// `--no-pivot`.
     pub no_pivot: bool,
     /// `--no-new-keyring`.

@@ -22,6 +22,7 @@ pub mod sched;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod stamps;
 pub mod tty;
 
 pub use nix::errno::Errno;

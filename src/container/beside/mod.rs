@@ -1,5 +1,6 @@
 //! What lives next to a container: processes that are started for it, and sockets by which others hear of it.
 
+pub mod audit;
 pub mod console;
 pub mod fake_root;
 pub mod fuse;

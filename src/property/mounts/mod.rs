@@ -124,7 +124,10 @@ fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString
         return Err(planner
             .error(format!("option {data:?} is not one of a bind"))
             .because("a bind shows what is mounted already, so there is no file system to take it")
-            .remedy("correct or remove it"));
+            .remedy(match options::similar(data) {
+                Some(known) => format!("did you mean {known:?}? Correct or remove it"),
+                None => "correct or remove it".to_owned(),
+            }));
     }
     if destination.starts_with("/proc/") && !BELOW_PROC.contains(&destination) {
         return Err(planner

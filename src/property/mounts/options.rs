@@ -85,6 +85,28 @@ const SUPERBLOCK_FLAGS: &[(&str, u64, bool)] = &[
     ("loud", MS_SILENT, true),
 ];
 
+/// The known option that a text comes next to, if it is near.
+pub fn similar(text: &str) -> Option<String> {
+    let recursive = FLAGS.iter().map(|(name, ..)| format!("r{name}"));
+    let plain = FLAGS.iter().map(|(name, ..)| (*name).to_owned());
+    let others = [
+        "bind",
+        "rbind",
+        "private",
+        "rprivate",
+        "slave",
+        "rslave",
+        "shared",
+        "rshared",
+        "unbindable",
+        "idmap",
+        "ridmap",
+    ];
+    let all = plain.chain(recursive).chain(others.map(str::to_owned));
+    let nearest = all.min_by_key(|known| strsim::damerau_levenshtein(known, text))?;
+    (strsim::damerau_levenshtein(&nearest, text) <= 2).then_some(nearest)
+}
+
 /// Reads the options of a mount.
 pub fn parse<'a>(options: impl IntoIterator<Item = &'a String>) -> Options {
     let mut parsed = Options::default();
