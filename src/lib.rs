@@ -23,6 +23,7 @@
 //! plan, spec, seccomp
 //!              steps, their text, their advice; config.json: its types, loading, the configs that are written; and from
 //!              a profile to the program that filters system calls
+//! doctor       what this host allows, found by trying, and why something was refused
 //! host, error, log, capability, passwd, owner, network, removal
 //!              what the caller and the kernel allow; what the user reads; lines of /etc/passwd; owners that are kept in attributes;
 //!              who leads a way out of a network namespace; removing what others wrote
@@ -43,7 +44,10 @@
 //! - Which cgroup does a container get? [`cgroup::placement`]. What is written to it? [`cgroup::settings`].
 //! - What may stand in config.json? [`spec::schema::KEYS`]: each key is claimed by a row of ORDER (a test), and what a row
 //!   only refuses is in [`property::REFUSED`], with its reason. `rootlet features` is made from the same tables.
-//! - Why does an error say what it says? `plan/words`, tables, and `plan/circumstances.rs`, facts of the host.
+//! - Why does an error say what it says? `plan/words`, tables; `plan/circumstances.rs`, facts of the host; and [`doctor::causes`],
+//!   which `rootlet doctor` finds them by, too.
+//! - What is a sandbox? A config: [`spec::sandbox`], and `command/bwrap.rs` for bubblewrap's flags. What OCI cannot say are types of mounts
+//!   (`property/mounts/made.rs`) and annotations ([`property::annotations`]).
 //! - What does a client of runc rely on? `command/mod.rs`, `command/spelling.rs` and `log.rs`.
 //!
 //! # From a program of one's own
@@ -204,6 +208,14 @@
 //!     parent has ended before it asks (any daemon) is nobody's. The slack counts nanoseconds; 50,000 is the kernel's default.
 //! 48. **pasta and slirp4netns get a keeper**, which ends them with the container: pasta 2023-03 lived on when the network namespace was
 //!     only its own any more. A route in /proc/PID/net says that either is ready.
+//! 49. **A sandbox's root is the host's, by one bind over an empty one**, and not a bind for each directory: 18 mounts against 31, and what lies
+//!     at the top of an unusual host is there. /run, /tmp and the home are covered, as sockets answer through read-only mounts.
+//! 50. **A sandbox's program has a first process above it** (`plan/step/reaper.rs`), forked by the child before the filter, and ended by the end of
+//!     the program: in its place, `kill -TERM $$` and an interrupt did nothing, and abort(3) was a SIGSEGV. It costs 0.1 ms.
+//! 51. **The end of the caller is heard by PR_SET_PDEATHSIG and believed by getppid(2)**: the kernel sends it also when the thread ends that has called.
+//! 52. **What a doctor says was tried**, in children of the command's own; what cannot be tried is what the kernel's files say. The same probes are
+//!     asked for the cause when something has failed, so that the limit of a namespace around is not said to be that of this one.
+//! 53. **Times of the child's steps are written to memory that it shares with its maker**: two clocks a step, and nothing without `--trace`.
 
 pub mod capability;
 pub mod cgroup;

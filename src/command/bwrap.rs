@@ -511,17 +511,17 @@ impl Sandbox {
                 json!({ "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options })
             }
             "--dir" => {
-                json!({ "destination": destination, "type": "org.rootlet.directory", "options": [format!("mode={:o}", perms.unwrap_or(0o755))] })
+                json!({ "destination": destination, "type": "rootlet.directory", "options": [format!("mode={:o}", perms.unwrap_or(0o755))] })
             }
-            "--symlink" => json!({ "destination": destination, "type": "org.rootlet.symlink", "source": value(0) }),
+            "--symlink" => json!({ "destination": destination, "type": "rootlet.symlink", "source": value(0) }),
             "--chmod" => {
                 let mode = octal(flag, value(0))?;
-                json!({ "destination": destination, "type": "org.rootlet.mode", "options": [format!("mode={mode:o}")] })
+                json!({ "destination": destination, "type": "rootlet.mode", "options": [format!("mode={mode:o}")] })
             }
             "--file" => {
                 let source = self.keep(flag, value(0), 0o600)?;
                 let mode = format!("mode={:o}", perms.unwrap_or(0o666));
-                json!({ "destination": destination, "type": "org.rootlet.file", "source": source, "options": [mode] })
+                json!({ "destination": destination, "type": "rootlet.file", "source": source, "options": [mode] })
             }
             kind @ ("--bind-data" | "--ro-bind-data") => {
                 let source = self.keep(flag, value(0), perms.unwrap_or(0o600))?;
@@ -545,7 +545,7 @@ impl Sandbox {
         let mut mounts = vec![
             json!({ "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "strictatime", "mode=755"] }),
             json!({ "destination": below("pts"), "type": "devpts", "source": "devpts", "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"] }),
-            json!({ "destination": below("shm"), "type": "org.rootlet.directory", "options": ["mode=0755"] }),
+            json!({ "destination": below("shm"), "type": "rootlet.directory", "options": ["mode=0755"] }),
         ];
         for name in ["null", "zero", "full", "random", "urandom", "tty"] {
             let node = format!("/dev/{name}");
@@ -559,7 +559,7 @@ impl Sandbox {
             ("core", "/proc/kcore"),
             ("ptmx", "pts/ptmx"),
         ] {
-            mounts.push(json!({ "destination": below(name), "type": "org.rootlet.symlink", "source": to }));
+            mounts.push(json!({ "destination": below(name), "type": "rootlet.symlink", "source": to }));
         }
         self.has_terminal |= destination == "/dev";
         mounts.into_iter().for_each(|mount| self.push(mount, origin.to_owned()));
@@ -783,6 +783,6 @@ fn bind(source: &Path, destination: &str, kind: &str, inode: Option<(u64, u64)>)
     let mut options = vec!["rbind".to_owned(), "nosuid".to_owned()];
     options.extend((kind != "--dev-bind").then(|| "nodev".to_owned()));
     options.extend((kind == "--ro-bind").then(|| "rro".to_owned()));
-    options.extend(inode.map(|(device, inode)| format!("org.rootlet.inode={device}:{inode}")));
+    options.extend(inode.map(|(device, inode)| format!("rootlet.inode={device}:{inode}")));
     json!({ "destination": destination, "type": "none", "source": source, "options": options })
 }

@@ -9,6 +9,7 @@ use crate::container::{self, Options, Start, States, Status};
 use crate::error::{Error, Result, printable};
 use crate::host::Host;
 use crate::log::Log;
+use crate::passwd;
 use crate::property::Request;
 use crate::spec::default;
 use crate::spec::edit::{Edits, Network};
@@ -133,7 +134,12 @@ impl super::Run for Sandbox {
 impl Sandbox {
     fn start(mut self, parent: u32, globals: &Globals, log: &Log) -> Result<i32> {
         let host = Host::new()?;
-        let written = self.config()?.write(&host)?;
+        let root = globals.root()?;
+        if !self.print_config {
+            // By then it is there, and can be hidden.
+            root.make()?;
+        }
+        let written = self.config(&host, &root)?.write(&host)?;
         let mut config = written.config;
         if self.print_config {
             written.notes.iter().for_each(|note| log.warn(note));
@@ -142,7 +148,6 @@ impl Sandbox {
         }
         let status = self.status_fd.map(|number| status::descriptor("--status-fd", number)).transpose()?;
         written.notes.iter().for_each(|note| log.warn(note));
-        let root = globals.root()?;
         let id = name(&root, log)?;
         let request = Request {
             state: Some(root.directory(&id)),
@@ -176,7 +181,7 @@ impl Sandbox {
         container::run(&options, &foreground, log)
     }
 
-    fn config(&self) -> Result<Config> {
+    fn config(&self, host: &Host, states: &States) -> Result<Config> {
         let directory = self.cwd.as_deref().unwrap_or(Path::new("."));
         let directory = directory.canonicalize().map_err(|error| {
             Error::from_io(format!("the current directory, {}", directory.display()), &error)
@@ -210,8 +215,13 @@ impl Sandbox {
             seccomp: self.seccomp.clone(),
             ..Edits::default()
         };
+        // Whatever HOME says; and who could reach another container's start socket would be let into it.
+        let own = passwd::home_of(host.uid).map(PathBuf::from).filter(|own| own != Path::new("/"));
+        let private = own.into_iter().chain([states.path().to_owned()]);
+        let private = private.filter_map(|path| path.canonicalize().ok()).filter(|path| Some(path) != home.as_ref());
         Ok(Config {
             directory,
+            private: private.collect(),
             home,
             home_access: self.share_home.map(|share| match share {
                 Share::Rw => Access::Writable,

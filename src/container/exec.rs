@@ -91,7 +91,13 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     seal::ensure(&spec, &host)?;
     let mut handed = entrance::ask(container)?;
     let root = handed.root.take();
-    spec.process = Some(changed_process(&spec, &users::Root { process: state.pid, opened: root }, &options.changes)?);
+    let looked_into = container.looked_into()?;
+    let process = match looked_into == state.pid {
+        true => process,
+        // It is no other's as long as its parent is that one.
+        false => process::find_pidfd(looked_into).map_err(system)?.ok_or_else(stopped)?,
+    };
+    spec.process = Some(changed_process(&spec, &users::Root { process: looked_into, opened: root }, &options.changes)?);
     let entrance = handed.into_entrance(process);
     options.request.bundle = state.bundle.clone();
     options.request.no_new_keyring = state.no_new_keyring;

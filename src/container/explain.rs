@@ -57,13 +57,13 @@ pub fn explain(container: &Container, states: &States) -> Result<Value> {
     }
     // With a first process that reaps, the program is another one.
     let pids = processes(container).unwrap_or_else(|_| vec![state.pid]);
-    let program = if state.has_init { child_of(state.pid, &pids).unwrap_or(state.pid) } else { state.pid };
+    let program = container.looked_into()?;
     about["processes"] = json!(pids);
     about["program"] = json!(program);
     about["ids"] = ids(state.pid)?;
     about["namespaces"] = namespaces(container, states)?;
     about["privileges"] = privileges(program)?;
-    about["mounts"] = mounts(state.pid, &spec)?;
+    about["mounts"] = mounts(program, &spec)?;
     if let Some(cgroup) = &state.cgroup {
         about["cgroup"] = json!(cgroup.path()?);
     }
@@ -83,14 +83,6 @@ fn read(pid: i32, file: &str) -> Result<Option<String>> {
         Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => Ok(None),
         other => other.map_err(|error| Error::from_io(path, &error)),
     }
-}
-
-fn child_of(parent: i32, pids: &[i32]) -> Option<i32> {
-    let is_child = |pid: &&i32| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        line(&status, "PPid").and_then(|text| text.parse().ok()) == Some(parent)
-    };
-    pids.iter().find(is_child).copied()
 }
 
 fn line<'a>(text: &'a str, name: &str) -> Option<&'a str> {
@@ -114,15 +106,15 @@ fn ids(pid: i32) -> Result<Value> {
 /// Each namespace by its number, and who else is in it: the caller, or other containers.
 fn namespaces(container: &Container, states: &States) -> Result<Value> {
     let inode = |pid: &str, file: &str| fs::metadata(format!("/proc/{pid}/ns/{file}")).ok().map(|found| found.ino());
-    let own = container.state()?.pid.to_string();
+    let own = container.looked_into()?.to_string();
     let mut others: BTreeMap<(&str, u64), Vec<String>> = BTreeMap::new();
     for other in states.all()?.flatten().filter(|other| other.id != container.id) {
-        let Some(pid) = other.state.as_ref().map(|state| state.pid.to_string()) else { continue };
         if !matches!(other.status(), Ok(status) if status != Status::Stopped) {
             continue;
         }
+        let Ok(pid) = other.looked_into() else { continue };
         for (file, _) in NAMESPACES {
-            if let Some(inode) = inode(&pid, file) {
+            if let Some(inode) = inode(&pid.to_string(), file) {
                 others.entry((file, inode)).or_default().push(other.id.clone());
             }
         }

@@ -151,7 +151,7 @@ impl PidNamespace {
         if container.pidfd()?.is_none() {
             return Ok(None);
         }
-        let sight = namespace_of(state.pid)?;
+        let sight = namespace_of(container.looked_into()?)?;
         // If it has just ended, its number may be another's.
         if container.pidfd()?.is_none() {
             return Ok(None);

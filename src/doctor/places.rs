@@ -3,7 +3,7 @@
 use super::{Finding, Need};
 use crate::error::found;
 use crate::host::{Host, unescape};
-use crate::sys::creds;
+use crate::sys::{Errno, creds};
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -23,39 +23,35 @@ pub fn probe(host: &Host) -> Vec<Finding> {
 
 fn states() -> Finding {
     let uid = creds::effective_uid();
-    let instead = format!("states are kept in /tmp/rootlet-{uid}, and a user's systemd is not found");
-    let usual = format!("/run/user/{uid}");
+    let usual = if uid == 0 { "/run".to_owned() } else { format!("/run/user/{uid}") };
     let is_usable = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == uid);
+    // As `container::States` looks for it.
+    let elsewhere = std::env::temp_dir();
+    let instead =
+        format!("states are kept in {}/rootlet-{uid}, and a user's systemd is not found", elsewhere.display());
     let mend = match is_usable(Path::new(&usual)) {
         true => format!("export XDG_RUNTIME_DIR={usual}"),
         false => "log in by ssh or a terminal, and not by su; or `loginctl enable-linger`; or: export XDG_RUNTIME_DIR=$(mktemp -d)".to_owned(),
     };
     let Some(path) = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()).map(PathBuf::from) else {
-        // Where root's states are does not depend on it.
-        return match uid {
-            0 => in_place(Path::new("/run"), "/run/rootlet"),
-            _ => Finding::limited(STATES, Need::Nothing, "not set", instead).mended(mend),
+        return match is_usable(Path::new(&usual)) {
+            true => in_place(Path::new(&usual), &format!("{usual}/rootlet")),
+            false => Finding::limited(STATES, Need::Nothing, "not set", instead).mended(mend),
         };
     };
     let metadata = match found(path.metadata()) {
         Ok(Some(metadata)) => metadata,
         Ok(None) => {
-            return Finding::missing(
-                STATES,
-                Need::All,
-                format!("{} is missing", path.display()),
-                "no container can be made",
-            )
-            .mended(mend);
+            return Finding::limited(STATES, Need::Nothing, format!("{} is missing", path.display()), instead)
+                .mended(mend);
+        }
+        Err(error) if error.raw_os_error() == Some(Errno::EACCES as i32) => {
+            let found = format!("{} is out of your reach", path.display());
+            return Finding::limited(STATES, Need::Nothing, found, instead).mended(mend);
         }
         Err(error) => {
-            return Finding::missing(
-                STATES,
-                Need::All,
-                format!("{}: {error}", path.display()),
-                "no container can be made",
-            )
-            .mended(mend);
+            let found = format!("{}: {error}", path.display());
+            return Finding::missing(STATES, Need::All, found, "no container can be made").mended(mend);
         }
     };
     if metadata.uid() != uid {

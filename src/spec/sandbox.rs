@@ -42,6 +42,8 @@ pub struct Sandbox {
     pub directory: PathBuf,
     /// The user's home, if there is one.
     pub home: Option<PathBuf>,
+    /// What the command never sees, unless it is named: another home of the user's, and states of containers.
+    pub private: Vec<PathBuf>,
     /// Whether the command sees the home; `ReadOnly` or `Writable`.
     pub home_access: Option<Access>,
     /// Other places.
@@ -238,41 +240,46 @@ impl Sandbox {
             let access = self.home_access.unwrap_or(Access::Memory);
             places.push(Place { path: home.to_owned(), access, reason: "your home" });
         }
-        if self.home_access.is_some() {
-            for secret in SECRETS {
-                let path = home.map(|home| home.join(secret));
-                // What cannot be looked at cannot be read either.
-                let Some(path) = path.and_then(|path| path.canonicalize().ok()) else { continue };
-                if !is_named(&places, &path) {
-                    places.push(Place { path, access: Access::Hidden, reason: "secrets" });
-                }
+        // What cannot be looked at cannot be read either.
+        let secrets = SECRETS.iter().filter_map(|secret| home?.join(secret).canonicalize().ok());
+        let hidden: Vec<PathBuf> = secrets.chain(self.private.iter().cloned()).collect();
+        self.add_directory(&mut places, home, &hidden, notes)?;
+        for path in hidden {
+            if is_shown(&places, &path) && !is_named(&places, &path) {
+                places.push(Place { path, access: Access::Hidden, reason: "secrets" });
             }
         }
-        self.add_directory(&mut places, home, notes)?;
         // The last that is pushed for a place would cover it, and what is deeper must come later. The sort is stable.
-        places.sort_by_key(|place| place.path.components().count());
+        places.sort_by_key(|place| depth(&place.path));
         Ok(places)
     }
 
     /// The directory that the command begins in, which it may write to, unless that would share what is private.
-    fn add_directory(&self, places: &mut Vec<Place>, home: Option<&Path>, notes: &mut Vec<Error>) -> Result<()> {
+    fn add_directory(
+        &self,
+        places: &mut Vec<Place>,
+        home: Option<&Path>,
+        secrets: &[PathBuf],
+        notes: &mut Vec<Error>,
+    ) -> Result<()> {
         let own = self.directory.as_path();
+        let hide = |path: &Path, by: String| {
+            Err(Error::new(format!("the current directory, {}, is hidden", own.display()))
+                .because(format!("{by} {}", path.display()))
+                .remedy("give --rw . if the command is to have it, or go elsewhere"))
+        };
         if places.iter().any(|place| place.path == own && place.reason.starts_with("--")) {
             return Ok(());
         }
-        let hidden = places.iter().filter(|place| place.access == Access::Hidden && own.starts_with(&place.path));
-        if let Some(hidden) = hidden.max_by_key(|place| place.path.components().count()) {
-            let shown = places.iter().any(|place| {
-                place.access != Access::Hidden && own.starts_with(&place.path) && place.path.starts_with(&hidden.path)
-            });
-            if !shown {
-                return Err(Error::new(format!("the current directory, {}, is hidden", own.display()))
-                    .because(match hidden.reason {
-                        "secrets" => format!("{} has secrets as a rule", hidden.path.display()),
-                        flag => format!("{flag} {} says so", hidden.path.display()),
-                    })
-                    .remedy("give --rw . if the command is to have it, or go elsewhere"));
-            }
+        // The deepest flag about a directory that it is in.
+        let named = places.iter().filter(|place| place.reason.starts_with("--") && own.starts_with(&place.path));
+        let named = named.max_by_key(|place| depth(&place.path));
+        if let Some(place) = named.filter(|place| place.access == Access::Hidden) {
+            return hide(&place.path, "--hide says so of".to_owned());
+        }
+        let secret = secrets.iter().filter(|secret| own.starts_with(secret)).max_by_key(|secret| depth(secret));
+        if let Some(secret) = secret.filter(|secret| named.is_none_or(|named| depth(&named.path) < depth(secret))) {
+            return hide(secret, "keys, passwords or states are kept, as a rule, in".to_owned());
         }
         match home {
             Some(home) if own == home => {
@@ -317,7 +324,7 @@ impl Sandbox {
     fn set_environment(&self, config: &mut Value, host: &Host) -> Result<()> {
         let home = self.home.clone().unwrap_or_else(|| PathBuf::from("/"));
         set_variable(config, &format!("HOME={}", text_of(&home)?))?;
-        if let Some(name) = user_name(if self.is_root { 0 } else { host.uid }) {
+        if let Some(name) = passwd::name_of(if self.is_root { 0 } else { host.uid }) {
             set_variable(config, &format!("USER={name}"))?;
             set_variable(config, &format!("LOGNAME={name}"))?;
         }
@@ -366,6 +373,19 @@ fn restrict(config: &mut Value) {
     config["annotations"]["org.rootlet.landlock"] = json!(rules.to_string());
 }
 
+fn depth(path: &Path) -> usize {
+    path.components().count()
+}
+
+/// Whether the command would see what is at a path on the host: not, where memory or nothing is in the place of what it is in.
+fn is_shown(places: &[Place], path: &Path) -> bool {
+    let above = places.iter().filter(|place| path.starts_with(&place.path)).max_by_key(|place| depth(&place.path));
+    match above {
+        Some(place) => matches!(place.access, Access::Writable | Access::ReadOnly),
+        None => !OWN.iter().map(|(own, _)| *own).chain(SPECIAL).any(|own| path.starts_with(own)),
+    }
+}
+
 /// File systems of the kernel's, of which a sandbox has its own.
 const SPECIAL: [&str; 3] = ["/proc", "/sys", "/dev"];
 
@@ -395,13 +415,6 @@ fn text_of(path: &Path) -> Result<String> {
             .because("a config is JSON, which has no other text")
             .remedy("rename it, or name it by a link")
     })
-}
-
-fn user_name(uid: u32) -> Option<String> {
-    // Without a name, there is none to tell.
-    let users = std::fs::read("/etc/passwd").ok()?;
-    let user = users.split(|byte| *byte == b'\n').map(passwd::User::of).find(|user| user.uid == Some(uid))?;
-    String::from_utf8(user.name.to_owned()).ok()
 }
 
 /// Allows system calls besides those that the filter allows.

@@ -3,7 +3,7 @@
 use crate::sandbox::{self, Done, Sandbox, binary, eventually, skip};
 use serde_json::Value;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -264,5 +264,28 @@ fn root_is_bubblewraps_root() {
         if theirs.is_file() {
             assert_eq!(got, sandbox::finish(user.command(theirs, line)).out, "{line}");
         }
+    }
+}
+
+#[test]
+fn a_descriptor_stands_for_one_file() {
+    let sandbox = Sandbox::ordinary();
+    let data = sandbox.mkdir("data", 0o755);
+    let bind = |inode: &str| {
+        sandbox.edit(|config| {
+            let mounts = config["mounts"].as_array_mut().unwrap();
+            mounts.retain(|mount| mount["destination"] != "/data");
+            let option = format!("rootlet.inode={inode}");
+            mounts.push(serde_json::json!({ "destination": "/data", "source": data, "options": ["bind", option] }));
+        });
+        sandbox.sh("echo bound");
+        sandbox.run()
+    };
+    let metadata = fs::metadata(&data).unwrap();
+    let own = format!("{}:{}", metadata.dev(), metadata.ino());
+    assert_eq!(bind(&own).ok().out, "bound\n");
+    // Somebody has put another directory in its place since.
+    for other in [format!("{}:{}", metadata.dev(), metadata.ino() + 1), "x".to_owned(), String::new()] {
+        bind(&other).fails(&["another file lies at"]);
     }
 }

@@ -36,7 +36,6 @@ fn prepared(sandbox: &Sandbox, line: &str) -> Done {
 /// The findings of `doctor --format json`.
 fn findings(done: &Done) -> Vec<Value> {
     let document: Value = serde_json::from_str(&done.out).unwrap_or_else(|error| panic!("{error}: {done:?}"));
-    assert_eq!(document["works"] == true, done.code == 0, "{done:?}");
     document["findings"].as_array().unwrap().clone()
 }
 
@@ -53,6 +52,7 @@ fn about(done: &Done, subject: &str) -> (String, String) {
 fn a_host_that_runs_containers_is_found_to() {
     let user = user();
     let done = user.rootlet(&["doctor", "--format", "json"]).ok();
+    assert!(done.out.contains("\"works\": true"), "{done:?}");
     for subject in ["user namespace", "id map", "mount namespace", "pid namespace", "fresh /proc", "tmpfs", "devpts"] {
         assert_eq!(about(&done, subject).0, "ok", "{subject}");
     }
@@ -177,6 +177,7 @@ fn a_chroot_is_no_filter() {
     assert!(done.err.contains("you are in a chroot") && !done.err.contains("filter of"), "{done:?}");
     let (verdict, said) = about(&done, "surroundings");
     assert!(verdict == "missing" && said.contains("chroot"), "{said}");
+    assert!(done.code == 1 && done.out.contains("\"works\": false"), "{done:?}");
 }
 
 #[test]
@@ -199,8 +200,10 @@ fn places_that_cannot_hold_anything_are_named() {
     assert!(verdict == "limited" && said.contains("export XDG_RUNTIME_DIR="), "{said}");
     let done = shell(&user, "XDG_RUNTIME_DIR=$(mktemp -d); $rootlet doctor --format json; rmdir $XDG_RUNTIME_DIR").ok();
     assert_eq!(about(&done, "XDG_RUNTIME_DIR").0, "ok");
-    let done = shell(&user, "XDG_RUNTIME_DIR=/no/such $rootlet doctor --format json");
-    assert!(done.code == 1 && about(&done, "XDG_RUNTIME_DIR").0 == "missing", "{done:?}");
+    let done =
+        shell(&user, "export XDG_RUNTIME_DIR=/no/such; $rootlet run -b $bundle box && $rootlet doctor --format json")
+            .ok();
+    assert!(about(&done, "XDG_RUNTIME_DIR").0 == "limited", "{done:?}");
     if !is_root() {
         return skip("the rest needs root, for mounts");
     }
@@ -213,7 +216,7 @@ fn places_that_cannot_hold_anything_are_named() {
     let done = prepared(&user, line);
     let (verdict, said) = about(&done, "home");
     assert!(verdict == "limited" && said.contains("noexec") && said.contains("remount,exec"), "{said}");
-    assert_eq!(about(&Done { out: done.err.clone(), ..done }, "home").1.contains("noexec"), false);
+    assert!(!about(&Done { out: done.err.clone(), ..done }, "home").1.contains("noexec"));
 }
 
 #[test]

@@ -41,6 +41,7 @@ mod scenes;
 mod scopes;
 mod seccomp;
 mod security;
+mod seeing;
 mod spec;
 mod spec_flags;
 mod streams;

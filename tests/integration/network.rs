@@ -93,7 +93,7 @@ fn a_private_network_leads_out_and_published_ports_lead_in() {
         sandbox.write("bundle/rootfs/page", "from the container\n");
         let script = format!(
             "rootlet run -d --no-tty --net {helper} --publish 8080:80 --publish 10.77.0.2:8081:80/tcp box -- httpd -f -p 80 -h /
-            for port in 8080 8081; do outside busybox wget -q -O - http://10.77.0.2:$port/page; done
+            for port in 8080 8081; do until outside busybox wget -q -O - http://10.77.0.2:$port/page; do sleep 0.1; done; done
             ps -e -o args= | grep -c '^{helper}'
             rootlet delete -f box
             ! ps -e -o args= | grep -q '^{helper}' || echo left

@@ -151,7 +151,26 @@ fn secrets_stay_out_of_sight_in_a_home_that_is_shared() {
     symlink(&ssh, user.place("home/link")).unwrap();
     assert_eq!(user.prints(&["--share-home"], "ls -A ~/link/"), "");
     let mut command = user.command(&["--share-home"], "true");
-    finish(command.current_dir(&ssh)).refuses(&["is hidden", "secrets", "--rw ."]);
+    finish(command.current_dir(&ssh)).refuses(&["is hidden", "passwords", "--rw ."]);
+    // Nor does what has them show them, such as a directory above, unless that is named.
+    user.0.mkdir("home/.config", 0o755);
+    user.0.mkdir("home/.config/gh", 0o755);
+    user.0.write("home/.config/gh/hosts.yml", "a token");
+    user.0.write("home/.config/other", "a setting");
+    let config = user.place("home/.config");
+    let mut command = user.command(&[], "cat other; ls -A gh");
+    assert_eq!(finish(command.current_dir(&config)).ok().out, "a setting");
+    assert_eq!(user.prints(&["--ro", &config], "cat ~/.config/other; ls -A ~/.config/gh"), "a setting");
+    let gh = user.place("home/.config/gh");
+    assert_eq!(user.prints(&["--ro", &config, "--ro", &gh], "cat ~/.config/gh/hosts.yml"), "a token");
+    // States of containers, by whose sockets they would be entered, are no one's in a sandbox.
+    let states = user.place("home/project/xdg");
+    let mut command = user.command(&[], "ls -A xdg/rootlet");
+    assert_eq!(
+        finish(command.env("XDG_RUNTIME_DIR", user.0.mkdir("home/project/xdg", 0o700))).ok().out,
+        "",
+        "{states}"
+    );
     // At home itself there is a word about what is not there.
     let mut command = user.command(&[], "ls -A");
     let done = finish(command.current_dir(user.place("home"))).ok();

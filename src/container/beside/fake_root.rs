@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 /// Starts it for a filter that was just installed. It ends with the last process that has the filter.
 pub fn answer(init: &Handle, plan: &Plan, container: &Container, listener: OwnedFd) -> Result<Option<Starting>> {
     let Some(supervisor) = &plan.fake_root else { return Ok(None) };
-    let first = container.state.as_ref().map_or(init.process.pid, |state| state.pid);
+    let first = container.looked_into().unwrap_or(init.process.pid);
     let user_namespace = user_namespace(init.process.pid, first, plan).map_err(|error| {
         Error::from_call(FAKE_ROOT, error)
             .because("the container's user namespace cannot be opened, as long as the container has not started")

@@ -59,6 +59,11 @@ pub fn checkpoint(container: &Container, options: &Options, log: &Log) -> Result
     let state = container.state()?;
     let host = Host::new()?;
     let unprivileged = images::check_privileges(&host)?;
+    if state.has_init {
+        return Err(Error::in_config("annotations", "org.rootlet.init: the container cannot be written to files")
+            .because("its first process is rootlet's own, and not a program that could be started again")
+            .remedy("leave the annotation out of what is to be checkpointed"));
+    }
     let spec = container.config()?;
     let path = container.directory.path().join(NOTIFY);
     let asked = property::Request {

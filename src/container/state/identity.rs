@@ -134,6 +134,26 @@ pub fn has_executed(pid: i32, pidfd: BorrowedFd) -> Result<Option<bool>> {
     Ok(flags.filter(|_| is_there).map(|flags| flags & FORKED_ONLY == 0))
 }
 
+/// A child of a process, which must not have been reaped; `None` if it has none. The one that was made first, unless that has ended.
+pub fn first_child(parent: i32) -> Result<Option<i32>> {
+    // Linux 3.5, with CONFIG_PROC_CHILDREN.
+    let path = format!("/proc/{parent}/task/{parent}/children");
+    if let Ok(text) = std::fs::read_to_string(&path) {
+        return Ok(text.split_whitespace().next().and_then(|pid| pid.parse().ok()));
+    }
+    let failed = |error: std::io::Error| Error::from_io("cannot read /proc", &error);
+    let mut children = Vec::new();
+    for entry in std::fs::read_dir("/proc").map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        // The fourth field of proc_pid_stat(5).
+        if stat_of(pid)?.is_some_and(|fields| fields.get(4 - 3).is_some_and(|field| *field == parent.to_string())) {
+            children.push(pid);
+        }
+    }
+    Ok(children.into_iter().min())
+}
+
 /// State letter and start time of a process; `None` if it is gone.
 pub fn state_of(pid: i32) -> Result<Option<(char, u64)>> {
     let Some(fields) = stat_of(pid)? else { return Ok(None) };

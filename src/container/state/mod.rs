@@ -257,6 +257,13 @@ impl Container {
         self.state()?.process()
     }
 
+    /// The process by which the container is looked into: the first one, unless that is one that reaps and that nobody may look into.
+    pub fn looked_into(&self) -> Result<i32> {
+        let state = self.state()?;
+        let child = if state.has_init { identity::first_child(state.pid)? } else { None };
+        Ok(child.unwrap_or(state.pid))
+    }
+
     /// Writes the state, and the config that `exec` will read.
     pub fn save(&self, config: &str) -> Result<()> {
         self.save_state()?;

@@ -8,7 +8,7 @@ use crate::spec::Mount;
 use std::ffi::CString;
 
 /// In front of the names of the types.
-pub const PREFIX: &str = "org.rootlet.";
+pub const PREFIX: &str = "rootlet.";
 
 /// `symlink` (to its source), `directory`, `file` (a copy of its source), `mode` (of what is there); with an option `mode=`.
 pub fn plan(planner: &mut Planner, mount: &Mount, kind: &str, path: CString, options: &Options) -> Result<()> {

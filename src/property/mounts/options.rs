@@ -5,7 +5,7 @@ use crate::plan::step::trees::Attributes;
 use crate::sys::mount::*;
 
 /// In front of the numbers of a file that a bind must be of.
-const INODE: &str = "org.rootlet.inode=";
+const INODE: &str = "rootlet.inode=";
 
 /// What the options of one mount ask for.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub struct Options {
     pub copy_symlink: bool,
     /// `src-nofollow`: a source that is a symlink is bound itself.
     pub source_itself: bool,
-    /// `org.rootlet.inode=DEVICE:INODE`: the source is that file, or it is not bound.
+    /// `rootlet.inode=DEVICE:INODE`: the source is that file, or it is not bound.
     pub inode: Option<(u64, u64)>,
     /// `dest-nofollow`: a destination that is a symlink is mounted over itself.
     pub target_itself: bool,

@@ -207,7 +207,12 @@ fn annotations_that_change_something_are_in_features() {
         features["potentiallyUnsafeConfigAnnotations"],
         json!([
             "org.criu.config",
+            "org.rootlet.argument-0",
+            "org.rootlet.default-devices",
             "org.rootlet.fake-root",
+            "org.rootlet.init",
+            "org.rootlet.landlock",
+            "org.rootlet.lock-files",
             "org.rootlet.network",
             "org.rootlet.publish",
             "org.systemd.property.",
