@@ -61,26 +61,27 @@ pub fn cover(config: &mut Value, bundle: &Path, layer: &Layer, host: &Host) -> R
     Ok(server)
 }
 
-/// Puts overlays in the place of binds, by their index among the mounts; the program that serves them, if the kernel cannot.
+/// Puts overlays in the place of binds of these directories; the program that serves them, if the kernel cannot.
 pub fn cover_places(
     config: &mut Value,
-    places: &[(usize, PathBuf)],
+    places: Vec<PathBuf>,
     layer: &mut Layer,
     host: &Host,
 ) -> Result<Option<PathBuf>> {
-    layer.over = places.iter().map(|(_, path)| path.clone()).collect();
+    layer.over = places;
     if layer.over.is_empty() {
         return Err(
             Error::new("--layer: there is nothing that is writable").remedy("give --rw DIR, or leave --layer out")
         );
     }
     let (mounts, server) = overlays(Path::new("/"), layer, host)?;
-    for ((index, path), mut mount) in places.iter().zip(mounts) {
+    for (path, mut mount) in layer.over.iter().zip(mounts) {
         mount["destination"] = json!(path);
         if let Some(options) = mount["options"].as_array_mut() {
             options.extend([json!("nosuid"), json!("nodev")]);
         }
-        config["mounts"][*index] = mount;
+        let binds = config["mounts"].as_array_mut().into_iter().flatten();
+        binds.filter(|bind| bind["destination"] == json!(path)).for_each(|bind| *bind = mount.clone());
     }
     Ok(server)
 }

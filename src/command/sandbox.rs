@@ -165,7 +165,7 @@ impl Sandbox {
         let mut before_end = None;
         if let Some(asked) = self.layer.take() {
             let mut layer = layers::choose(&asked, &host)?;
-            options.request.fuse.extend(layers::cover_places(&mut config, &written.writable, &mut layer, &host)?);
+            options.request.fuse.extend(layers::cover_places(&mut config, written.writable, &mut layer, &host)?);
             before_end = self.diff.take().map(|file| list_changes(layer.clone(), file));
             options.layer = Some(layer);
         }
@@ -190,8 +190,11 @@ impl Sandbox {
         if !directory.is_dir() {
             return Err(Error::new(format!("--cwd {} is no directory", directory.display())));
         }
-        let home = dirs::home_dir().and_then(|home| home.canonicalize().ok()).filter(|home| home.is_dir());
-        if home.is_none() && self.share_home.is_some() {
+        let homes = dirs::home_dir().into_iter().chain(passwd::home_of(host.uid).map(PathBuf::from));
+        let homes = homes.filter_map(|home| home.canonicalize().ok());
+        let mut homes: Vec<_> = homes.filter(|home| home.is_dir() && home != Path::new("/")).collect();
+        homes.dedup();
+        if homes.is_empty() && self.share_home.is_some() {
             return Err(Error::new("--share-home: you have no home").remedy("set HOME, or leave the flag out"));
         }
         let flags = [
@@ -215,14 +218,10 @@ impl Sandbox {
             seccomp: self.seccomp.clone(),
             ..Edits::default()
         };
-        // Whatever HOME says; and who could reach another container's start socket would be let into it.
-        let own = passwd::home_of(host.uid).map(PathBuf::from).filter(|own| own != Path::new("/"));
-        let private = own.into_iter().chain([states.path().to_owned()]);
-        let private = private.filter_map(|path| path.canonicalize().ok()).filter(|path| Some(path) != home.as_ref());
         Ok(Config {
             directory,
-            private: private.collect(),
-            home,
+            homes,
+            states: states.path().canonicalize().unwrap_or_else(|_| states.path().to_owned()),
             home_access: self.share_home.map(|share| match share {
                 Share::Rw => Access::Writable,
                 Share::Ro => Access::ReadOnly,

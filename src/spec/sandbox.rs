@@ -40,11 +40,11 @@ impl Access {
 pub struct Sandbox {
     /// Where the command begins, and may write.
     pub directory: PathBuf,
-    /// The user's home, if there is one.
-    pub home: Option<PathBuf>,
-    /// What the command never sees, unless it is named: another home of the user's, and states of containers.
-    pub private: Vec<PathBuf>,
-    /// Whether the command sees the home; `ReadOnly` or `Writable`.
+    /// The user's homes: what HOME says, if it says something, and what /etc/passwd says.
+    pub homes: Vec<PathBuf>,
+    /// Where states of containers are: who could reach a start socket would be let into a container.
+    pub states: PathBuf,
+    /// Whether the command sees the homes; `ReadOnly` or `Writable`.
     pub home_access: Option<Access>,
     /// Other places.
     pub places: Vec<(PathBuf, Access)>,
@@ -67,8 +67,8 @@ pub struct Sandbox {
 pub struct Written {
     /// The config.
     pub config: Value,
-    /// Where the command may write to files of the host's, by their index in `mounts`.
-    pub writable: Vec<(usize, PathBuf)>,
+    /// Where the command may write to directories of the host's.
+    pub writable: Vec<PathBuf>,
     /// What the user should know.
     pub notes: Vec<Error>,
 }
@@ -174,8 +174,7 @@ impl Sandbox {
                 Access::Writable | Access::ReadOnly => self.bind(path, *access)?,
             };
             if *access == Access::Writable && path.is_dir() {
-                let index = config["mounts"].as_array().map_or(0, Vec::len);
-                writable.push((index, path.clone()));
+                writable.push(path.clone());
             }
             push_mount(&mut config, mount);
         }
@@ -198,12 +197,6 @@ impl Sandbox {
         allow(&mut config, &self.system_calls)?;
         if self.has_landlock {
             restrict(&mut config);
-        }
-        // Removed mounts have moved what was counted.
-        let all = config["mounts"].as_array().cloned().unwrap_or_default();
-        for (index, path) in &mut writable {
-            let position = all.iter().rposition(|mount| mount["destination"] == json!(path));
-            *index = position.unwrap_or(*index);
         }
         Ok(Written { config, writable, notes })
     }
@@ -233,17 +226,18 @@ impl Sandbox {
             }
         }
         let is_named = |places: &[Place], path: &Path| places.iter().any(|place| place.path == path);
-        let home = self.home.as_deref().filter(|home| *home != Path::new("/"));
-        if let Some(home) = home
-            && !is_named(&places, home)
-        {
-            let access = self.home_access.unwrap_or(Access::Memory);
-            places.push(Place { path: home.to_owned(), access, reason: "your home" });
+        for home in &self.homes {
+            if !is_named(&places, home) {
+                let access = self.home_access.unwrap_or(Access::Memory);
+                places.push(Place { path: home.clone(), access, reason: "your home" });
+            }
         }
         // What cannot be looked at cannot be read either.
-        let secrets = SECRETS.iter().filter_map(|secret| home?.join(secret).canonicalize().ok());
-        let hidden: Vec<PathBuf> = secrets.chain(self.private.iter().cloned()).collect();
-        self.add_directory(&mut places, home, &hidden, notes)?;
+        let of_home = |home: &PathBuf| {
+            SECRETS.iter().filter_map(|secret| home.join(secret).canonicalize().ok()).collect::<Vec<_>>()
+        };
+        let hidden: Vec<PathBuf> = self.homes.iter().flat_map(of_home).chain([self.states.clone()]).collect();
+        self.add_directory(&mut places, &hidden, notes)?;
         for path in hidden {
             if is_shown(&places, &path) && !is_named(&places, &path) {
                 places.push(Place { path, access: Access::Hidden, reason: "secrets" });
@@ -255,13 +249,7 @@ impl Sandbox {
     }
 
     /// The directory that the command begins in, which it may write to, unless that would share what is private.
-    fn add_directory(
-        &self,
-        places: &mut Vec<Place>,
-        home: Option<&Path>,
-        secrets: &[PathBuf],
-        notes: &mut Vec<Error>,
-    ) -> Result<()> {
+    fn add_directory(&self, places: &mut Vec<Place>, secrets: &[PathBuf], notes: &mut Vec<Error>) -> Result<()> {
         let own = self.directory.as_path();
         let hide = |path: &Path, by: String| {
             Err(Error::new(format!("the current directory, {}, is hidden", own.display()))
@@ -281,29 +269,32 @@ impl Sandbox {
         if let Some(secret) = secret.filter(|secret| named.is_none_or(|named| depth(&named.path) < depth(secret))) {
             return hide(secret, "keys, passwords or states are kept, as a rule, in".to_owned());
         }
-        match home {
-            Some(home) if own == home => {
-                if self.home_access.is_none()
-                    && !places.iter().any(|place| place.path == own && place.reason != "your home")
-                {
-                    notes.push(
-                        Error::new(
-                            "the current directory is your home, and in the sandbox an empty one is in its place",
-                        )
-                        .remedy("go to a directory in it, or give --share-home (or --share-home=ro)"),
-                    );
-                }
-                return Ok(());
-            }
-            Some(home) if home.starts_with(own) => {
-                notes.push(
-                    Error::new(format!("the current directory, {}, is read-only in the sandbox", own.display()))
-                        .because("your home is below it")
-                        .remedy("go to a directory of your own, or give --rw DIR"),
-                );
-                return Ok(());
-            }
-            _ => {}
+        let is_private = OWN.iter().any(|(private, _)| own == Path::new(private));
+        if is_private || (self.home_access.is_none() && self.homes.iter().any(|home| own == home)) {
+            let remedy = match is_private {
+                true => "go to a directory in it, or give --rw .",
+                false => "go to a directory in it, or give --share-home (or --share-home=ro)",
+            };
+            notes.push(
+                Error::new(format!(
+                    "in the sandbox, the current directory, {}, is an empty one in memory",
+                    own.display()
+                ))
+                .because("it is private there, as your home and directories for temporary files are")
+                .remedy(remedy),
+            );
+            return Ok(());
+        }
+        if self.homes.iter().any(|home| own == home) {
+            return Ok(());
+        }
+        if self.homes.iter().any(|home| home.starts_with(own)) {
+            notes.push(
+                Error::new(format!("the current directory, {}, is read-only in the sandbox", own.display()))
+                    .because("your home is below it")
+                    .remedy("go to a directory of your own, or give --rw DIR"),
+            );
+            return Ok(());
         }
         if own == Path::new("/") || SPECIAL.iter().any(|special| own.starts_with(special)) {
             return Ok(());
@@ -322,8 +313,8 @@ impl Sandbox {
     }
 
     fn set_environment(&self, config: &mut Value, host: &Host) -> Result<()> {
-        let home = self.home.clone().unwrap_or_else(|| PathBuf::from("/"));
-        set_variable(config, &format!("HOME={}", text_of(&home)?))?;
+        let home = self.homes.first().map_or(Path::new("/"), PathBuf::as_path);
+        set_variable(config, &format!("HOME={}", text_of(home)?))?;
         if let Some(name) = passwd::name_of(if self.is_root { 0 } else { host.uid }) {
             set_variable(config, &format!("USER={name}"))?;
             set_variable(config, &format!("LOGNAME={name}"))?;

@@ -99,7 +99,7 @@ pub fn send_after(time: core::time::Duration, signal: i32) -> Result<()> {
     // The kernel's own number of a timer.
     let mut timer: libc::c_int = 0;
     syscall!(Call::Timer, libc::SYS_timer_create, libc::CLOCK_MONOTONIC, &raw const event, &raw mut timer)?;
-    when.it_value.tv_sec = time.as_secs() as libc::time_t;
+    when.it_value.tv_sec = time.as_secs() as _;
     when.it_value.tv_nsec = time.subsec_nanos().max(1) as libc::c_long;
     syscall!(Call::Timer, libc::SYS_timer_settime, timer, 0, &raw const when, ptr::null::<u8>()).map(drop)
 }
