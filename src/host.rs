@@ -2,6 +2,7 @@
 
 use crate::capability::{CAP_MKNOD, CAP_SYS_ADMIN};
 use crate::error::{Error, Result, found};
+use crate::passwd;
 use crate::sys::{Errno, creds, fd, landlock, process, sched};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -423,6 +424,24 @@ pub fn own_cgroup(root: &Path, text: &str) -> Option<PathBuf> {
     let own = text.lines().find_map(|line| line.strip_prefix("0::"))?;
     let is_seen = !own.split('/').any(|part| part == "..");
     is_seen.then(|| if own == "/" { root.to_owned() } else { root.join(own.trim_start_matches('/')) })
+}
+
+/// What the host's /etc/passwd says of a user, if it says something that is text.
+fn look_up(uid: u32, field: impl Fn(passwd::User) -> Vec<u8>) -> Option<String> {
+    // Without the file, there is nobody.
+    let users = std::fs::read("/etc/passwd").ok()?;
+    let user = users.split(|byte| *byte == b'\n').map(passwd::User::of).find(|user| user.uid == Some(uid))?;
+    String::from_utf8(field(user)).ok().filter(|text| !text.is_empty())
+}
+
+/// The name of a user of the host's.
+pub fn name_of(uid: u32) -> Option<String> {
+    look_up(uid, |user| user.name.to_owned())
+}
+
+/// The home of a user of the host's.
+pub fn home_of(uid: u32) -> Option<String> {
+    look_up(uid, |user| user.home.to_owned())
 }
 
 /// True in a chroot: its root is no mount, which mountinfo does not show then, or a mount that the first process has elsewhere.

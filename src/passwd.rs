@@ -55,24 +55,6 @@ fn number(field: &[u8]) -> Option<u32> {
     str::from_utf8(field).ok()?.parse().ok()
 }
 
-/// What the host's /etc/passwd says of a user, if it says something that is text.
-fn look_up(uid: u32, field: impl Fn(User) -> Vec<u8>) -> Option<String> {
-    // Without the file, there is nobody.
-    let users = std::fs::read("/etc/passwd").ok()?;
-    let user = users.split(|byte| *byte == b'\n').map(User::of).find(|user| user.uid == Some(uid))?;
-    String::from_utf8(field(user)).ok().filter(|text| !text.is_empty())
-}
-
-/// The name of a user of the host's. For the parent.
-pub fn name_of(uid: u32) -> Option<String> {
-    look_up(uid, |user| user.name.to_owned())
-}
-
-/// The home of a user of the host's. For the parent.
-pub fn home_of(uid: u32) -> Option<String> {
-    look_up(uid, |user| user.home.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

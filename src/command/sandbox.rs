@@ -7,9 +7,8 @@ use crate::container::foreground::Foreground;
 use crate::container::layer::{Change, Layer};
 use crate::container::{self, Options, Start, States, Status};
 use crate::error::{Error, Result, printable};
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::log::Log;
-use crate::passwd;
 use crate::property::Request;
 use crate::spec::default;
 use crate::spec::edit::{Edits, Network};
@@ -190,7 +189,7 @@ impl Sandbox {
         if !directory.is_dir() {
             return Err(Error::new(format!("--cwd {} is no directory", directory.display())));
         }
-        let homes = dirs::home_dir().into_iter().chain(passwd::home_of(host.uid).map(PathBuf::from));
+        let homes = dirs::home_dir().into_iter().chain(host::home_of(host.uid).map(PathBuf::from));
         let homes = homes.filter_map(|home| home.canonicalize().ok());
         let mut homes: Vec<_> = homes.filter(|home| home.is_dir() && home != Path::new("/")).collect();
         homes.dedup();

@@ -22,7 +22,7 @@ pub struct Foreground {
     pub keep: bool,
     /// Whether what the container's hooks leave behind is reaped.
     pub subreaper: bool,
-    /// When it is ended, and [`Foreground::code`] is 124.
+    /// After which time it is ended; the exit code is 124 then.
     pub timeout: Option<Duration>,
     /// The caller's pid, if the container ends with the caller.
     pub parent: Option<u32>,

@@ -1,8 +1,7 @@
 //! Subordinate ids, which engines map by setuid helpers. rootlet needs none.
 
 use super::{Finding, Need};
-use crate::host::Host;
-use crate::passwd;
+use crate::host::{self, Host};
 use std::fs;
 
 const SUBJECT: &str = "subordinate ids";
@@ -11,9 +10,7 @@ pub fn probe(host: &Host) -> Vec<Finding> {
     if !host.is_ordinary_user() {
         return Vec::new();
     }
-    let users = fs::read("/etc/passwd").unwrap_or_default();
-    let user = users.split(|byte| *byte == b'\n').map(passwd::User::of).find(|user| user.uid == Some(host.uid));
-    let name = user.map(|user| String::from_utf8_lossy(user.name).into_owned());
+    let name = host::name_of(host.uid);
     let own = host.uid.to_string();
     let has_range = |file: &str| {
         let text = fs::read_to_string(file).unwrap_or_default();

@@ -4,8 +4,7 @@ use super::default::{self, Kind};
 use super::edit::{Edits, Network, push_mount, set_variable};
 use super::profile;
 use crate::error::{Error, Result, found};
-use crate::host::Host;
-use crate::passwd;
+use crate::host::{self, Host};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::os::unix::fs::FileTypeExt;
@@ -315,7 +314,7 @@ impl Sandbox {
     fn set_environment(&self, config: &mut Value, host: &Host) -> Result<()> {
         let home = self.homes.first().map_or(Path::new("/"), PathBuf::as_path);
         set_variable(config, &format!("HOME={}", text_of(home)?))?;
-        if let Some(name) = passwd::name_of(if self.is_root { 0 } else { host.uid }) {
+        if let Some(name) = host::name_of(if self.is_root { 0 } else { host.uid }) {
             set_variable(config, &format!("USER={name}"))?;
             set_variable(config, &format!("LOGNAME={name}"))?;
         }
