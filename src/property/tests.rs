@@ -99,7 +99,22 @@ fn plans_are_as_written_down() {
     let request = Request { id: "box".to_owned(), bundle: "/bundle".into(), ..Request::default() };
     let spec = parse(&mapped.to_string()).unwrap().spec;
     let namespaces = crate::plan::print::namespace_flags(&["user", "mount", "pid"].map(str::to_owned));
+    let mut sandboxed = config();
+    sandboxed["process"]["noNewPrivileges"] = json!(true);
+    sandboxed["mounts"] = json!([
+        {"destination": "/", "type": "tmpfs", "source": "tmpfs"},
+        {"destination": "/usr", "source": "/usr", "options": ["rbind", "rro", "rootlet.inode=8:2"]},
+        {"destination": "/bin", "type": "rootlet.symlink", "source": "usr/bin"},
+        {"destination": "/a/b", "type": "rootlet.directory", "options": ["mode=0700"]},
+        {"destination": "/a/c", "type": "rootlet.file", "source": "/state/data/0", "options": ["mode=0640"]},
+        {"destination": "/a", "type": "rootlet.mode", "options": ["mode=0711"]},
+    ]);
+    sandboxed["annotations"] = json!({
+        "org.rootlet.init": "true", "org.rootlet.lock-files": "/usr/.ref", "org.rootlet.argument-0": "-sh", "org.rootlet.default-devices": "false",
+    });
+    let sandboxed = parse(&sandboxed.to_string()).unwrap().spec;
     for (name, plan) in [
+        ("sandboxed.txt", compile(&sandboxed, &request, &ordinary()).unwrap()),
         ("mapped.txt", compile(&spec, &request, &host).unwrap()),
         ("exec.txt", compile_exec(namespaces, &spec, &request, &host).unwrap()),
     ] {

@@ -34,10 +34,11 @@ impl fmt::Display for MountStep {
                 )
             }
             MountStep::MakeTree(tree) => tree.fmt(f),
-            MountStep::Bind(Bind { source, target, recursive, attributes, .. }) => {
+            MountStep::Bind(Bind { source, target, recursive, attributes, inode, .. }) => {
                 let all = if *recursive { " recursively" } else { "" };
                 let (source, target) = (source.to_string_lossy(), target.to_string_lossy());
-                write!(f, "bind {source} on {target}{all}{}", Changes(attributes))
+                write!(f, "bind {source} on {target}{all}{}", Changes(attributes))?;
+                inode.map_or(Ok(()), |(device, inode)| write!(f, ", if it is inode {inode} of device {device}"))
             }
             MountStep::Attach(attach) => {
                 let Attach { mapped, target, attributes, .. } = &**attach;

@@ -18,7 +18,11 @@ impl fmt::Display for ProgramStep {
             ProgramStep::Chdir { path } => write!(f, "enter {}", path.to_string_lossy()),
             ProgramStep::FindHome { uid } => write!(f, "read HOME of uid {uid} from /etc/passwd"),
             ProgramStep::FindExecutable { name, .. } => write!(f, "find {}", name.to_string_lossy()),
-            ProgramStep::LeaveInit { .. } => f.write_str("leave a first process that reaps, and go on as its child"),
+            ProgramStep::LeaveInit { locks } => {
+                f.write_str("leave a first process that reaps")?;
+                locks.iter().try_for_each(|path| write!(f, ", with {} locked", path.to_string_lossy()))?;
+                f.write_str(", and go on as its child")
+            }
             ProgramStep::ResetSignals => f.write_str("reset signals"),
             ProgramStep::Execute { arguments, .. } => write!(f, "execute {arguments:?}"),
         }
