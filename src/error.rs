@@ -112,13 +112,13 @@ impl Error {
         }
     }
 
-    /// An error of `sandbox`, whose user has written no config.json.
-    pub fn of_sandbox(self) -> Error {
+    /// An error of `sandbox`, whose user has written no config.json; its flags for the PATH, and for what is shown.
+    pub fn of_sandbox(self, path: &str, bind: &str) -> Error {
         let own = |text: String| {
             text.replace("process.args", "the command")
-                .replace("PATH in process.env", "the sandbox's PATH (--env PATH)")
+                .replace("PATH in process.env", &format!("the sandbox's PATH ({path})"))
                 .replace("in the root file system", "on the host")
-                .replace("into the root file system", "where the sandbox sees it (--ro)")
+                .replace("into the root file system", &format!("where the sandbox sees it ({bind})"))
                 .replace("process.user", "you")
                 .replace("the container has no such program", "there is no such program")
                 .replace(" has it in the container", " has it")

@@ -315,9 +315,11 @@ impl Host {
         let is_program = |path: &PathBuf| {
             path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
         };
-        let path = std::env::var_os("PATH")?;
+        // Those of system programs are not in every user's.
+        let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path)
             .filter(|directory| directory.is_absolute())
+            .chain(["/usr/sbin".into(), "/sbin".into()])
             .map(|directory| directory.join(name))
             .find(|path| !name.is_empty() && !name.contains('/') && is_program(path))
     }

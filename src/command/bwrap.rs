@@ -162,8 +162,10 @@ fn run(arguments: Vec<OsString>, log: &Log) -> Result<ExitCode> {
         request: Request {
             state: Some(root.directory(&id)),
             preserved_descriptors: sandbox.preserved()?,
+            bundle: root.directory(&id),
+            states: root.all_known()?,
+            hides_states: true,
             id,
-            bundle: PathBuf::from("/"),
             no_new_keyring: true,
             cgroup_manager: CgroupManager::Disabled,
             ..Request::default()
@@ -184,6 +186,7 @@ fn run(arguments: Vec<OsString>, log: &Log) -> Result<ExitCode> {
     let (info, json) = (sandbox.info.take(), sandbox.status.take());
     let foreground = Foreground {
         subreaper: true,
+        reaches_group: true,
         parent: sandbox.dies_with_parent.then_some(parent),
         before_start: sandbox.block.take().map(wait_for),
         report: Some(Box::new(move |event| tell(event, info.as_ref(), json.as_ref()))),
@@ -415,14 +418,17 @@ impl Sandbox {
             "--sync-fd" => drop(status::descriptor(flag, self.number(flag, value(0))?)?),
             "--exec-label" => self.config["process"]["selinuxLabel"] = json!(value(0)),
             "--file-label" => self.config["linux"]["mountLabel"] = json!(value(0)),
+            // It is about how messages look.
+            "--level-prefix" | "--assert-userns-disabled" => {}
             "--seccomp" | "--add-seccomp-fd" => {
+                if flag == "--seccomp" && !self.filters.is_empty() {
+                    return Err(Error::new("--seccomp goes once, and not with --add-seccomp-fd")
+                        .remedy("give each filter by --add-seccomp-fd"));
+                }
                 let program = self.slurp(flag, value(0))?;
                 if program.is_empty() || program.len() % 8 != 0 {
                     return Err(Error::new(format!("{flag} {}: Invalid seccomp data", value(0)))
                         .because("an instruction has 8 bytes (struct sock_filter)"));
-                }
-                if flag == "--seccomp" {
-                    self.filters.clear();
                 }
                 self.filters.push(base64(&program));
             }
@@ -455,6 +461,15 @@ impl Sandbox {
     fn mount(&mut self, flag: &'static str, given: &[String]) -> Result<()> {
         let value = |index: usize| given.get(index).map_or("", String::as_str);
         let origin = format!("{flag} {}", given.join(" "));
+        let takes_perms = matches!(flag, "--tmpfs" | "--dir" | "--file" | "--bind-data" | "--ro-bind-data");
+        if self.perms.is_some() && !takes_perms {
+            return Err(Error::new(format!(
+                "--perms must be followed by an option that creates a file, and not by {flag}"
+            )));
+        }
+        if self.size.is_some() && flag != "--tmpfs" {
+            return Err(Error::new(format!("--size must be followed by --tmpfs, and not by {flag}")));
+        }
         let perms = self.perms.take();
         let destination = given.last().map_or("", String::as_str);
         if !destination.starts_with('/') {
@@ -652,6 +667,13 @@ impl Sandbox {
             self.namespaces.retain(|kind| *kind != "network");
         }
         let has = |kind: &str| self.namespaces.contains(&kind);
+        if self.disables_namespaces && self.capabilities.as_ref().is_some_and(|kept| !kept.is_empty()) {
+            return Err(Error::new("--disable-userns goes not with --cap-add")
+                .because("who keeps capabilities in the user namespace lifts its limits again"));
+        }
+        if self.perms.is_some() || self.size.is_some() {
+            return Err(Error::new("--perms or --size is followed by nothing that takes it"));
+        }
         for (is_given, flag, kind) in [
             (self.uid.is_some(), "--uid", "user"),
             (self.gid.is_some(), "--gid", "user"),
@@ -705,7 +727,8 @@ impl Sandbox {
         let has_terminal = self.has_terminal
             && !self.is_new_session
             && tty::is_terminal(tty::standard_input())
-            && tty::is_terminal(tty::standard_output());
+            && tty::is_terminal(tty::standard_output())
+            && tty::is_in_foreground(tty::standard_input());
         self.environment.retain(|(name, _)| name != "PWD");
         self.environment.push(("PWD".to_owned(), cwd.clone()));
         // Whoever is not root loses them at execve otherwise.
@@ -768,10 +791,15 @@ impl Sandbox {
             error.property.strip_prefix("mounts[").and_then(|rest| rest.split(']').next()?.parse::<usize>().ok());
         match index.and_then(|index| self.origins.get(index)) {
             Some(origin) => {
-                let message = format!("{origin}: {}", error.message);
-                Error { message, property: String::new(), ..error }
+                let error = error.of_sandbox("--setenv PATH", "--ro-bind");
+                let remedy = error.remedy.map(|remedy| {
+                    remedy.replace("set root.path instead", "give it before all other flags about files")
+                });
+                let message = error.message.split_once(": ").map_or(error.message.as_str(), |(_, rest)| rest);
+                let message = format!("{origin}: {message}");
+                Error { message, remedy, ..error }
             }
-            None => error.of_sandbox(),
+            None => error.of_sandbox("--setenv PATH", "--ro-bind"),
         }
     }
 }

@@ -89,6 +89,8 @@ impl Common {
                 id: self.id,
                 bundle: absolute(&self.bundle)?,
                 audit: None,
+                states: root.all_known()?,
+                hides_states: false,
                 no_pivot: self.no_pivot,
                 no_new_keyring: self.no_new_keyring,
                 preserved_descriptors: self.preserve_fds.saturating_add(listening),

@@ -3,7 +3,7 @@
 use super::Globals;
 use super::plan::Format;
 use crate::doctor::{Finding, Need, Verdict, examine};
-use crate::error::Result;
+use crate::error::{Result, printable};
 use crate::host::Host;
 use crate::log::Log;
 use crate::property::Request;
@@ -51,7 +51,7 @@ impl super::Run for Doctor {
         let problems = judged.as_ref().map_or(&[][..], |judged| &judged.problems);
         let errors = problems.iter().filter(|problem| problem.level == Level::Error).count();
         let works = obstacles.is_empty() && errors == 0;
-        super::say(&match self.format {
+        let text = match self.format {
             Format::Json => {
                 let mut document = json!({ "works": works, "findings": findings });
                 if let Some(bundle) = &self.bundle {
@@ -76,7 +76,8 @@ impl super::Run for Doctor {
                 };
                 format!("{table}{judged}\n{verdict}\n")
             }
-        })?;
+        };
+        super::is_heard_raw(&text)?;
         Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -148,11 +149,15 @@ fn row(finding: &Finding, colours: &Colours) -> String {
         Verdict::Limited => ("limited", YELLOW),
         Verdict::Missing => ("missing", RED),
     };
-    let mut text =
-        format!("{} {:20} {}\n", colours.paint(&format!("{word:8}"), colour), finding.subject, finding.found);
+    let mut text = format!(
+        "{} {:20} {}\n",
+        colours.paint(&format!("{word:8}"), colour),
+        finding.subject,
+        printable(&finding.found, false)
+    );
     for (label, part) in [("", &finding.means), ("try: ", &finding.mend)] {
         if let Some(part) = part {
-            text.push_str(&format!("{:29} {label}{part}\n", ""));
+            text.push_str(&format!("{:29} {label}{}\n", "", printable(part, false)));
         }
     }
     text
@@ -164,11 +169,15 @@ fn line(problem: &Problem, colours: &Colours) -> String {
         Level::Warning => ("warning", YELLOW),
         Level::Note => ("note", GREEN),
     };
-    let mut text =
-        format!("{} {:20} {}\n", colours.paint(&format!("{word:8}"), colour), problem.property, problem.message);
+    let mut text = format!(
+        "{} {:20} {}\n",
+        colours.paint(&format!("{word:8}"), colour),
+        problem.property,
+        printable(&problem.message, false)
+    );
     for (label, part) in [("", &problem.because), ("try: ", &problem.remedy)] {
         if let Some(part) = part {
-            text.push_str(&format!("{:29} {label}{part}\n", ""));
+            text.push_str(&format!("{:29} {label}{}\n", "", printable(part, false)));
         }
     }
     text

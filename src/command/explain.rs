@@ -3,6 +3,7 @@
 use super::Globals;
 use super::plan::Format;
 use crate::container::explain::explain;
+use crate::error::printable;
 use crate::log::Log;
 use clap::Parser;
 use serde_json::Value;
@@ -34,7 +35,10 @@ impl super::Run for Explain {
 
 fn as_text(about: &Value) -> String {
     let mut text = String::new();
-    let mut row = |label: &str, value: String| text.push_str(&format!("{label:14} {value}\n"));
+    // Each is one line, whatever a container calls its files.
+    let mut row = |label: &str, value: String| {
+        text.push_str(&format!("{label:14} {}\n", printable(&value, false)));
+    };
     let word = |value: &Value| match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),

@@ -2,6 +2,7 @@
 
 use crate::container::Layer;
 use crate::container::layer::Part;
+use crate::container::state::directory::LAYERS;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use serde_json::{Value, json};
@@ -17,7 +18,12 @@ const PLACES: [&str; 3] = ["/var/tmp", "/tmp", "/dev/shm"];
 /// The layer that is meant: `tmp`, or a directory.
 pub fn choose(asked: &Path, host: &Host) -> Result<Layer> {
     if asked != Path::new("tmp") {
-        return Ok(Layer { directory: absolute("--layer", asked)?, is_temporary: false, over: Vec::new() });
+        return Ok(Layer {
+            directory: absolute("--layer", asked)?,
+            is_temporary: false,
+            over: Vec::new(),
+            is_served: false,
+        });
     }
     let place = match std::env::var_os("TMPDIR").filter(|path| !path.is_empty()) {
         Some(chosen) => absolute("TMPDIR", Path::new(&chosen))?,
@@ -29,8 +35,8 @@ pub fn choose(asked: &Path, host: &Host) -> Result<Layer> {
             .remedy("make it, or set TMPDIR to another one"));
     }
     // Nobody else's: its name is made by a hasher that starts at random.
-    let name = format!("rootlet-layer-{:016x}", RandomState::new().hash_one(std::process::id()));
-    Ok(Layer { directory: place.join(name), is_temporary: true, over: Vec::new() })
+    let name = format!("{LAYERS}{:016x}", RandomState::new().hash_one(std::process::id()));
+    Ok(Layer { directory: place.join(name), is_temporary: true, over: Vec::new(), is_served: false })
 }
 
 fn absolute(what: &str, path: &Path) -> Result<PathBuf> {
@@ -75,6 +81,7 @@ pub fn cover_places(
         );
     }
     let (mounts, server) = overlays(Path::new("/"), layer, host)?;
+    layer.is_served = server.is_some();
     for (path, mut mount) in layer.over.iter().zip(mounts) {
         mount["destination"] = json!(path);
         if let Some(options) = mount["options"].as_array_mut() {

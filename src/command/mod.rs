@@ -20,6 +20,7 @@ mod heading;
 mod kill;
 mod layers;
 mod list;
+mod output;
 mod pause;
 mod plan;
 mod ps;

@@ -3,7 +3,7 @@
 use super::changes::Basis;
 use super::create::Common;
 use super::heading;
-use super::{Globals, status};
+use super::{Globals, output, status};
 use crate::container::foreground::Foreground;
 use crate::container::trace::Trace;
 use crate::container::{self, Start};
@@ -84,7 +84,7 @@ impl Short {
         let start = if self.detach { Start::Later } else { Start::Now };
         let terminal = !self.detach || self.common.console_socket.is_some();
         let mut options = self.common.options(globals, &root, start, log)?;
-        options.trace = Trace::new(seeing.trace);
+        options.trace = Trace::new(seeing.trace.map(|file| output::open("--trace", &file)).transpose()?);
         options.request.audit = seeing.seccomp_audit.as_deref().map(audit_file).transpose()?;
         basis.apply(&mut options, terminal, log)?;
         if self.detach {
@@ -103,6 +103,6 @@ fn audit_file(file: &Path) -> Result<PathBuf> {
         Error::from_io(format!("--seccomp-audit {}", file.display()), &error)
             .remedy("name a file that you may write to")
     };
-    std::fs::write(file, "").map_err(failed)?;
+    drop(output::open("--seccomp-audit", file)?);
     file.canonicalize().map_err(failed)
 }

@@ -2,7 +2,7 @@
 
 use super::changes::{Limits, networks};
 use super::heading;
-use super::{Globals, layers, status};
+use super::{Globals, layers, output, status};
 use crate::container::foreground::Foreground;
 use crate::container::layer::{Change, Layer};
 use crate::container::{self, Options, Start, States, Status};
@@ -12,11 +12,12 @@ use crate::log::Log;
 use crate::property::Request;
 use crate::spec::default;
 use crate::spec::edit::{Edits, Network};
-use crate::spec::sandbox::{Access, Sandbox as Config};
-use crate::sys::{process, tty};
+use crate::spec::sandbox::{Access, Found, NOTHING, Sandbox as Config};
+use crate::sys::{fd, process, tty};
 use clap::{Parser, ValueEnum};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::hash::{BuildHasher, RandomState};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -125,7 +126,7 @@ fn duration(text: &str) -> std::result::Result<Duration, String> {
 impl super::Run for Sandbox {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
         let parent = std::os::unix::process::parent_id();
-        let code = self.start(parent, globals, log).map_err(Error::of_sandbox)?;
+        let code = self.start(parent, globals, log).map_err(|error| error.of_sandbox("--env PATH", "--ro"))?;
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
     }
 }
@@ -134,11 +135,9 @@ impl Sandbox {
     fn start(mut self, parent: u32, globals: &Globals, log: &Log) -> Result<i32> {
         let host = Host::new()?;
         let root = globals.root()?;
-        if !self.print_config {
-            // By then it is there, and can be hidden.
-            root.make()?;
-        }
-        let written = self.config(&host, &root)?.write(&host)?;
+        // By then it is there, and can be hidden.
+        root.make()?;
+        let written = self.config(&host)?.write(&host)?;
         let mut config = written.config;
         if self.print_config {
             written.notes.iter().for_each(|note| log.warn(note));
@@ -150,22 +149,25 @@ impl Sandbox {
         let id = name(&root, log)?;
         let request = Request {
             state: Some(root.directory(&id)),
-            id,
-            bundle: PathBuf::from("/"),
+            bundle: root.directory(&id),
+            states: root.all_known()?,
+            hides_states: true,
             cgroup_manager: globals.cgroup_manager(),
             strict: globals.strict(),
             try_limits: globals.limits == super::global::Limits::Try,
             fuse: globals.fuse.clone(),
+            id,
             ..Request::default()
         };
         let mut options = Options { start: Start::Now, request, ..Options::new(&root, "", PathBuf::from("/")) };
         // Nothing of it is seen, as with any other directory; but none of the command's is below it.
         config["root"]["path"] = json!(root.directory(&options.request.id));
+        hide_files(&mut config, &root.directory(&options.request.id), &mut options);
         let mut before_end = None;
         if let Some(asked) = self.layer.take() {
             let mut layer = layers::choose(&asked, &host)?;
             options.request.fuse.extend(layers::cover_places(&mut config, written.writable, &mut layer, &host)?);
-            before_end = self.diff.take().map(|file| list_changes(layer.clone(), file));
+            before_end = self.diff.take().map(|file| list_changes(layer.clone(), &file)).transpose()?;
             options.layer = Some(layer);
         }
         options.text = Some(config.to_string());
@@ -180,14 +182,14 @@ impl Sandbox {
         container::run(&options, &foreground, log)
     }
 
-    fn config(&self, host: &Host, states: &States) -> Result<Config> {
-        let directory = self.cwd.as_deref().unwrap_or(Path::new("."));
-        let directory = directory.canonicalize().map_err(|error| {
-            Error::from_io(format!("the current directory, {}", directory.display()), &error)
-                .remedy("go to a directory that is there, or name one with --cwd")
-        })?;
-        if !directory.is_dir() {
-            return Err(Error::new(format!("--cwd {} is no directory", directory.display())));
+    fn config(&self, host: &Host) -> Result<Config> {
+        let current = Found::current()?;
+        let directory = match &self.cwd {
+            Some(chosen) => Found::named("--cwd", chosen, &current.path)?,
+            None => current.clone(),
+        };
+        if !directory.path.is_dir() {
+            return Err(Error::new(format!("--cwd {} is no directory", directory.path.display())));
         }
         let homes = dirs::home_dir().into_iter().chain(host::home_of(host.uid).map(PathBuf::from));
         let homes = homes.filter_map(|home| home.canonicalize().ok());
@@ -202,9 +204,14 @@ impl Sandbox {
             (&self.hide, Access::Hidden),
             (&self.tmp, Access::Memory),
         ];
-        let places =
-            flags.iter().flat_map(|(paths, access)| paths.iter().map(|path| (path.clone(), *access))).collect();
-        let has_terminal = tty::is_terminal(tty::standard_input()) && tty::is_terminal(tty::standard_output());
+        let named = flags.iter().flat_map(|(paths, access)| paths.iter().map(|path| (path, *access)));
+        let find =
+            |(path, access): (&PathBuf, Access)| Ok((Found::named(access.flag(), path, &directory.path)?, access));
+        let places = named.map(find).collect::<Result<_>>()?;
+        // In the background, nobody types to it.
+        let has_terminal = tty::is_terminal(tty::standard_input())
+            && tty::is_terminal(tty::standard_output())
+            && tty::is_in_foreground(tty::standard_input());
         let limits = self.limits.clone();
         let edits = Edits {
             args: self.command(),
@@ -220,7 +227,7 @@ impl Sandbox {
         Ok(Config {
             directory,
             homes,
-            states: states.path().canonicalize().unwrap_or_else(|_| states.path().to_owned()),
+            has_layer: self.layer.is_some(),
             home_access: self.share_home.map(|share| match share {
                 Share::Rw => Access::Writable,
                 Share::Ro => Access::ReadOnly,
@@ -244,11 +251,25 @@ impl Sandbox {
     }
 }
 
-/// Lists what was changed in a layer.
-fn list_changes(layer: Layer, file: PathBuf) -> Box<dyn Fn() -> Result<()>> {
-    Box::new(move || {
+/// What is hidden of files is an empty one, and not a device that takes what is written to it.
+fn hide_files(config: &mut Value, state: &Path, options: &mut Options) {
+    let mounts = config["mounts"].as_array_mut().into_iter().flatten();
+    let mut hidden: Vec<_> = mounts.filter(|mount| mount["source"] == NOTHING).collect();
+    if hidden.is_empty() {
+        return;
+    }
+    hidden.iter_mut().for_each(|mount| mount["source"] = json!(state.join("data/0")));
+    options.data = vec![(Vec::new(), 0o444)];
+    config["root"]["path"] = json!(state.join("data/root"));
+}
+
+/// Lists what was changed in a layer, as far as that can be read. A file is opened by now: the program may put another one in its place.
+fn list_changes(layer: Layer, file: &Path) -> Result<Box<dyn Fn() -> Result<()>>> {
+    let output = (file.as_os_str() != "-").then(|| output::open("--diff", file)).transpose()?;
+    Ok(Box::new(move || {
         let mut text = String::new();
-        for (path, change) in layer.changes(Path::new("/"))? {
+        let (changes, missing) = layer.changes(Path::new("/"));
+        for (path, change) in changes {
             let letter = match change {
                 Change::Added => 'A',
                 Change::Changed => 'C',
@@ -256,12 +277,16 @@ fn list_changes(layer: Layer, file: PathBuf) -> Box<dyn Fn() -> Result<()>> {
             };
             text.push_str(&format!("{letter} {}\n", printable(&path.to_string_lossy(), false)));
         }
-        match file.as_os_str() == "-" {
-            true => super::say(&text),
-            false => std::fs::write(&file, text)
-                .map_err(|error| Error::from_io(format!("--diff={}", file.display()), &error)),
+        match &output {
+            None => super::say(&text)?,
+            Some(output) => {
+                fd::write_all(output.as_fd(), text.as_bytes()).map_err(|error| Error::from_call("--diff", error))?
+            }
         }
-    })
+        missing.into_iter().next().map_or(Ok(()), |error| {
+            Err(Error { message: format!("--diff is not complete: {}", error.message), ..error })
+        })
+    }))
 }
 
 /// What sandboxes are called, before the pid of whoever has made them.
@@ -280,6 +305,8 @@ pub fn name(root: &States, log: &Log) -> Result<String> {
         if maker.is_some_and(|maker| matches!(process::find_pidfd(maker), Ok(None)))
             && let Ok(Some(left)) = root.look_for(id)
             && matches!(left.status(), Ok(Status::Stopped))
+            // Sandboxes have none: what has some was put there.
+            && left.state.as_ref().is_some_and(|state| state.hooks.is_none())
         {
             // Somebody else may be at it.
             let _ = container::delete(&left, false, log);

@@ -128,6 +128,8 @@ fn make(options: &Options, log: &Log) -> Result<Created> {
     };
     let loaded = spec::load::parse(&text)?;
     trace.begin("compile the plan");
+    // What is there by then can be hidden from the container.
+    options.root.make()?;
     let host = Host::new()?;
     if loaded.spec.process.is_none() && options.start == Start::Now {
         return Err(without_process().remedy(ADD_PROCESS));

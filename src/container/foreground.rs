@@ -26,6 +26,8 @@ pub struct Foreground {
     pub timeout: Option<Duration>,
     /// The caller's pid, if the container ends with the caller.
     pub parent: Option<u32>,
+    /// Whether an interrupt is for the whole process group of the first process.
+    pub reaches_group: bool,
     /// Hears what happens.
     pub report: Option<Report>,
     /// What is waited for when the container is there, and before its program begins.
@@ -50,7 +52,8 @@ impl Foreground {
         if self.parent.is_some() {
             creds::hear_of_parents_end(signal::PARENT_ENDS).map_err(failed)?;
         }
-        Ok(Watch { is_timed: self.timeout.is_some(), parent: self.parent, ..Watch::default() })
+        let (is_timed, parent, reaches_group) = (self.timeout.is_some(), self.parent, self.reaches_group);
+        Ok(Watch { is_timed, parent, reaches_group, is_over: false })
     }
 
     /// Tells whoever wants to hear it.
@@ -92,6 +95,7 @@ pub struct Watch {
     is_timed: bool,
     is_over: bool,
     parent: Option<u32>,
+    reaches_group: bool,
 }
 
 impl Watch {
@@ -117,6 +121,11 @@ impl Watch {
                 signal::SIGTERM
             }
             signal::PARENT_ENDS if self.parent.is_some() => return self.look_at_parent(process),
+            signal::SIGINT | signal::SIGQUIT if self.reaches_group => {
+                // It has a session of its own, and is not reaped yet.
+                let sent = found(process::kill_group(process.pid, signal));
+                return sent.map(|_| None).map_err(failed);
+            }
             signal => signal,
         };
         send(process, signal)

@@ -5,7 +5,7 @@ use super::state::states::States;
 use super::status::Status;
 use crate::error::{Error, Result, found};
 use crate::sys::{attribute, creds, fd};
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -24,6 +24,8 @@ pub struct Layer {
     pub is_temporary: bool,
     /// Which directories of the host's it lies over, each by an overlay of its own; none: it lies over the root.
     pub over: Vec<PathBuf>,
+    /// Whether a program serves it, and not the kernel.
+    pub is_served: bool,
 }
 
 /// The directories of one overlay.
@@ -69,14 +71,14 @@ impl Layer {
         self.over.iter().map(part).collect()
     }
 
-    /// What is changed in it, by path.
-    pub fn changes(&self, root: &Path) -> Result<Vec<(PathBuf, Change)>> {
-        let mut changes = Vec::new();
+    /// What is changed in it, by path, and what could not be looked at.
+    pub fn changes(&self, root: &Path) -> (Vec<(PathBuf, Change)>, Vec<Error>) {
+        let mut listing = Listing { is_served: self.is_served, changes: Vec::new(), failures: Vec::new() };
         for part in self.parts(root) {
-            list_changes(&part.upper, Some(&part.lower), &part.lower, &mut changes)?;
+            listing.list(&part.upper, Some(&part.lower), &part.lower);
         }
-        changes.sort();
-        Ok(changes)
+        listing.changes.sort();
+        (listing.changes, listing.failures)
     }
 
     /// Makes it for a container that is being created; `root` is what it lies over. One that is temporary is named in the state before
@@ -223,52 +225,80 @@ impl Layer {
 /// In front of the name of what is deleted, where a server of FUSE could make no whiteout of the kernel's.
 const WHITEOUT: &str = ".wh.";
 
-/// Lists what an upper directory has over a lower one, which is shown at `place`. overlayfs.rst: a whiteout is a character device 0:0,
-/// and a directory that is opaque hides the lower one of its name.
-fn list_changes(upper: &Path, lower: Option<&Path>, place: &Path, changes: &mut Vec<(PathBuf, Change)>) -> Result<()> {
-    let failed = |path: &Path, error: std::io::Error| Error::from_io(path.display(), &error);
-    for entry in fs::read_dir(upper).map_err(|error| failed(upper, error))? {
-        let entry = entry.map_err(|error| failed(upper, error))?;
-        let (path, name) = (entry.path(), entry.file_name());
-        let metadata = path.symlink_metadata().map_err(|error| failed(&path, error))?;
-        if let Some(deleted) = name.as_bytes().strip_prefix(WHITEOUT.as_bytes()) {
-            if !deleted.starts_with(WHITEOUT.as_bytes()) {
-                changes.push((place.join(OsStr::from_bytes(deleted)), Change::Deleted));
+/// What is found in the upper directories of a layer.
+struct Listing {
+    is_served: bool,
+    changes: Vec<(PathBuf, Change)>,
+    failures: Vec<Error>,
+}
+
+impl Listing {
+    /// Lists what an upper directory has over a lower one, which is shown at `place`. overlayfs.rst: a whiteout is a character device
+    /// 0:0, and a directory that is opaque hides the lower one of its name.
+    fn list(&mut self, upper: &Path, lower: Option<&Path>, place: &Path) {
+        let closed = upper.symlink_metadata().map(|metadata| metadata.permissions()).ok();
+        let closed = closed.filter(|closed| closed.mode() & 0o700 != 0o700);
+        if closed.is_some() {
+            // Where that fails, so does what follows.
+            let _ = fs::set_permissions(upper, fs::Permissions::from_mode(0o700));
+        }
+        match fs::read_dir(upper).and_then(Iterator::collect::<std::io::Result<Vec<_>>>) {
+            Ok(entries) => {
+                for entry in entries {
+                    if let Err(error) = self.look_at(&entry.path(), &entry.file_name(), lower, place) {
+                        self.failures.push(Error::from_io(entry.path().display(), &error));
+                    }
+                }
             }
-            continue;
+            Err(error) => self.failures.push(Error::from_io(upper.display(), &error)),
         }
-        let place = place.join(&name);
+        if let Some(closed) = closed
+            && let Err(error) = fs::set_permissions(upper, closed)
+        {
+            self.failures.push(Error::from_io(upper.display(), &error));
+        }
+    }
+
+    fn look_at(&mut self, path: &Path, name: &OsStr, lower: Option<&Path>, place: &Path) -> std::io::Result<()> {
+        let metadata = path.symlink_metadata()?;
+        if let Some(deleted) = name.as_bytes().strip_prefix(WHITEOUT.as_bytes()).filter(|_| self.is_served) {
+            if !deleted.starts_with(WHITEOUT.as_bytes()) {
+                self.changes.push((place.join(OsStr::from_bytes(deleted)), Change::Deleted));
+            }
+            return Ok(());
+        }
+        let place = place.join(name);
         if metadata.file_type().is_char_device() && metadata.rdev() == 0 {
-            changes.push((place, Change::Deleted));
-            continue;
+            self.changes.push((place, Change::Deleted));
+            return Ok(());
         }
-        let below = lower.map(|lower| lower.join(&name));
-        let before = below.as_ref().map(|below| found(below.symlink_metadata()).map_err(|error| failed(below, error)));
-        let before = before.transpose()?.flatten();
+        let below = lower.map(|lower| lower.join(name));
+        let before = below.as_ref().map(|below| found(below.symlink_metadata())).transpose()?.flatten();
         if !metadata.is_dir() {
-            changes.push((place, if before.is_some() { Change::Changed } else { Change::Added }));
-            continue;
+            self.changes.push((place, if before.is_some() { Change::Changed } else { Change::Added }));
+            return Ok(());
         }
         let was_directory = before.as_ref().is_some_and(fs::Metadata::is_dir);
-        let is_opaque = was_directory && is_opaque(&path)?;
+        let is_opaque = was_directory && is_opaque(path)?;
         match &before {
-            None => changes.push((place.clone(), Change::Added)),
+            None => self.changes.push((place.clone(), Change::Added)),
             Some(before) if !was_directory || is_opaque || before.mode() != metadata.mode() => {
-                changes.push((place.clone(), Change::Changed));
+                self.changes.push((place.clone(), Change::Changed));
             }
             Some(_) => {}
         }
         let below = below.filter(|_| was_directory && !is_opaque);
-        list_changes(&path, below.as_deref(), &place, changes)?;
+        self.list(path, below.as_deref(), &place);
+        Ok(())
     }
-    Ok(())
 }
 
-fn is_opaque(directory: &Path) -> Result<bool> {
-    let opened = fs::File::open(directory).map_err(|error| Error::from_io(directory.display(), &error))?;
+/// By an attribute of a directory of one's own, which may be closed.
+fn is_opaque(directory: &Path) -> std::io::Result<bool> {
+    let path = CString::new(directory.as_os_str().as_bytes()).unwrap_or_default();
     for name in [c"user.overlay.opaque", c"trusted.overlay.opaque", c"user.fuseoverlayfs.opaque"] {
         // Without such an attribute, or the right to read it, it is not opaque to this user's overlays.
-        if attribute::has(opened.as_fd(), name).unwrap_or(false) {
+        if attribute::get_by_path(&path, name, &mut [0; 8]).is_ok_and(|value| value.is_some()) {
             return Ok(true);
         }
     }

@@ -80,16 +80,14 @@ pub fn stay(mut created: Created, foreground: &Foreground, log: &Log) -> Result<
         // It may have been reaped.
         let _ = process::wait(audit, true);
     }
-    if let Some(Err(error)) = foreground.before_end.as_ref().map(|act| act()) {
-        log.warn(&error);
-    }
+    let listed = foreground.before_end.as_ref().map_or(Ok(()), |act| act());
     // Whatever becomes of its state: the exit code is the program's.
     if foreground.keep {
         created.keep().unwrap_or_else(|error| log.warn(&error));
     } else {
         created.forget().unwrap_or_else(|error| vec![error]).iter().for_each(|failure| log.warn(failure));
     }
-    Ok(watch.code(ended))
+    listed.map(|()| watch.code(ended))
 }
 
 /// Creates a container and starts it, and leaves it alone.

@@ -2,22 +2,23 @@
 
 use crate::error::{Error, Result};
 use crate::plan::Plan;
+use crate::sys::fd;
 use crate::sys::stamps::{self, now};
 use serde_json::{Value, json};
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// What the maker of a container did, and where that is written.
 #[derive(Debug, Default)]
 pub struct Trace {
-    file: Option<PathBuf>,
+    file: Option<OwnedFd>,
     /// What began when. Each goes on until the next begins.
     begun: RefCell<Vec<(&'static str, u64)>>,
 }
 
 impl Trace {
     /// To a file. Without one, nothing is noted.
-    pub fn new(file: Option<PathBuf>) -> Trace {
+    pub fn new(file: Option<OwnedFd>) -> Trace {
         Trace { file, begun: RefCell::default() }
     }
 
@@ -62,8 +63,6 @@ impl Trace {
             events.push(span(&entry.step.to_string(), &phase, child, begin, ended, json!({ "property": property })));
         }
         let text = json!({ "traceEvents": events, "displayTimeUnit": "ms" }).to_string();
-        std::fs::write(file, text).map_err(|error| {
-            Error::from_io(format!("--trace {}", file.display()), &error).remedy("name a file that you may write to")
-        })
+        fd::write_all(file.as_fd(), text.as_bytes()).map_err(|error| Error::from_call("--trace", error))
     }
 }

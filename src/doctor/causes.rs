@@ -173,7 +173,8 @@ pub fn filter(what: &str) -> Cause {
     cause(
         format!("a system call filter is in force around rootlet, and may forbid {what}"),
         "start the outer container with `--security-opt seccomp=unconfined` (Docker, podman), with \
-         `seccompProfile: {type: Unconfined}` (Kubernetes), or with a profile that allows the call",
+         `seccompProfile: {type: Unconfined}` (Kubernetes), or with a profile that allows the call; a sandbox of rootlet's around, with `--seccomp none` or \
+         `--allow-syscall`",
     )
 }
 

@@ -17,9 +17,9 @@ pub fn probe(host: &Host) -> Vec<Finding> {
         Err(error) => return unknown(error),
         Ok(Cgroups::Legacy) => {
             return vec![
-                Finding::missing(SUBJECT, Need::Limits, "version 1, or a mixture, which rootlet does not drive", nothing).mended(
-                    "boot with systemd.unified_cgroup_hierarchy=1 (GRUB_CMDLINE_LINUX in /etc/default/grub, then update-grub)",
-                ),
+                Finding::missing(SUBJECT, Need::Limits, "version 1, or a mixture, which rootlet does not drive", nothing).mended(super::by_systemd(
+                        "boot with systemd.unified_cgroup_hierarchy=1 (GRUB_CMDLINE_LINUX in /etc/default/grub, then update-grub)",
+                    )),
             ];
         }
         Ok(_) => {}

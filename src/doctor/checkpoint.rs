@@ -9,9 +9,8 @@ const SUBJECT: &str = "checkpoint";
 pub fn probe(host: &Host) -> Vec<Finding> {
     let means = "`checkpoint` and `restore` are refused";
     vec![match host.find_program("criu") {
-        None => {
-            Finding::limited(SUBJECT, Need::Nothing, "no criu", means).mended("install criu (Debian: from backports)")
-        }
+        None => Finding::limited(SUBJECT, Need::Nothing, "no criu", means)
+            .mended("install criu, 3.18 or newer for who is not root (Debian: from backports)"),
         Some(path) if host.may(CAP_CHECKPOINT_RESTORE) => {
             Finding::ok(SUBJECT, Need::Nothing, format!("by {}", path.display()))
         }

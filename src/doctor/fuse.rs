@@ -24,13 +24,13 @@ pub fn probe(host: &Host) -> Vec<Finding> {
             };
             Finding::ok(SUBJECT, need, found)
         }
-        Ok(false) => Finding::missing(SUBJECT, need, "it is another device", means),
+        Ok(false) => Finding::limited(SUBJECT, need, "it is another device", means),
         Err(error) if matches!(error.errno, Errno::EACCES | Errno::EPERM) => {
-            Finding::missing(SUBJECT, need, "you may not open it", means).mended(
+            Finding::limited(SUBJECT, need, "you may not open it", means).mended(
                 "as root: chmod 666 /dev/fuse (what most distributions have), or give the outer container the device",
             )
         }
-        Err(error) => Finding::missing(SUBJECT, need, format!("{:?}", error.errno), means)
+        Err(error) => Finding::limited(SUBJECT, need, format!("{:?}", error.errno), means)
             .mended("as root: modprobe fuse, or give the outer container the device /dev/fuse"),
     }]
 }

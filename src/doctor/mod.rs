@@ -100,6 +100,16 @@ impl Finding {
     }
 }
 
+/// What mends the want of a systemd, or of something that it does.
+fn by_systemd(mend: &str) -> String {
+    match std::path::Path::new("/run/systemd/system").is_dir() {
+        true => mend.to_owned(),
+        false => {
+            "this host runs no systemd, which divides cgroups and starts a user's bus; boot one that does".to_owned()
+        }
+    }
+}
+
 /// All probes, in the order of what depends on what.
 const PROBES: &[fn(&Host) -> Vec<Finding>] = &[
     outer::probe,

@@ -31,7 +31,7 @@ fn states() -> Finding {
         format!("states are kept in {}/rootlet-{uid}, and a user's systemd is not found", elsewhere.display());
     let mend = match is_usable(Path::new(&usual)) {
         true => format!("export XDG_RUNTIME_DIR={usual}"),
-        false => "log in by ssh or a terminal, and not by su; or `loginctl enable-linger`; or: export XDG_RUNTIME_DIR=$(mktemp -d)".to_owned(),
+        false => "log in by ssh or a terminal, and not by su or sudo; or as root: mkdir /run/user/UID, and chown it to you, with mode 700".to_owned(),
     };
     let Some(path) = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()).map(PathBuf::from) else {
         return match is_usable(Path::new(&usual)) {

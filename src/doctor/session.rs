@@ -19,8 +19,9 @@ fn bus(host: &Host) -> Finding {
             Err(error) => Finding::limited(SUBJECT, Need::Nothing, format!("{}: {error}", path.display()), means)
                 .mended("systemctl --user start dbus.socket; and see whether a sandbox around forbids it"),
         },
-        Ok(None) => Finding::limited(SUBJECT, Need::Nothing, "none of yours", means)
-            .mended("apt-get install dbus-user-session, and log in again; or `loginctl enable-linger`"),
+        Ok(None) => Finding::limited(SUBJECT, Need::Nothing, "none of yours", means).mended(super::by_systemd(
+            "apt-get install dbus-user-session, and log in again; or `loginctl enable-linger`",
+        )),
         Err(error) => Finding::limited(SUBJECT, Need::Nothing, error.in_one_line(), means),
     }
 }

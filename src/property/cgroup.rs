@@ -188,7 +188,8 @@ fn plan_devices(planner: &mut Planner, cgroup: &mut Cgroup) -> Result<()> {
 }
 
 /// True if the container's programs may get that capability.
-fn keeps(planner: &Planner, capability: u8) -> bool {
+/// Whether the container's program could have a capability.
+pub(super) fn keeps(planner: &Planner, capability: u8) -> bool {
     let name = format!("CAP_{}", crate::capability::NAMES.get(usize::from(capability)).unwrap_or(&""));
     let sets = planner.spec.process().capabilities.as_ref();
     sets.is_some_and(|sets| [&sets.bounding, &sets.permitted].iter().any(|set| set.0.contains(&name)))

@@ -54,6 +54,7 @@ mod scheduler;
 mod seccomp;
 mod selinux;
 mod session;
+mod states;
 mod sysctl;
 mod terminal;
 mod time_offsets;
@@ -144,6 +145,8 @@ pub const ORDER: &[Property] = &[
     mounts::READONLY,
     hostname::PROPERTY,
     domainname::PROPERTY,
+    // Of what is mounted, nothing is mounted over any more.
+    states::PROPERTY,
     // As long as /proc/sys is neither read-only nor masked.
     sysctl::PROPERTY,
     readonly_paths::PROPERTY,
@@ -236,6 +239,10 @@ pub struct Request {
     pub state: Option<PathBuf>,
     /// `--seccomp-audit`: where the system calls that are used are written.
     pub audit: Option<PathBuf>,
+    /// Where states of containers are kept.
+    pub states: Vec<PathBuf>,
+    /// Whether they are hidden whoever calls, and nothing is said of it.
+    pub hides_states: bool,
     /// `--no-pivot`.
     pub no_pivot: bool,
     /// `--no-new-keyring`.

@@ -1,8 +1,10 @@
 //! Processes beside the container that see the host's files: nobody in the container may reach them.
 
 use super::Planner;
+use crate::capability::CAP_SYS_ADMIN;
 use crate::error::Result;
 use crate::spec::Mount;
+use std::path::{Path, PathBuf};
 
 /// Refuses what would put such a process within the container's reach: `what` it is for, and what is said of it.
 pub fn check(planner: &Planner, what: &str, process: &str) -> Result<()> {
@@ -25,6 +27,7 @@ pub fn check(planner: &Planner, what: &str, process: &str) -> Result<()> {
             .because("the host's mounts lie below the container's root then")
             .remedy("leave one of the two out"));
     }
+    let may_mount = super::cgroup::keeps(planner, CAP_SYS_ADMIN);
     let procs = planner.host.proc_mounts()?;
     let is_bind = |mount: &Mount| {
         matches!(mount.kind.as_deref(), None | Some("" | "none" | "bind"))
@@ -34,7 +37,18 @@ pub fn check(planner: &Planner, what: &str, process: &str) -> Result<()> {
         // One without a slash is a name in the bundle.
         let Some(source) = mount.source.as_deref().filter(|source| !source.is_empty()) else { continue };
         let source = planner.host.canonical(&planner.request.bundle.join(source))?;
-        if let Some(proc) = procs.iter().find(|proc| proc.starts_with(&source) || source.starts_with(proc)) {
+        let is_shown = |proc: &&PathBuf| {
+            let place = match proc.strip_prefix(&source) {
+                Ok(rest) => Path::new(&mount.destination).join(rest),
+                Err(_) if source.starts_with(proc) => return true,
+                Err(_) => return false,
+            };
+            // What is covered is uncovered by nobody who may not mount; in a user namespace of its own, it is locked (mount_namespaces(7)).
+            let covers =
+                |other: &Mount| Path::new(&other.destination) == place && other.kind.as_deref() == Some("proc");
+            may_mount || !planner.spec.mounts.iter().skip(index + 1).any(covers)
+        };
+        if let Some(proc) = procs.iter().find(is_shown) {
             return Err(planner
                 .error(format!("{what}, and mounts[{index}] shows the host's {}", proc.display()))
                 .because(trace)

@@ -5,10 +5,13 @@ use super::edit::{Edits, Network, push_mount, set_variable};
 use super::profile;
 use crate::error::{Error, Result, found};
 use crate::host::{self, Host};
+use crate::sys::{fd, resolve};
 use serde_json::{Value, json};
-use std::ffi::OsString;
-use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::ffi::{CString, OsString};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Component, Path, PathBuf};
 
 /// What a command may do at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +27,8 @@ pub enum Access {
 }
 
 impl Access {
-    fn flag(self) -> &'static str {
+    /// How it is asked for.
+    pub fn flag(self) -> &'static str {
         match self {
             Access::Writable => "--rw",
             Access::ReadOnly => "--ro",
@@ -38,15 +42,15 @@ impl Access {
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     /// Where the command begins, and may write.
-    pub directory: PathBuf,
+    pub directory: Found,
     /// The user's homes: what HOME says, if it says something, and what /etc/passwd says.
     pub homes: Vec<PathBuf>,
-    /// Where states of containers are: who could reach a start socket would be let into a container.
-    pub states: PathBuf,
     /// Whether the command sees the homes; `ReadOnly` or `Writable`.
     pub home_access: Option<Access>,
     /// Other places.
-    pub places: Vec<(PathBuf, Access)>,
+    pub places: Vec<(Found, Access)>,
+    /// Whether what is writable is covered by a layer.
+    pub has_layer: bool,
     /// NAME=VALUE, or NAME for the caller's own value.
     pub env: Vec<String>,
     /// Whether the command has all of the caller's variables.
@@ -61,6 +65,100 @@ pub struct Sandbox {
     pub edits: Edits,
 }
 
+/// A file or directory of the host's, as it was when the user named it: whoever puts another one there since gets an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its path, without links.
+    pub path: PathBuf,
+    /// Its device and inode.
+    pub inode: (u64, u64),
+}
+
+impl Found {
+    /// What a flag names. Links on the way are root's, and in no directory in which a sandbox may have made them.
+    pub fn named(flag: &str, path: &Path, current: &Path) -> Result<Found> {
+        let what = format!("{flag} {}", path.display());
+        let failed = |error: std::io::Error| {
+            Error::from_io(&what, &error)
+                .remedy("name a file or directory that is there; a sandbox makes none on the host")
+        };
+        let mut absolute = std::path::absolute(path).map_err(failed)?;
+        for _ in 0..MOST_LINKS {
+            let Some((link, rest)) = first_link(&absolute).map_err(failed)? else {
+                return Found::at(&what, &clean(&absolute));
+            };
+            let metadata = link.symlink_metadata().map_err(failed)?;
+            let above = link.parent().and_then(|above| above.canonicalize().ok());
+            if metadata.uid() != 0 || above.is_some_and(|above| above.starts_with(current)) {
+                return Err(Error::new(format!("{what} leads by the link {}", link.display()))
+                    .because("a program in a sandbox may have made it, to be shown what it leads to")
+                    .remedy("name the place itself: see `realpath` of it"));
+            }
+            absolute = link.canonicalize().map_err(failed)?.join(rest);
+        }
+        Err(Error::new(format!("{what} leads by links in a circle")))
+    }
+
+    /// The current directory, whatever its name leads to by now.
+    pub fn current() -> Result<Found> {
+        let failed = |error| Error::from_call("the current directory", error);
+        let path = std::env::current_dir().map_err(|error| {
+            Error::from_io("the current directory", &error)
+                .remedy("go to a directory that is there, or name one with --cwd")
+        })?;
+        let opened = fd::open(c".", fd::O_PATH | fd::O_DIRECTORY, 0).map_err(failed)?;
+        let status = fd::status(opened.as_fd()).map_err(failed)?;
+        Ok(Found { path, inode: (status.device, status.inode) })
+    }
+
+    fn at(what: &str, path: &Path) -> Result<Found> {
+        let failed = |error| {
+            Error::from_call(what, error)
+                .remedy("name a file or directory that is there; a sandbox makes none on the host")
+        };
+        let text = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+        let root = fd::open(c"/", fd::O_PATH | fd::O_DIRECTORY, 0).map_err(failed)?;
+        let opened = match path == Path::new("/") {
+            true => root,
+            false => {
+                let relative = CString::new(text.to_bytes().get(1..).unwrap_or_default()).unwrap_or_default();
+                resolve::open_in_root_no_symlinks(root.as_fd(), &relative, fd::O_PATH).map_err(failed)?
+            }
+        };
+        let status = fd::status(opened.as_fd()).map_err(failed)?;
+        Ok(Found { path: path.to_owned(), inode: (status.device, status.inode) })
+    }
+}
+
+/// As the kernel follows at most.
+const MOST_LINKS: usize = 40;
+
+/// The first link on the way of a path, and what follows it.
+fn first_link(path: &Path) -> std::io::Result<Option<(PathBuf, PathBuf)>> {
+    let mut walked = PathBuf::new();
+    let mut parts = path.components();
+    while let Some(part) = parts.next() {
+        walked.push(part);
+        if walked.symlink_metadata()?.is_symlink() {
+            return Ok(Some((walked, parts.as_path().to_owned())));
+        }
+    }
+    Ok(None)
+}
+
+/// A path without links, `.` and `..`.
+fn clean(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(clean.pop()),
+            Component::CurDir => {}
+            part => clean.push(part),
+        }
+    }
+    clean
+}
+
 /// A config, and what it is about.
 #[derive(Debug)]
 pub struct Written {
@@ -72,42 +170,81 @@ pub struct Written {
     pub notes: Vec<Error>,
 }
 
-/// Below the home: keys, passwords and tokens of programs, and sockets of agents that use them.
-pub const SECRETS: [&str; 34] = [
+/// Below a home: keys, passwords and tokens of programs, what was typed, and sockets of agents that use them.
+pub const SECRETS: &[&str] = &[
     ".ssh",
     ".gnupg",
+    ".pki",
     ".aws",
     ".azure",
+    ".boto",
+    ".s3cfg",
     ".kube",
     ".docker",
     ".oci",
+    ".fly",
+    ".wrangler",
+    ".terraform.d",
+    ".vault-token",
     ".config/gh",
     ".config/hub",
     ".config/glab-cli",
+    ".config/github-copilot",
     ".config/gcloud",
     ".config/doctl",
+    ".config/heroku",
+    ".config/netlify",
     ".config/op",
     ".config/rclone",
     ".config/containers",
+    ".config/composer",
+    ".config/git/credentials",
     ".config/google-chrome",
     ".config/chromium",
     ".config/BraveSoftware",
-    ".config/git/credentials",
+    ".config/microsoft-edge",
+    ".config/opera",
+    ".config/vivaldi",
+    ".config/Signal",
+    ".config/Slack",
+    ".config/discord",
+    ".claude",
+    ".claude.json",
+    ".codex",
+    ".gemini",
     ".mozilla",
     ".thunderbird",
     ".password-store",
     ".local/share/keyrings",
     ".local/share/kwalletd",
-    ".terraform.d",
+    ".local/share/fish",
+    "snap",
     ".cargo/credentials",
     ".cargo/credentials.toml",
+    ".composer",
+    ".gem/credentials",
+    ".gradle/gradle.properties",
+    ".m2/settings.xml",
+    ".subversion",
     ".git-credentials",
     ".netrc",
     ".npmrc",
+    ".yarnrc.yml",
     ".pypirc",
     ".pgpass",
-    ".vault-token",
+    ".my.cnf",
+    ".env",
+    ".Xauthority",
+    ".ICEauthority",
     ".bash_history",
+    ".zsh_history",
+    ".history",
+    ".python_history",
+    ".node_repl_history",
+    ".psql_history",
+    ".mysql_history",
+    ".lesshst",
+    ".viminfo",
 ];
 
 /// Directories of every sandbox's own, in memory: what is there on the host are other programs' files, and their sockets, by which
@@ -115,11 +252,273 @@ pub const SECRETS: [&str; 34] = [
 const OWN: [(&str, &str); 3] = [("/tmp", "mode=1777"), ("/var/tmp", "mode=1777"), ("/run", "mode=755")];
 
 /// A mount, by the place that it is at.
+#[derive(Debug)]
 struct Place {
     path: PathBuf,
     access: Access,
     /// The flag, or why it is there.
     reason: &'static str,
+    /// Of one in memory.
+    mode: &'static str,
+    /// What it must be, if it was named.
+    inode: Option<(u64, u64)>,
+}
+
+impl Place {
+    fn new(path: PathBuf, access: Access, reason: &'static str) -> Place {
+        Place { path, access, reason, mode: "mode=700", inode: None }
+    }
+
+    fn is_named(&self) -> bool {
+        self.reason.starts_with("--")
+    }
+
+    fn shows_the_host(&self) -> bool {
+        matches!(self.access, Access::Writable | Access::ReadOnly)
+    }
+
+    fn mount(&self) -> Result<Value> {
+        let Place { path, access, .. } = self;
+        let path_text = text_of(path)?;
+        Ok(match access {
+            Access::Memory => memory(path, &[self.mode]),
+            Access::Hidden if path.is_dir() => memory(path, &["ro", "mode=555"]),
+            Access::Hidden => {
+                json!({ "destination": path_text, "type": "none", "source": NOTHING, "options": ["bind", "nosuid", "noexec", "ro"] })
+            }
+            Access::Writable | Access::ReadOnly => {
+                let found = path.symlink_metadata().map_err(|error| Error::from_io(path.display(), &error))?;
+                let kind = found.file_type();
+                let mut options = vec!["rbind".to_owned(), "nosuid".to_owned()];
+                // A device that is named is meant.
+                options.extend((!kind.is_char_device() && !kind.is_block_device()).then(|| "nodev".to_owned()));
+                options.extend((*access == Access::ReadOnly).then(|| "rro".to_owned()));
+                options.extend(kind.is_symlink().then(|| "copy-symlink".to_owned()));
+                options.extend(self.inode.map(|(device, inode)| format!("rootlet.inode={device}:{inode}")));
+                json!({ "destination": path_text, "type": "none", "source": path_text, "options": options })
+            }
+        })
+    }
+}
+
+/// What is bound over a file that is hidden.
+pub const NOTHING: &str = "/dev/null";
+
+/// The places of a sandbox, while they are put together.
+struct Places<'a> {
+    sandbox: &'a Sandbox,
+    all: Vec<Place>,
+    notes: Vec<Error>,
+}
+
+impl Places<'_> {
+    /// All, those above before those below them.
+    fn of(sandbox: &Sandbox) -> Result<(Vec<Place>, Vec<Error>)> {
+        let mut places = Places { sandbox, all: Vec::new(), notes: Vec::new() };
+        places.add_named()?;
+        for (path, mode) in OWN {
+            if is_directory(Path::new(path))? && !places.has(Path::new(path)) {
+                places.all.push(Place { mode, ..Place::new(path.into(), Access::Memory, "a sandbox's own") });
+            }
+        }
+        if let Some(file) = default::resolver_file()? {
+            places.all.push(Place::new(file.into(), Access::ReadOnly, "names of hosts"));
+        }
+        places.add_directory()?;
+        for home in &sandbox.homes {
+            if places.all.iter().any(|place| place.path == *home && place.is_named() && !place.shows_the_host()) {
+                continue;
+            }
+            // Of what is above it, or by its own flag, it is as much seen.
+            let shown = places.deepest(home).filter(|place| place.shows_the_host()).map(|place| place.access);
+            let shown = shown.or(sandbox.home_access);
+            places.all.retain(|place| place.path != *home);
+            match shown {
+                None => places.all.push(Place::new(home.clone(), Access::Memory, "your home")),
+                Some(access) => places.split(home, home, access)?,
+            }
+        }
+        places.hide_secrets();
+        if !sandbox.has_layer {
+            places.pin();
+        }
+        // The last that is pushed for a place would cover it, and what is deeper must come later. The sort is stable.
+        places.all.sort_by_key(|place| depth(&place.path));
+        Ok((places.all, places.notes))
+    }
+
+    fn has(&self, path: &Path) -> bool {
+        self.all.iter().any(|place| place.path == path)
+    }
+
+    /// The deepest place that a path is in.
+    fn deepest(&self, path: &Path) -> Option<&Place> {
+        self.all.iter().filter(|place| path.starts_with(&place.path)).max_by_key(|place| depth(&place.path))
+    }
+
+    fn add_named(&mut self) -> Result<()> {
+        for (found, access) in &self.sandbox.places {
+            let (path, access) = (&found.path, *access);
+            refuse_special(path, access)?;
+            if self.sandbox.has_layer && access == Access::Writable && !path.is_dir() {
+                return Err(Error::new(format!("--layer, and --rw {}", path.display()))
+                    .because("a layer lies over directories, and what is written to the file would be the host's")
+                    .remedy("name the directory that it is in, or leave one of them out"));
+            }
+            match self.all.iter().find(|place| place.path == *path) {
+                Some(other) if other.access != access => {
+                    let (first, second) = (other.reason, access.flag());
+                    return Err(Error::new(format!("{first} {0} and {second} {0}", path.display()))
+                        .because("they contradict each other")
+                        .remedy("leave one of them out"));
+                }
+                Some(_) => {}
+                None => {
+                    self.all.push(Place { inode: Some(found.inode), ..Place::new(path.clone(), access, access.flag()) })
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory that the command begins in, which it may write to, unless that would share what is private.
+    fn add_directory(&mut self) -> Result<()> {
+        let Found { path: own, inode } = self.sandbox.directory.clone();
+        let hide = |path: &Path, by: &str| {
+            Err(Error::new(format!("the current directory, {}, is hidden", own.display()))
+                .because(format!("{by} {}", path.display()))
+                .remedy("give --rw . if the command is to have it, or go elsewhere"))
+        };
+        let named = self.all.iter().filter(|place| place.is_named() && own.starts_with(&place.path));
+        let named = named.max_by_key(|place| depth(&place.path));
+        if named.is_some_and(|place| place.path == own) {
+            return Ok(());
+        }
+        if let Some(place) = named.filter(|place| place.access == Access::Hidden) {
+            return hide(&place.path, "--hide says so of");
+        }
+        let secret =
+            self.secrets().into_iter().filter(|secret| own.starts_with(secret)).max_by_key(|secret| depth(secret));
+        if let Some(secret) = secret.filter(|secret| named.is_none_or(|named| depth(&named.path) < depth(secret))) {
+            return hide(&secret, "keys or passwords are kept, as a rule, in");
+        }
+        let homes = &self.sandbox.homes;
+        let is_private = OWN.iter().any(|(private, _)| own == Path::new(private));
+        if is_private || homes.contains(&own) {
+            if is_private || self.sandbox.home_access.is_none() {
+                let remedy = match is_private {
+                    true => "go to a directory in it, or give --rw .",
+                    false => "go to a directory in it, or give --share-home (or --share-home=ro)",
+                };
+                let here =
+                    format!("in the sandbox, the current directory, {}, is an empty one in memory", own.display());
+                let because = "it is private there, as your home and directories for temporary files are";
+                self.notes.push(Error::new(here).because(because).remedy(remedy));
+            }
+            return Ok(());
+        }
+        if homes.iter().any(|home| home.starts_with(&own)) {
+            self.notes.push(
+                Error::new(format!("the current directory, {}, is read-only in the sandbox", own.display()))
+                    .because("your home is below it")
+                    .remedy("go to a directory of your own, or give --rw DIR"),
+            );
+            return Ok(());
+        }
+        if own == Path::new("/") || SPECIAL.iter().any(|special| own.starts_with(special)) {
+            return Ok(());
+        }
+        self.say_what_is_above(&own);
+        self.all.push(Place { inode: Some(inode), ..Place::new(own, Access::Writable, "the current directory") });
+        Ok(())
+    }
+
+    /// A repository begins above the current directory, and is not seen.
+    fn say_what_is_above(&mut self, own: &Path) {
+        let is_top = |directory: &&Path| directory.join(".git").exists();
+        let Some(top) = own.ancestors().find(is_top).filter(|top| *top != own) else { return };
+        if !self.deepest(top).is_some_and(Place::shows_the_host)
+            && self.sandbox.homes.iter().any(|home| top.starts_with(home))
+        {
+            self.notes.push(
+                Error::new(format!("the repository that this directory is in begins at {}", top.display()))
+                    .because("that is in your home, and not seen in the sandbox")
+                    .remedy(format!("give --rw {0}, or --ro {0}, or go there", top.display())),
+            );
+        }
+    }
+
+    /// Shows a home entry by entry, in one in memory: what is secret is not there, also if it comes later or is replaced on the host, as a
+    /// mount over it would go then.
+    fn split(&mut self, home: &Path, directory: &Path, access: Access) -> Result<()> {
+        if self.sandbox.has_layer && access == Access::Writable {
+            return Err(Error::new("--layer, and your home is writable")
+                .because("it is shown entry by entry, and files in it would be the host's")
+                .remedy("give --share-home=ro, or leave the layer out"));
+        }
+        let failed = |error: std::io::Error| Error::from_io(directory.display(), &error);
+        self.all.push(Place::new(directory.to_owned(), Access::Memory, "your home"));
+        for entry in std::fs::read_dir(directory).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let Ok(name) = path.strip_prefix(home) else { continue };
+            if self.has(&path) || SECRETS.iter().any(|secret| name == Path::new(secret)) {
+                continue;
+            }
+            let Some(found) = found(path.symlink_metadata()).map_err(failed)? else { continue };
+            let kind = found.file_type();
+            if kind.is_dir() && SECRETS.iter().any(|secret| Path::new(secret).starts_with(name)) {
+                self.split(home, &path, access)?;
+            } else if kind.is_dir() || kind.is_file() || self.is_harmless(&path) {
+                self.all.push(Place::new(path, access, "your home"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A link to what is no secret.
+    fn is_harmless(&self, path: &Path) -> bool {
+        let secrets = self.secrets();
+        path.is_symlink() && path.canonicalize().is_ok_and(|to| !secrets.iter().any(|secret| to.starts_with(secret)))
+    }
+
+    /// Where secrets are by now: what cannot be looked at cannot be read either.
+    fn secrets(&self) -> Vec<PathBuf> {
+        let of_home = |home: &PathBuf| {
+            SECRETS.iter().filter_map(|secret| home.join(secret).canonicalize().ok()).collect::<Vec<_>>()
+        };
+        self.sandbox.homes.iter().flat_map(of_home).collect()
+    }
+
+    /// Hides those that something else shows, such as the current directory, or that lie elsewhere and are linked to.
+    fn hide_secrets(&mut self) {
+        for path in self.secrets() {
+            let is_shown = match self.deepest(&path) {
+                Some(place) => place.shows_the_host(),
+                None => !SPECIAL.iter().any(|special| path.starts_with(special)),
+            };
+            if is_shown && !self.has(&path) {
+                self.all.push(Place::new(path, Access::Hidden, "secrets"));
+            }
+        }
+    }
+
+    /// Makes each directory between a writable place and one in it that is not a mount of its own: renamed, it would take what is below along,
+    /// and leave room for another.
+    fn pin(&mut self) {
+        let mut pinned: Vec<PathBuf> = Vec::new();
+        for inner in self.all.iter().filter(|place| place.access != Access::Writable) {
+            let outer = self.all.iter().filter(|place| place.path != inner.path && inner.path.starts_with(&place.path));
+            let Some(outer) = outer.max_by_key(|place| depth(&place.path)) else { continue };
+            if outer.access != Access::Writable {
+                continue;
+            }
+            let between = inner.path.ancestors().skip(1).take_while(|above| *above != outer.path);
+            pinned.extend(between.filter(|above| !self.has(above)).map(Path::to_owned));
+        }
+        pinned.sort();
+        pinned.dedup();
+        self.all.extend(pinned.into_iter().map(|path| Place::new(path, Access::Writable, "what is in it")));
+    }
 }
 
 impl Sandbox {
@@ -148,38 +547,25 @@ impl Sandbox {
         if let Some(mounts) = config["mounts"].as_array_mut() {
             let root = json!({ "destination": "/", "type": "none", "source": "/", "options": ["rbind", "nosuid", "nodev", "rro"] });
             mounts.insert(0, root);
-        }
-        let mut notes = Vec::new();
-        let mut writable = Vec::new();
-        for (path, mode) in OWN {
-            if is_directory(Path::new(path))? {
-                push_mount(&mut config, memory(Path::new(path), &[mode]));
-            }
-        }
-        if let Some(file) = default::resolver_file()? {
-            push_mount(
-                &mut config,
-                json!({ "destination": file, "type": "none", "source": file, "options": ["bind", "nosuid", "nodev", "ro"] }),
-            );
-        }
-        for place in self.places(&mut notes)? {
-            let Place { path, access, .. } = &place;
-            let mount = match access {
-                Access::Memory => memory(path, &["mode=700"]),
-                Access::Hidden if path.is_dir() => memory(path, &["ro", "mode=555"]),
-                Access::Hidden => {
-                    json!({ "destination": path, "type": "none", "source": "/dev/null", "options": ["bind", "nosuid", "noexec", "ro"] })
+            for mount in mounts.iter_mut().filter(|mount| mount["destination"] == "/dev/shm") {
+                // As much as on the host.
+                if let Some(options) = mount["options"].as_array_mut() {
+                    options.retain(|option| option.as_str().is_none_or(|option| !option.starts_with("size=")));
                 }
-                Access::Writable | Access::ReadOnly => self.bind(path, *access)?,
-            };
-            if *access == Access::Writable && path.is_dir() {
-                writable.push(path.clone());
             }
-            push_mount(&mut config, mount);
         }
+        let (places, mut notes) = Places::of(self)?;
+        let mut writable = Vec::new();
+        for place in places {
+            if place.access == Access::Writable && place.path.is_dir() {
+                writable.push(place.path.clone());
+            }
+            push_mount(&mut config, place.mount()?);
+        }
+        self.say_what_root_lacks(host, &mut notes);
         self.set_environment(&mut config, host)?;
         let mut edits = self.edits.clone();
-        edits.cwd = Some(text_of(&self.directory)?);
+        edits.cwd = Some(text_of(&self.directory.path)?);
         // The ids that are mapped are the caller's own, under the same numbers.
         edits.user = (!self.is_root).then(|| format!("{}:{}", host.uid, host.gid));
         edits.network = Some(edits.network.unwrap_or(Network::None));
@@ -200,118 +586,21 @@ impl Sandbox {
         Ok(Written { config, writable, notes })
     }
 
-    /// All places, those above before those below them.
-    fn places(&self, notes: &mut Vec<Error>) -> Result<Vec<Place>> {
-        let mut places: Vec<Place> = Vec::new();
-        for (path, access) in &self.places {
-            let found = path.canonicalize().map_err(|error| {
-                Error::from_io(format!("{} {}", access.flag(), path.display()), &error)
-                    .remedy("name a file or directory that is there; a sandbox makes none on the host")
-            })?;
-            refuse_special(&found, *access)?;
-            match places.iter().find(|place| place.path == found) {
-                Some(other) if other.access != *access => {
-                    return Err(Error::new(format!(
-                        "{} {1} and {2} {1}",
-                        other.reason,
-                        found.display(),
-                        access.flag()
-                    ))
-                    .because("they contradict each other")
-                    .remedy("leave one of them out"));
-                }
-                Some(_) => {}
-                None => places.push(Place { path: found, access: *access, reason: access.flag() }),
-            }
-        }
-        let is_named = |places: &[Place], path: &Path| places.iter().any(|place| place.path == path);
-        for home in &self.homes {
-            if !is_named(&places, home) {
-                let access = self.home_access.unwrap_or(Access::Memory);
-                places.push(Place { path: home.clone(), access, reason: "your home" });
-            }
-        }
-        // What cannot be looked at cannot be read either.
-        let of_home = |home: &PathBuf| {
-            SECRETS.iter().filter_map(|secret| home.join(secret).canonicalize().ok()).collect::<Vec<_>>()
-        };
-        let hidden: Vec<PathBuf> = self.homes.iter().flat_map(of_home).chain([self.states.clone()]).collect();
-        self.add_directory(&mut places, &hidden, notes)?;
-        for path in hidden {
-            if is_shown(&places, &path) && !is_named(&places, &path) {
-                places.push(Place { path, access: Access::Hidden, reason: "secrets" });
-            }
-        }
-        // The last that is pushed for a place would cover it, and what is deeper must come later. The sort is stable.
-        places.sort_by_key(|place| depth(&place.path));
-        Ok(places)
-    }
-
-    /// The directory that the command begins in, which it may write to, unless that would share what is private.
-    fn add_directory(&self, places: &mut Vec<Place>, secrets: &[PathBuf], notes: &mut Vec<Error>) -> Result<()> {
-        let own = self.directory.as_path();
-        let hide = |path: &Path, by: String| {
-            Err(Error::new(format!("the current directory, {}, is hidden", own.display()))
-                .because(format!("{by} {}", path.display()))
-                .remedy("give --rw . if the command is to have it, or go elsewhere"))
-        };
-        if places.iter().any(|place| place.path == own && place.reason.starts_with("--")) {
-            return Ok(());
-        }
-        // The deepest flag about a directory that it is in.
-        let named = places.iter().filter(|place| place.reason.starts_with("--") && own.starts_with(&place.path));
-        let named = named.max_by_key(|place| depth(&place.path));
-        if let Some(place) = named.filter(|place| place.access == Access::Hidden) {
-            return hide(&place.path, "--hide says so of".to_owned());
-        }
-        let secret = secrets.iter().filter(|secret| own.starts_with(secret)).max_by_key(|secret| depth(secret));
-        if let Some(secret) = secret.filter(|secret| named.is_none_or(|named| depth(&named.path) < depth(secret))) {
-            return hide(secret, "keys, passwords or states are kept, as a rule, in".to_owned());
-        }
-        let is_private = OWN.iter().any(|(private, _)| own == Path::new(private));
-        if is_private || (self.home_access.is_none() && self.homes.iter().any(|home| own == home)) {
-            let remedy = match is_private {
-                true => "go to a directory in it, or give --rw .",
-                false => "go to a directory in it, or give --share-home (or --share-home=ro)",
-            };
+    /// Root without capabilities may write to what is root's alone.
+    fn say_what_root_lacks(&self, host: &Host, notes: &mut Vec<Error>) {
+        let owner = self.directory.path.metadata().map_or(host.uid, |metadata| metadata.uid());
+        if host.uid == 0 && owner != 0 {
             notes.push(
-                Error::new(format!(
-                    "in the sandbox, the current directory, {}, is an empty one in memory",
-                    own.display()
-                ))
-                .because("it is private there, as your home and directories for temporary files are")
-                .remedy(remedy),
+                Error::new(format!("the current directory is that of uid {owner}, and cannot be written to"))
+                    .because("you are root, who has no capabilities in a sandbox, and sees what only root may read")
+                    .remedy("call it as that user, without sudo"),
             );
-            return Ok(());
         }
-        if self.homes.iter().any(|home| own == home) {
-            return Ok(());
-        }
-        if self.homes.iter().any(|home| home.starts_with(own)) {
-            notes.push(
-                Error::new(format!("the current directory, {}, is read-only in the sandbox", own.display()))
-                    .because("your home is below it")
-                    .remedy("go to a directory of your own, or give --rw DIR"),
-            );
-            return Ok(());
-        }
-        if own == Path::new("/") || SPECIAL.iter().any(|special| own.starts_with(special)) {
-            return Ok(());
-        }
-        places.push(Place { path: own.to_owned(), access: Access::Writable, reason: "the current directory" });
-        Ok(())
-    }
-
-    fn bind(&self, path: &Path, access: Access) -> Result<Value> {
-        let kind = path.metadata().map_err(|error| Error::from_io(path.display(), &error))?.file_type();
-        let mut options = vec!["rbind", "nosuid"];
-        // A device that is named is meant.
-        options.extend((!kind.is_char_device() && !kind.is_block_device()).then_some("nodev"));
-        options.extend((access == Access::ReadOnly).then_some("rro"));
-        Ok(json!({ "destination": text_of(path)?, "type": "none", "source": text_of(path)?, "options": options }))
     }
 
     fn set_environment(&self, config: &mut Value, host: &Host) -> Result<()> {
+        // As systemd's manuals have it, by which programs and people see where they are.
+        set_variable(config, "container=rootlet")?;
         let home = self.homes.first().map_or(Path::new("/"), PathBuf::as_path);
         set_variable(config, &format!("HOME={}", text_of(home)?))?;
         if let Some(name) = host::name_of(if self.is_root { 0 } else { host.uid }) {
@@ -365,15 +654,6 @@ fn restrict(config: &mut Value) {
 
 fn depth(path: &Path) -> usize {
     path.components().count()
-}
-
-/// Whether the command would see what is at a path on the host: not, where memory or nothing is in the place of what it is in.
-fn is_shown(places: &[Place], path: &Path) -> bool {
-    let above = places.iter().filter(|place| path.starts_with(&place.path)).max_by_key(|place| depth(&place.path));
-    match above {
-        Some(place) => matches!(place.access, Access::Writable | Access::ReadOnly),
-        None => !OWN.iter().map(|(own, _)| *own).chain(SPECIAL).any(|own| path.starts_with(own)),
-    }
 }
 
 /// File systems of the kernel's, of which a sandbox has its own.

@@ -199,6 +199,17 @@ pub fn wait(pid: i32, block: bool) -> Result<Option<Ended>> {
     }))
 }
 
+/// The signal that has stopped a child, if one has since this was asked.
+pub fn take_stop(pid: i32) -> Option<i32> {
+    // SAFETY: an all-zero siginfo is a valid value.
+    let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
+    let flags = libc::WSTOPPED | libc::WNOHANG;
+    syscall!(Call::Wait, libc::SYS_waitid, libc::P_PID, pid, &raw mut info, flags, ptr::null::<u8>()).ok()?;
+    // SAFETY: waitid filled the fields of a SIGCHLD, or left the pid zero.
+    let (stopped, signal) = unsafe { (info.si_pid(), info.si_status()) };
+    (stopped != 0).then_some(signal)
+}
+
 /// Reaps whatever child has ended, without waiting; its pid, or `None`. For a subreaper.
 pub fn reap_any() -> Result<Option<(i32, Ended)>> {
     let mut status = 0;
@@ -286,6 +297,11 @@ pub fn is_hung_up(fd: BorrowedFd) -> Result<bool> {
             other => return other.map(|_| poll.revents & libc::POLLHUP != 0),
         }
     }
+}
+
+/// setpgid(2): a process group of its own.
+pub fn lead_group() -> Result<()> {
+    syscall!(Call::Setsid, libc::SYS_setpgid, 0, 0).map(drop)
 }
 
 /// setsid(2).

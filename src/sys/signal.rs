@@ -5,7 +5,9 @@ use core::mem::zeroed;
 use core::ptr;
 use std::os::fd::OwnedFd;
 
-pub use libc::{SIGCHLD, SIGCONT, SIGHUP, SIGKILL, SIGSTOP, SIGSYS, SIGTERM, SIGURG, SIGWINCH};
+pub use libc::{
+    SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGSYS, SIGTERM, SIGTSTP, SIGTTOU, SIGURG, SIGWINCH,
+};
 
 fn full_set() -> libc::sigset_t {
     // SAFETY: an all-zero sigset is a valid value, and sigfillset fills it.

@@ -33,6 +33,29 @@ pub fn take_control(terminal: BorrowedFd) -> Result<()> {
     syscall!(Call::Ioctl, libc::SYS_ioctl, terminal.as_raw_fd(), libc::TIOCSCTTY, 0).map(drop)
 }
 
+/// Makes this process's group the one that is typed to, if that is a terminal, and its session's (tcsetpgrp(3)). From the background, that
+/// is SIGTTOU, which must be blocked.
+pub fn put_in_foreground(terminal: BorrowedFd) -> Result<()> {
+    let group = own_group();
+    match syscall!(Call::Ioctl, libc::SYS_ioctl, terminal.as_raw_fd(), libc::TIOCSPGRP, &raw const group) {
+        // It is none, or another session's, or closed.
+        Err(Error { errno: Errno::ENOTTY | Errno::EBADF | Errno::EINVAL | Errno::EIO, .. }) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+fn own_group() -> libc::pid_t {
+    // SAFETY: getpgrp takes nothing and cannot fail.
+    unsafe { libc::getpgrp() }
+}
+
+/// Whether this process's group is the one that is typed to at a terminal.
+pub fn is_in_foreground(terminal: BorrowedFd) -> bool {
+    let mut group: libc::pid_t = 0;
+    let asked = syscall!(Call::Ioctl, libc::SYS_ioctl, terminal.as_raw_fd(), libc::TIOCGPGRP, &raw mut group);
+    asked.is_ok() && group == own_group()
+}
+
 /// Rows and columns of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {

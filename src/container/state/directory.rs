@@ -54,6 +54,9 @@ pub const SIGNALLED: &str = "signal.lock";
 /// Names a cgroup that is being made: a symlink, which is there as a whole or not at all.
 pub const ANNOUNCED: &str = "cgroup";
 
+/// In front of the 16 hexadecimal digits of a temporary layer.
+pub const LAYERS: &str = "rootlet-layer-";
+
 /// Names the writable layer that is removed with the container: a symlink.
 pub const LAYER: &str = "layer";
 
@@ -183,6 +186,11 @@ impl Directory {
     fn remove_layer(&self) -> Result<()> {
         let Some(layer) = self.pointed(LAYER)? else { return Ok(()) };
         let (Some(parent), Some(name)) = (layer.parent(), layer.file_name()) else { return Ok(()) };
+        // What else the link leads to is none, and somebody has put it there.
+        let number = name.to_str().and_then(|name| name.strip_prefix(LAYERS));
+        if !number.is_some_and(|number| number.len() == 16 && number.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+            return Ok(());
+        }
         let failed = |error| {
             Error::from_call(format!("cannot remove {}", layer.display()), error)
                 .because("it is the container's temporary layer")

@@ -69,6 +69,12 @@ impl States {
         &self.path
     }
 
+    /// All directories of states that are known: this one, and the default one.
+    pub fn all_known(&self) -> Result<Vec<PathBuf>> {
+        let default = default_path(&mut None)?;
+        Ok([self.path.clone()].into_iter().chain((default != self.path).then_some(default)).collect())
+    }
+
     /// Makes the directory if it is missing, and refuses one that somebody else could have prepared.
     pub fn make(&self) -> Result<()> {
         let failed = |error: &std::io::Error| {

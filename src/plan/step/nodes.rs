@@ -87,20 +87,31 @@ pub fn make_node(slots: &mut Slots, node: &Node) -> Result<()> {
     if status.mode & 0o7777 == mode & 0o7777 { Ok(()) } else { fd::chmod_path(&opened, mode & 0o7777) }
 }
 
+/// Of a file that is copied.
+const LARGEST: usize = 64 << 20;
+
 /// Copies a file of the host's to a new one in the container.
 pub fn copy_file(slots: &mut Slots, source: &CStr, path: &CStr, mode: u32) -> Result<()> {
     let from = match slots.source.take() {
         // The parent has it by its path alone.
-        Some(opened) => fd::open(fd::Name::of(&opened).as_cstr(), fd::O_RDONLY, 0)?,
-        None => fd::open(source, fd::O_RDONLY, 0)?,
+        Some(opened) => fd::open(fd::Name::of(&opened).as_cstr(), fd::O_RDONLY | fd::O_NONBLOCK, 0)?,
+        None => fd::open(source, fd::O_RDONLY | fd::O_NONBLOCK, 0)?,
     };
+    if !fd::status(from.as_fd())?.is_regular() {
+        return Err(Error::new(Call::Open, Errno::EINVAL));
+    }
     let (directory, name) = directory_of(slots, path)?;
     let to = fd::open_at(directory, name, fd::O_WRONLY | fd::O_CREAT | fd::O_EXCL | fd::O_NOFOLLOW, 0o600)?;
-    let mut buffer = [0; 16384];
+    let (mut buffer, mut copied) = ([0; 16384], 0);
     loop {
         match fd::read(from.as_fd(), &mut buffer)? {
             0 => return fd::chmod(to.as_fd(), mode),
-            length => fd::write_all(to.as_fd(), buffer.get(..length).unwrap_or_default())?,
+            // What grows meanwhile has no end.
+            length if copied + length > LARGEST => return Err(Error::new(Call::Write, Errno::EFBIG)),
+            length => {
+                copied += length;
+                fd::write_all(to.as_fd(), buffer.get(..length).unwrap_or_default())?;
+            }
         }
     }
 }
@@ -235,11 +246,22 @@ fn make_null() -> Result<OwnedFd> {
 
 /// Makes a path and all that is mounted below it read-only: a copy of it, which then covers it.
 pub fn make_readonly(root: BorrowedFd, path: &CStr) -> Result<()> {
+    cover_by_itself(root, path, mount::MOUNT_ATTR_RDONLY)
+}
+
+/// Makes a directory a mount of its own: what is a mount cannot be renamed (rename(2), EBUSY).
+pub fn pin(root: BorrowedFd, path: &CStr) -> Result<()> {
+    cover_by_itself(root, path, 0)
+}
+
+fn cover_by_itself(root: BorrowedFd, path: &CStr, set: u64) -> Result<()> {
     let opened = match resolve::open_in_root(root, path, fd::O_PATH) {
         Err(Error { errno: Errno::ENOENT | Errno::ENOTDIR, .. }) => return Ok(()),
         other => other?,
     };
     let tree = mount::clone_tree(opened.as_fd(), true)?;
-    mount::set_attributes(tree.as_fd(), mount::MOUNT_ATTR_RDONLY, 0, 0, true)?;
+    if set != 0 {
+        mount::set_attributes(tree.as_fd(), set, 0, 0, true)?;
+    }
     mount::attach(tree.as_fd(), opened.as_fd())
 }

@@ -3,7 +3,7 @@
 //! program in its place hears neither `kill $$` nor what its user types.
 
 use crate::sys::process::{self, Cloned, Process};
-use crate::sys::{Result, creds, exit_now, fd, signal};
+use crate::sys::{Result, creds, exit_now, fd, signal, tty};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, RawFd};
 
@@ -17,7 +17,7 @@ pub const MOST_LOCKS: usize = 16;
 pub(super) fn leave(locks: &[CString]) -> Result<()> {
     let mut locked = [-1; MOST_LOCKS];
     for (path, kept) in locks.iter().zip(&mut locked) {
-        let file = fd::open(path, fd::O_RDONLY, 0)?;
+        let file = fd::open(path, fd::O_RDONLY | fd::O_NONBLOCK, 0)?;
         fd::lock_for_reading(file.as_fd())?;
         // It is this process's to its end; the program's copy is closed by its execve.
         *kept = file.into_raw_fd();
@@ -25,7 +25,12 @@ pub(super) fn leave(locks: &[CString]) -> Result<()> {
     // Whatever comes from now on waits for whom it is meant.
     signal::block_all()?;
     match process::clone(0, false, None)? {
-        Cloned::Child => Ok(()),
+        Cloned::Child => {
+            // What a terminal's user types is for the program and its children alone.
+            process::lead_group()?;
+            signal::set_blocked(&[signal::SIGTTOU], true)?;
+            tty::put_in_foreground(fd::borrow(0))
+        }
         Cloned::Parent(program) => stay(&program, locked),
     }
 }
@@ -42,9 +47,15 @@ fn stay(program: &Process, locked: [RawFd; MOST_LOCKS]) -> ! {
                         exit_now(ended.code());
                     }
                 }
+                // Nobody is there who could let it go on again, as a shell's `fg` does.
+                if process::take_stop(program.pid) == Some(signal::SIGTSTP) {
+                    let _ = process::kill_group(program.pid, signal::SIGCONT);
+                }
             }
             // A terminal sends to all of its foreground's processes, and so to the program, too.
             (_, false) => {}
+            // As from a terminal: a shell waits for its children, and ends when they have heard of it.
+            (signal @ (signal::SIGINT | signal::SIGQUIT), true) => drop(process::kill_group(program.pid, signal)),
             (signal, true) => drop(process::send_signal(program.pidfd.as_fd(), signal)),
         }
     }

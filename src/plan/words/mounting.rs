@@ -90,6 +90,7 @@ impl fmt::Display for MountStep {
             MountStep::PivotRoot => f.write_str("pivot root"),
             MountStep::MoveRoot { revealing } => write!(f, "take away {revealing:?}, and move root"),
             MountStep::Mask { path } => write!(f, "mask {}", path.to_string_lossy()),
+            MountStep::Pin { path } => write!(f, "make {} a mount of its own", path.to_string_lossy()),
             MountStep::MakeReadonly { path } => write!(f, "make read-only {}", path.to_string_lossy()),
         }
     }
@@ -141,6 +142,7 @@ impl MountStep {
             | MountStep::SetMode { path, .. }
             | MountStep::Symlink { path, .. }
             | MountStep::Mask { path }
+            | MountStep::Pin { path }
             | MountStep::MakeReadonly { path } => Some(path),
             MountStep::OpenProc
             | MountStep::MakeProc
@@ -261,6 +263,7 @@ impl MountStep {
                 | MountStep::PivotRoot
                 | MountStep::MoveRoot { .. }
                 | MountStep::Mask { .. }
+                | MountStep::Pin { .. }
                 | MountStep::MakeReadonly { .. },
                 ..,
             ) => return None,

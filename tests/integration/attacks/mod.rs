@@ -7,6 +7,7 @@ mod fake_root;
 mod inputs;
 mod privileges;
 mod races;
+mod sandboxes;
 mod tracing;
 
 use crate::sandbox::{Sandbox, binary, finish};
