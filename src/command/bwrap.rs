@@ -2,6 +2,7 @@
 
 use super::{layers, status};
 use crate::container::foreground::{Event, Foreground};
+use crate::container::state::directory::DATA;
 use crate::container::{self, Options, Start, States};
 use crate::error::{Error, Result, found};
 use crate::host::Host;
@@ -172,10 +173,7 @@ fn run(arguments: Vec<OsString>, log: &Log) -> Result<ExitCode> {
         },
         ..Options::new(&root, "", PathBuf::from("/"))
     };
-    options.data = std::mem::take(&mut sandbox.data);
-    if !options.data.is_empty() {
-        sandbox.config["root"]["path"] = json!(sandbox.directory.join("root"));
-    }
+    options.data = Some(std::mem::take(&mut sandbox.data));
     if !sandbox.layers.is_empty() {
         let mut layer = layers::choose(Path::new("tmp"), &host)?;
         let server = layers::cover_sources(&mut sandbox.config, &sandbox.layers, &mut layer, &host)?;
@@ -283,7 +281,7 @@ impl Sandbox {
             "ociVersion": "1.0.2",
             "process": { "user": { "uid": 0, "gid": 0 }, "noNewPrivileges": true, "capabilities": {} },
             // It is covered at once; what is bound must not be below it.
-            "root": { "path": state },
+            "root": { "path": state.join(DATA).join("root") },
             "mounts": [],
             "annotations": { "org.rootlet.default-devices": "false" },
             "linux": {},
@@ -295,7 +293,7 @@ impl Sandbox {
             config,
             origins: Vec::new(),
             data: Vec::new(),
-            directory: state.join("data"),
+            directory: state.join(DATA),
             layers: Vec::new(),
             environment: environment.collect(),
             chdir: None,

@@ -109,7 +109,7 @@ impl Common {
             pidfd_socket: self.pidfd_socket,
             text: None,
             layer: None,
-            data: Vec::new(),
+            data: None,
             trace: Trace::default(),
         })
     }

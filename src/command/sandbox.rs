@@ -5,6 +5,7 @@ use super::heading;
 use super::{Globals, layers, output, status};
 use crate::container::foreground::Foreground;
 use crate::container::layer::{Change, Layer};
+use crate::container::state::directory::DATA;
 use crate::container::{self, Options, Start, States, Status};
 use crate::error::{Error, Result, printable};
 use crate::host::{self, Host};
@@ -30,15 +31,17 @@ Examples:
   rootlet sandbox -- make -j8                            build; the Makefile sees no network and no keys
   rootlet sandbox --layer tmp --diff -- ./configure      what would it change? Nothing is, and a list says what
   rootlet sandbox --net host -- npm install left-pad     an unknown package's scripts, away from your home
-  rootlet sandbox --ro . --tmp target -- cargo test      tests that leave nothing behind
+  rootlet sandbox --ro ~/.cargo --env PATH -- cargo test --offline    tools of your home
   rootlet sandbox --timeout 30s --memory 1G --pids 200 -- ./downloaded    a program that nobody knows
-  rootlet sandbox --rw ~/.cache/pip --net host -- pip install --user -r requirements.txt
-  rootlet sandbox --share-home=ro --hide ~/mail -- rg -l TODO ~    search all, but not that
-  rootlet sandbox --env API_TOKEN --net host --ro .git -- agent    an agent's shell, with one secret, that leaves the hooks alone
-  rootlet sandbox --rw out --status-fd 3 3>events.json -- ./ci.sh   CI: what began, and how it ended, as JSON lines
-  rootlet sandbox --print-config -- make > box/config.json          the same for any OCI runtime
+  rootlet sandbox --net host -- sh -c 'python3 -m venv .venv && .venv/bin/pip install -r requirements.txt'
+  rootlet sandbox --share-home=ro --hide ~/mail -- rg -l TODO ~           search all, but not that
+  rootlet sandbox --net host --env API_TOKEN --ro ~/.gitconfig --ro .git/hooks --ro .git/config -- agent
+                                                         an agent's shell: one secret, commits, but no hook for you to run later
+  rootlet sandbox --status-fd 3 -- ./ci.sh 3>/tmp/events.json             CI: what began, and how it ended, as JSON lines
+  rootlet sandbox --print-config -- make > box/config.json                the same for any OCI runtime
 
-Of several flags about places, the one for the deeper place counts.
+Of several flags about places, the one for the deeper place counts. What is made anew in a home that is shared, or in its .config, .cargo, .local
+or the like, is gone at the end; what is there is shared. When the time is up, SIGTERM comes, and SIGKILL 2 s later.
 Exit codes: that of COMMAND; 128 + the signal that ended it; 124 when the time is up; 125 if rootlet failed, 126 if COMMAND cannot
 be executed, 127 if there is none.")]
 pub struct Sandbox {
@@ -161,8 +164,10 @@ impl Sandbox {
         };
         let mut options = Options { start: Start::Now, request, ..Options::new(&root, "", PathBuf::from("/")) };
         // Nothing of it is seen, as with any other directory; but none of the command's is below it.
-        config["root"]["path"] = json!(root.directory(&options.request.id));
-        hide_files(&mut config, &root.directory(&options.request.id), &mut options);
+        let data = root.directory(&options.request.id).join(DATA);
+        config["root"]["path"] = json!(data.join("root"));
+        hide_files(&mut config, &data.join("0"));
+        options.data = Some(vec![(Vec::new(), 0o444)]);
         let mut before_end = None;
         if let Some(asked) = self.layer.take() {
             let mut layer = layers::choose(&asked, &host)?;
@@ -252,15 +257,9 @@ impl Sandbox {
 }
 
 /// What is hidden of files is an empty one, and not a device that takes what is written to it.
-fn hide_files(config: &mut Value, state: &Path, options: &mut Options) {
+fn hide_files(config: &mut Value, file: &Path) {
     let mounts = config["mounts"].as_array_mut().into_iter().flatten();
-    let mut hidden: Vec<_> = mounts.filter(|mount| mount["source"] == NOTHING).collect();
-    if hidden.is_empty() {
-        return;
-    }
-    hidden.iter_mut().for_each(|mount| mount["source"] = json!(state.join("data/0")));
-    options.data = vec![(Vec::new(), 0o444)];
-    config["root"]["path"] = json!(state.join("data/root"));
+    mounts.filter(|mount| mount["source"] == NOTHING).for_each(|mount| mount["source"] = json!(file));
 }
 
 /// Lists what was changed in a layer, as far as that can be read. A file is opened by now: the program may put another one in its place.

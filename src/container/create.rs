@@ -59,7 +59,7 @@ pub struct Options<'a> {
     pub layer: Option<Layer>,
     /// Files that its config names, as `data/0` and so on in its state's directory, and their modes; `data/root` is an
     /// empty directory beside them.
-    pub data: Vec<(Vec<u8>, u32)>,
+    pub data: Option<Vec<(Vec<u8>, u32)>>,
     /// What is noted of the time that it takes.
     pub trace: Trace,
 }
@@ -79,7 +79,7 @@ impl<'a> Options<'a> {
             pidfd_socket: None,
             text: None,
             layer: None,
-            data: Vec::new(),
+            data: None,
             trace: Trace::default(),
         }
     }
@@ -148,7 +148,7 @@ fn make(options: &Options, log: &Log) -> Result<Created> {
     let mut undo = Undo::default();
     undo.reservation = Some(options.root.reserve(&options.request.id)?);
     undo.layer(options, &spec)?;
-    undo.data(&options.data)?;
+    undo.data(options.data.as_deref())?;
     undo.resolver(&plan)?;
     let start = undo.listen(options.start)?;
     let notify = undo.notify(options, log)?;
@@ -301,8 +301,8 @@ impl Undo<'_> {
     }
 
     /// Writes files of the command line's, with an owner but no names elsewhere: the state's directory is nobody else's.
-    fn data(&self, data: &[(Vec<u8>, u32)]) -> Result<()> {
-        let Some(reservation) = self.reservation.as_ref().filter(|_| !data.is_empty()) else { return Ok(()) };
+    fn data(&self, data: Option<&[(Vec<u8>, u32)]>) -> Result<()> {
+        let (Some(data), Some(reservation)) = (data, &self.reservation) else { return Ok(()) };
         let directory = reservation.directory.path().join(DATA);
         let failed = |error: std::io::Error| Error::from_io(format!("cannot write to {}", directory.display()), &error);
         std::fs::create_dir(&directory).and_then(|()| std::fs::create_dir(directory.join("root"))).map_err(failed)?;

@@ -89,6 +89,9 @@ fn a_private_network_leads_out_and_published_ports_lead_in() {
         let script = format!("rootlet run --no-tty --net {helper} box -- sh -c '{inside}'");
         let done = between(&sandbox, &script).ok();
         assert_eq!(done.out, "1\nsearch example.test\nAddress: 10.77.0.1\nfrom outside\nend\n", "{helper}");
+        // From a sandbox, too.
+        let script = format!("rootlet sandbox --net {helper} -- busybox wget -q -O - http://10.77.0.1/file");
+        assert_eq!(between(&sandbox, &script).ok().out, "from outside\n", "{helper}");
         // In, while it runs; and whoever passes packets on is gone when it is, also by force.
         sandbox.write("bundle/rootfs/page", "from the container\n");
         let script = format!(

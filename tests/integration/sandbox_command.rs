@@ -252,6 +252,11 @@ fn exit_codes_signals_and_children_are_as_without_a_sandbox() {
     eventually("it runs", || user.0.processes().len() > 1);
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::SIGTERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(143));
+    // An interrupt is for all, as from a terminal: a shell waits for its children first.
+    let mut child = user.command(&[], "sleep 1000; echo after").spawn().unwrap();
+    eventually("it runs", || user.0.processes().len() > 2);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
     user.0.assert_clean();
 }
 
