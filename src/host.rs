@@ -324,6 +324,13 @@ impl Host {
             .find(|path| !name.is_empty() && !name.contains('/') && is_program(path))
     }
 
+    /// Something that is mounted below a directory.
+    pub fn mount_below(&self, directory: &Path) -> Result<Option<PathBuf>> {
+        let mounts = read("/proc/self/mountinfo")?;
+        let points = mounts.lines().filter_map(|line| Some(PathBuf::from(unescape(line.split(' ').nth(4)?))));
+        Ok(points.into_iter().find(|point| point.starts_with(directory) && point != directory))
+    }
+
     /// Where the caller sees a procfs.
     pub fn proc_mounts(&self) -> Result<Vec<PathBuf>> {
         mount_points(&["proc"])

@@ -151,7 +151,7 @@ fn run(arguments: Vec<OsString>, log: &Log) -> Result<ExitCode> {
     }
     let host = Host::new()?;
     let root = States::new(None)?;
-    let id = super::sandbox::name(&root, log)?;
+    let id = super::sandbox::name(&root)?;
     let mut sandbox = Sandbox::new(root.directory(&id), &host);
     let command = sandbox.read(words)?;
     if command.is_empty() {
@@ -166,6 +166,7 @@ fn run(arguments: Vec<OsString>, log: &Log) -> Result<ExitCode> {
             bundle: root.directory(&id),
             states: root.all_known()?,
             hides_states: true,
+            is_held: sandbox.block.is_some(),
             id,
             no_new_keyring: true,
             cgroup_manager: CgroupManager::Disabled,
@@ -207,7 +208,7 @@ fn tell(event: &Event, info: Option<&OwnedFd>, status: Option<&OwnedFd>) {
     let say = |to: Option<&OwnedFd>, line: &str| {
         if let Some(to) = to {
             // Nobody is waited for who has gone.
-            let _ = fd::write_all(to.as_fd(), line.as_bytes());
+            let _ = fd::write_to_reader(to.as_fd(), line.as_bytes(), status::PATIENCE_MILLISECONDS);
         }
     };
     match event {

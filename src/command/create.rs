@@ -91,6 +91,7 @@ impl Common {
                 audit: None,
                 states: root.all_known()?,
                 hides_states: false,
+                is_held: false,
                 no_pivot: self.no_pivot,
                 no_new_keyring: self.no_new_keyring,
                 preserved_descriptors: self.preserve_fds.saturating_add(listening),

@@ -2,6 +2,7 @@
 
 use super::Globals;
 use super::plan::Format;
+use crate::container::state::directory::STATE;
 use crate::doctor::{Finding, Need, Verdict, examine};
 use crate::error::{Result, printable};
 use crate::host::Host;
@@ -43,7 +44,8 @@ struct Judged {
 impl super::Run for Doctor {
     fn run(self, globals: &Globals, _: &Log) -> anyhow::Result<ExitCode> {
         let host = Host::new()?;
-        let findings = examine(&host);
+        let mut findings = examine(&host);
+        findings.push(try_states(globals));
         let judged = self.bundle.as_deref().map(|bundle| judge(bundle, globals, &host)).transpose()?;
         let is_needed = |finding: &Finding| is_needed(finding.need, judged.as_ref().map(|judged| &judged.spec));
         let obstacles: Vec<_> =
@@ -79,6 +81,28 @@ impl super::Run for Doctor {
         };
         super::is_heard_raw(&text)?;
         Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Whether states can be kept, by keeping one for a moment.
+fn try_states(globals: &Globals) -> Finding {
+    const SUBJECT: &str = "states";
+    let keep = || {
+        let root = globals.root()?;
+        let is_new = !root.path().exists();
+        let reservation = root.reserve(&format!("doctor-{}", std::process::id()))?;
+        // As large as one is, for a disk that is full.
+        let written = reservation.directory.write(STATE, &[b' '; 8192]);
+        reservation.directory.destroy(&[])?;
+        if is_new {
+            // Unless somebody has begun a container meanwhile.
+            let _ = std::fs::remove_dir(root.path());
+        }
+        written.map(|()| root.path().to_owned())
+    };
+    match keep() {
+        Ok(path) => Finding::ok(SUBJECT, Need::All, format!("are kept in {}", path.display())),
+        Err(error) => Finding::of_error(SUBJECT, Need::All, "no container can be made", error),
     }
 }
 

@@ -74,6 +74,13 @@ pub fn cover_places(
     layer: &mut Layer,
     host: &Host,
 ) -> Result<Option<PathBuf>> {
+    for place in &places {
+        if let Some(below) = host.mount_below(place)? {
+            return Err(Error::new(format!("--layer: {} cannot be covered by a layer", place.display()))
+                .because(format!("{} is mounted below it, and the kernel lays no overlay over that", below.display()))
+                .remedy("go to a directory without mounts below it, or leave the layer out"));
+        }
+    }
     layer.over = places;
     if layer.over.is_empty() {
         return Err(

@@ -37,6 +37,7 @@ mod unpack;
 mod update;
 
 use crate::container::{Container, States};
+use crate::doctor::causes;
 use crate::error::{Error, printable};
 use crate::log::Log;
 use crate::sys::memory::note_arguments;
@@ -223,10 +224,28 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         let error = error.downcast::<Error>().unwrap_or_else(|error| Error::new(format!("{error:#}")));
+        let error = with_cause(error);
         log.error(&error);
         let code = error.program.filter(|_| subcommand.tells_programs);
         ExitCode::from(code.map_or(subcommand.failure, |program| program as u8))
     })
+}
+
+/// Where the caller is short of descriptors, whatever was opened, and where /proc is not whole.
+fn with_cause(error: Error) -> Error {
+    if error.because.is_some() {
+        return error;
+    }
+    let of_proc = || causes::of_proc().filter(|_| error.message.contains("/proc/")).map(|wrong| wrong.cause());
+    let cause = match error.errno {
+        Some(errno @ (Errno::EMFILE | Errno::ENFILE)) => causes::of_descriptors(errno),
+        Some(Errno::ENOENT) => of_proc(),
+        _ => None,
+    };
+    match cause {
+        Some(cause) => error.because(cause.because).remedy(cause.remedy),
+        None => error,
+    }
 }
 
 /// Reads arguments by one of a command's forms.

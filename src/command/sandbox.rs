@@ -13,7 +13,7 @@ use crate::log::Log;
 use crate::property::Request;
 use crate::spec::default;
 use crate::spec::edit::{Edits, Network};
-use crate::spec::sandbox::{Access, Found, NOTHING, Sandbox as Config};
+use crate::spec::sandbox::{Access, Found, NOTHING, Sandbox as Config, is_special};
 use crate::sys::{fd, process, tty};
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
@@ -149,7 +149,7 @@ impl Sandbox {
         }
         let status = self.status_fd.map(|number| status::descriptor("--status-fd", number)).transpose()?;
         written.notes.iter().for_each(|note| log.warn(note));
-        let id = name(&root, log)?;
+        let id = name(&root)?;
         let request = Request {
             state: Some(root.directory(&id)),
             bundle: root.directory(&id),
@@ -193,12 +193,14 @@ impl Sandbox {
             Some(chosen) => Found::named("--cwd", chosen, &current.path)?,
             None => current.clone(),
         };
-        if !directory.path.is_dir() {
-            return Err(Error::new(format!("--cwd {} is no directory", directory.path.display())));
+        if self.cwd.is_some() && !directory.path.is_dir() {
+            return Err(Error::new(format!("--cwd {} is no directory", directory.path.display()))
+                .because("it is a file, or a directory on its way is closed to you"));
         }
         let homes = dirs::home_dir().into_iter().chain(host::home_of(host.uid).map(PathBuf::from));
         let homes = homes.filter_map(|home| home.canonicalize().ok());
-        let mut homes: Vec<_> = homes.filter(|home| home.is_dir() && home != Path::new("/")).collect();
+        let mut homes: Vec<_> =
+            homes.filter(|home| home.is_dir() && home != Path::new("/") && !is_special(home)).collect();
         homes.dedup();
         if homes.is_empty() && self.share_home.is_some() {
             return Err(Error::new("--share-home: you have no home").remedy("set HOME, or leave the flag out"));
@@ -291,8 +293,14 @@ fn list_changes(layer: Layer, file: &Path) -> Result<Box<dyn Fn() -> Result<()>>
 /// What sandboxes are called, before the pid of whoever has made them.
 const ID: &str = "sandbox-";
 
+/// Whether whoever has made a sandbox is gone, by its name.
+fn is_left(id: &str) -> bool {
+    let maker = id.strip_prefix(ID).and_then(|rest| rest.split('-').next()?.parse().ok());
+    maker.is_some_and(|maker| matches!(process::find_pidfd(maker), Ok(None)))
+}
+
 /// A name for a sandbox; what is left of those whose makers were killed is removed.
-pub fn name(root: &States, log: &Log) -> Result<String> {
+pub fn name(root: &States) -> Result<String> {
     let own = format!("{ID}{}", std::process::id());
     let mut name = own.clone();
     for id in root.ids()?.iter().filter(|id| id.starts_with(ID)) {
@@ -300,16 +308,18 @@ pub fn name(root: &States, log: &Log) -> Result<String> {
             // Of another pid namespace, or a leftover.
             name = format!("{own}-{}", RandomState::new().hash_one(&own) % 1_000_000);
         }
-        let maker = id.get(ID.len()..).and_then(|rest| rest.split('-').next()?.parse().ok());
-        if maker.is_some_and(|maker| matches!(process::find_pidfd(maker), Ok(None)))
+        if is_left(id)
             && let Ok(Some(left)) = root.look_for(id)
             && matches!(left.status(), Ok(Status::Stopped))
             // Sandboxes have none: what has some was put there.
-            && left.state.as_ref().is_some_and(|state| state.hooks.is_none())
+            && left.state.as_ref().is_none_or(|state| state.hooks.is_none())
         {
-            // Somebody else may be at it.
-            let _ = container::delete(&left, false, log);
+            // Somebody else may be at it; and what it has left is not this command's business.
+            let _ = container::delete(&left, false, &Log::of_errors());
         }
+    }
+    for id in root.drafts()?.iter().filter(|id| is_left(id)) {
+        let _ = root.sweep(id);
     }
     Ok(name)
 }

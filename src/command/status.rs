@@ -7,6 +7,9 @@ use crate::sys::{self, Call, Errno, fd};
 use serde_json::json;
 use std::os::fd::{AsFd, OwnedFd};
 
+/// How long somebody is waited for who does not read.
+pub const PATIENCE_MILLISECONDS: i32 = 200;
+
 /// Writes events to a descriptor. Nobody is waited for who has gone.
 pub fn report(status: OwnedFd) -> Report {
     Box::new(move |event| {
@@ -25,7 +28,7 @@ pub fn report(status: OwnedFd) -> Report {
                 line
             }
         };
-        let _ = fd::write_all(status.as_fd(), format!("{line}\n").as_bytes());
+        let _ = fd::write_to_reader(status.as_fd(), format!("{line}\n").as_bytes(), PATIENCE_MILLISECONDS);
     })
 }
 

@@ -20,6 +20,13 @@ pub fn run(options: &Options, foreground: &Foreground, log: &Log) -> Result<i32>
         creds::become_subreaper().map_err(system)?;
     }
     let mut created = create(options, log).inspect_err(|error| interrupt::obey(error, log))?;
+    let begun = match foreground.begin() {
+        Ok(begun) => begun,
+        Err(error) => {
+            created.destroy();
+            return Err(error);
+        }
+    };
     foreground.tell(&Event::Created { id: &created.container.id, process: &created.process });
     if let Some(wait) = &foreground.before_start {
         if let Err(error) = wait() {
@@ -33,7 +40,7 @@ pub fn run(options: &Options, foreground: &Foreground, log: &Log) -> Result<i32>
         remove_pid_file(options);
         return Err(error);
     }
-    stay(created, foreground, log)
+    stay(created, foreground, begun, log)
 }
 
 /// Makes a container again from images, and stays with it in the foreground; its exit code.
@@ -43,11 +50,12 @@ pub fn restore(options: &restore::Options, as_created: &Options, foreground: &Fo
     if foreground.subreaper {
         creds::become_subreaper().map_err(system)?;
     }
-    stay(restore::restore(options, as_created, log)?, foreground, log)
+    let begun = foreground.begin()?;
+    stay(restore::restore(options, as_created, log)?, foreground, begun, log)
 }
 
 /// Stays with a container in the foreground, and deletes it at its end.
-pub fn stay(mut created: Created, foreground: &Foreground, log: &Log) -> Result<i32> {
+pub fn stay(mut created: Created, foreground: &Foreground, mut watch: Watch, log: &Log) -> Result<i32> {
     if let Some(notify) = created.notify.take()
         && let Err(error) = notify.run_beside()
     {
@@ -58,12 +66,9 @@ pub fn stay(mut created: Created, foreground: &Foreground, log: &Log) -> Result<
         log.warn(&error);
     }
     foreground.tell(&Event::Started);
-    let mut watch = Watch::default();
-    let followed = foreground.begin().and_then(|begun| {
-        watch = begun;
-        watch.look_at_parent(&created.process)?;
-        follow(&created.process, created.terminal.take(), &mut watch)
-    });
+    let followed = watch
+        .look_at_parent(&created.process)
+        .and_then(|_| follow(&created.process, created.terminal.take(), &mut watch));
     let ended = match followed {
         Ok(ended) => ended,
         Err(error) => {

@@ -48,6 +48,10 @@ pub fn of_namespaces(kinds: i32, errno: Errno) -> Option<Cause> {
         Errno::EPERM | Errno::EACCES if setting("user/max_user_namespaces").as_deref() == Some("0") => too_many(kinds),
         Errno::EPERM | Errno::EACCES if is_restricted_by_apparmor() => Some(apparmor()),
         // user_namespaces(7): EPERM if the root directory is not that of the mount namespace.
+        Errno::EPERM if fs::read("/proc/self/uid_map").is_ok_and(|map| map.is_empty()) => Some(cause(
+            "you are in a user namespace in which no id is mapped, not even your own",
+            "map it: `unshare -U` wants -r, or --map-current-user",
+        )),
         Errno::EPERM if host::is_in_chroot() => Some(chroot()),
         Errno::EPERM | Errno::ENOSYS if is_filtered() => Some(filter("clone and unshare")),
         // Without /proc, that the root is no mount's cannot be seen.
@@ -190,6 +194,8 @@ pub enum Proc {
     Missing,
     /// It is another pid namespace's.
     Stale,
+    /// It shows processes alone (subset=pid).
+    Partial,
     /// Nothing can be written to it.
     ReadOnly,
     /// Parts of it are covered.
@@ -207,6 +213,9 @@ pub fn of_proc() -> Option<Proc> {
         // The number of this process in the namespace that /proc shows.
         Ok(own) if own.to_str() != Some(&std::process::id().to_string()) => return Some(Proc::Stale),
         Ok(_) => {}
+    }
+    if fs::metadata("/proc/sys").is_err() {
+        return Some(Proc::Partial);
     }
     let is_readonly = |line: &str| {
         let mut fields = line.split(' ');
@@ -240,6 +249,10 @@ impl Proc {
             Proc::Stale => cause(
                 "/proc is that of another pid namespace: this process is not in it, under its own number",
                 "mount one of this namespace: mount -t proc proc /proc (`unshare --mount-proc` does that)",
+            ),
+            Proc::Partial => cause(
+                "/proc shows processes alone (subset=pid), and not what the kernel says of itself",
+                "mount all of it: mount -t proc proc /proc",
             ),
             Proc::ReadOnly => cause(
                 "/proc is read-only here, and the ids of a user namespace are written to it",

@@ -6,6 +6,7 @@
 pub mod causes;
 mod cgroups;
 mod checkpoint;
+mod devices;
 mod filters;
 mod fuse;
 mod ids;
@@ -19,6 +20,7 @@ mod places;
 mod session;
 mod trial;
 
+use crate::error::Error;
 use crate::host::Host;
 use serde::Serialize;
 
@@ -78,7 +80,8 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn ok(subject: &'static str, need: Need, found: impl Into<String>) -> Finding {
+    /// All is well.
+    pub fn ok(subject: &'static str, need: Need, found: impl Into<String>) -> Finding {
         Finding { subject, verdict: Verdict::Ok, found: found.into(), means: None, mend: None, need }
     }
 
@@ -88,6 +91,15 @@ impl Finding {
 
     fn missing(subject: &'static str, need: Need, found: impl Into<String>, means: impl Into<String>) -> Finding {
         Finding { verdict: Verdict::Missing, ..Finding::limited(subject, need, found, means) }
+    }
+
+    /// What an error says.
+    pub fn of_error(subject: &'static str, need: Need, means: &str, error: Error) -> Finding {
+        let found = match &error.because {
+            Some(because) => format!("{error}: {because}"),
+            None => error.to_string(),
+        };
+        Finding { mend: error.remedy, ..Finding::missing(subject, need, found, means) }
     }
 
     fn mended(self, mend: impl Into<String>) -> Finding {
@@ -116,6 +128,7 @@ const PROBES: &[fn(&Host) -> Vec<Finding>] = &[
     namespaces::probe,
     ids::probe,
     mounts::probe,
+    devices::probe,
     fuse::probe,
     filters::probe,
     cgroups::probe,

@@ -42,6 +42,12 @@ fn proc() -> Finding {
             Finding::limited(SUBJECT, Need::Nothing, cause.because, "containers get no fresh /proc")
                 .mended(cause.remedy)
         }
+        // The one id that a user has is mapped by the process itself, which finds itself there.
+        Some(Proc::Stale) => {
+            let cause = Proc::Stale.cause();
+            let means = "`exec`, `ps` and maps of more than one id take other processes for the container's";
+            Finding::limited(SUBJECT, Need::Nothing, cause.because, means).mended(cause.remedy)
+        }
         Some(wrong) => Finding::refused(SUBJECT, Need::All, "no container can be made", wrong.cause()),
     }
 }

@@ -1,11 +1,10 @@
 //! Where states, images and layers are kept.
 
 use super::{Finding, Need};
-use crate::error::found;
 use crate::host::{Host, unescape};
-use crate::sys::{Errno, creds};
+use crate::sys::creds;
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 const STATES: &str = "XDG_RUNTIME_DIR";
@@ -13,15 +12,23 @@ const HOME: &str = "home";
 const LAYERS: &str = "place of layers";
 
 pub fn probe(host: &Host) -> Vec<Finding> {
-    let mut findings = vec![states()];
-    if let Some(home) = dirs::home_dir() {
-        findings.push(of_home(&home));
-    }
+    let mut findings = vec![runtime_directory()];
+    findings.push(match dirs::home_dir() {
+        Some(home) => of_home(&home),
+        None => Finding::limited(
+            HOME,
+            Need::Nothing,
+            "none",
+            "`run --host` and `run --image` have no place for what they keep",
+        )
+        .mended("export HOME=DIR, or XDG_CACHE_HOME=DIR, one that is yours"),
+    });
     findings.push(layers(host));
     findings
 }
 
-fn states() -> Finding {
+/// What the environment says; whether states can be kept is tried by who keeps them.
+fn runtime_directory() -> Finding {
     let uid = creds::effective_uid();
     let usual = if uid == 0 { "/run".to_owned() } else { format!("/run/user/{uid}") };
     let is_usable = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == uid);
@@ -33,46 +40,22 @@ fn states() -> Finding {
         true => format!("export XDG_RUNTIME_DIR={usual}"),
         false => "log in by ssh or a terminal, and not by su or sudo; or as root: mkdir /run/user/UID, and chown it to you, with mode 700".to_owned(),
     };
+    let limited = |found: String| Finding::limited(STATES, Need::Nothing, found, instead.clone()).mended(mend.clone());
     let Some(path) = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()).map(PathBuf::from) else {
         return match is_usable(Path::new(&usual)) {
-            true => in_place(Path::new(&usual), &format!("{usual}/rootlet")),
-            false => Finding::limited(STATES, Need::Nothing, "not set", instead).mended(mend),
+            true => Finding::ok(STATES, Need::Nothing, format!("not set, and {usual} is there")),
+            false => limited("not set".to_owned()),
         };
     };
-    let metadata = match found(path.metadata()) {
-        Ok(Some(metadata)) => metadata,
-        Ok(None) => {
-            return Finding::limited(STATES, Need::Nothing, format!("{} is missing", path.display()), instead)
-                .mended(mend);
+    match path.metadata() {
+        Ok(metadata) if metadata.uid() == uid && metadata.is_dir() => {
+            Finding::ok(STATES, Need::Nothing, path.display().to_string())
         }
-        Err(error) if error.raw_os_error() == Some(Errno::EACCES as i32) => {
-            let found = format!("{} is out of your reach", path.display());
-            return Finding::limited(STATES, Need::Nothing, found, instead).mended(mend);
+        Ok(metadata) if metadata.is_dir() => {
+            limited(format!("{} is another user's (uid {})", path.display(), metadata.uid()))
         }
-        Err(error) => {
-            let found = format!("{}: {error}", path.display());
-            return Finding::missing(STATES, Need::All, found, "no container can be made").mended(mend);
-        }
-    };
-    if metadata.uid() != uid {
-        let found = format!("{} is another user's (uid {})", path.display(), metadata.uid());
-        return Finding::limited(STATES, Need::Nothing, found, instead).mended(mend);
-    }
-    in_place(&path, &path.join("rootlet").to_string_lossy())
-}
-
-/// Whether a directory can be made there, by making one.
-fn in_place(path: &Path, states: &str) -> Finding {
-    let trial = path.join(format!(".rootlet-doctor-{}", std::process::id()));
-    let made = fs::DirBuilder::new().mode(0o700).create(&trial);
-    let _ = fs::remove_dir(&trial);
-    match made {
-        Ok(()) => Finding::ok(STATES, Need::All, format!("states are in {states}")),
-        Err(error) => {
-            let found = format!("nothing can be made in {}: {error}", path.display());
-            Finding::missing(STATES, Need::All, found, "no container can be made")
-                .mended("name another place by --root DIR, or: export XDG_RUNTIME_DIR=$(mktemp -d)")
-        }
+        Ok(_) => limited(format!("{} is no directory", path.display())),
+        Err(error) => limited(format!("{}: {error}", path.display())),
     }
 }
 

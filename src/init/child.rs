@@ -236,7 +236,9 @@ impl Child<'_> {
     }
 
     fn wait_for_start(&mut self, start: &OwnedFd) -> Result<(), Failure> {
-        creds::die_with_parent(false).map_err(|error| self.lost(error))?;
+        if !self.plan.is_held {
+            creds::die_with_parent(false).map_err(|error| self.lost(error))?;
+        }
         let pids = self.namespaces.iter().zip(NAMESPACES).find(|(_, (_, kind))| *kind == namespace::CLONE_NEWPID);
         // Numbers of nsfs have 32 bits. Without one, whoever lists the processes looks into /proc.
         let namespace = match pids.and_then(|(pids, _)| pids.as_ref()) {

@@ -325,6 +325,8 @@ pub struct Plan {
     pub resolver: Option<Helper>,
     /// Whom the program takes itself for, if root is faked and that user is not mapped.
     pub told: Option<Told>,
+    /// Whether a process that waits for its start ends with its maker.
+    pub is_held: bool,
     /// Where the system calls that are used are written, if they are.
     pub audit: Option<PathBuf>,
     /// Who answers instead, if root is faked.

@@ -39,6 +39,7 @@ fn plan_find(planner: &mut Planner) -> Result<()> {
 
 fn plan_home(planner: &mut Planner) -> Result<()> {
     planner.plan.preserved_descriptors = planner.request.preserved_descriptors;
+    planner.plan.is_held = planner.request.is_held;
     if value(planner, b"HOME=").is_none_or(<[u8]>::is_empty) {
         planner.step(ProgramStep::FindHome { uid: planner.spec.process().user.uid });
     }

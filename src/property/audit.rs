@@ -11,8 +11,9 @@ pub const PROPERTY: Property = Property { paths: &["linux.seccomp"], phase: Phas
 
 const ENOSYS: u16 = 38;
 
-/// By these the process hands the filter over, when nobody answers yet.
-pub const NOT_ASKED_ABOUT: [&str; 2] = ["recvmsg", "sendmsg"];
+/// By the first two the process hands the filter over, when nobody answers yet. The others are interrupted by the end of a child, while
+/// they wait to be asked about, where a handler has no SA_RESTART; a shell takes that for the end.
+pub const NOT_ASKED_ABOUT: [&str; 6] = ["recvmsg", "sendmsg", "clone", "clone3", "fork", "vfork"];
 
 fn plan(planner: &mut Planner) -> Result<()> {
     let Some(file) = &planner.request.audit else { return Ok(()) };

@@ -239,6 +239,8 @@ pub struct Request {
     pub state: Option<PathBuf>,
     /// `--seccomp-audit`: where the system calls that are used are written.
     pub audit: Option<PathBuf>,
+    /// Whether who makes the container has it until it starts, and takes it along.
+    pub is_held: bool,
     /// Where states of containers are kept.
     pub states: Vec<PathBuf>,
     /// Whether they are hidden whoever calls, and nothing is said of it.

@@ -5,7 +5,11 @@ use crate::host::Host;
 use crate::seccomp::Architecture;
 use crate::sys::Errno;
 use serde_json::{Map, Value, json};
+use std::io::Read;
 use std::path::Path;
+
+/// Many times what a profile has.
+const LARGEST: u64 = 16 << 20;
 
 /// What the default profile denies, with the reason. Everything else that the kernels of its day have is allowed; what
 /// is newer fails with ENOSYS, and programs fall back.
@@ -122,7 +126,12 @@ pub fn default() -> Value {
 /// and kernel that are settled here.
 pub fn read(path: &Path, capabilities: &[String], host: &Host) -> Result<Value> {
     let wrong = |message: String| Error::new(format!("{}: {message}", path.display())).remedy("correct --seccomp");
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let read = |path: &Path| {
+        let mut text = String::new();
+        let length = std::fs::File::open(path)?.take(LARGEST).read_to_string(&mut text)?;
+        if length as u64 == LARGEST { Err(std::io::Error::other("larger than any profile")) } else { Ok(text) }
+    };
+    let text = read(path).map_err(|error| {
         Error::from_io(format!("cannot read {}", path.display()), &error).remedy("correct --seccomp")
     })?;
     let mut profile: Map<String, Value> =

@@ -425,7 +425,7 @@ impl Places<'_> {
             );
             return Ok(());
         }
-        if own == Path::new("/") || SPECIAL.iter().any(|special| own.starts_with(special)) {
+        if own == Path::new("/") || is_special(&own) {
             return Ok(());
         }
         self.say_what_is_above(&own);
@@ -494,7 +494,7 @@ impl Places<'_> {
         for path in self.secrets() {
             let is_shown = match self.deepest(&path) {
                 Some(place) => place.shows_the_host(),
-                None => !SPECIAL.iter().any(|special| path.starts_with(special)),
+                None => !is_special(&path),
             };
             if is_shown && !self.has(&path) {
                 self.all.push(Place::new(path, Access::Hidden, "secrets"));
@@ -659,9 +659,14 @@ fn depth(path: &Path) -> usize {
 /// File systems of the kernel's, of which a sandbox has its own.
 const SPECIAL: [&str; 3] = ["/proc", "/sys", "/dev"];
 
+/// Whether it is the kernel's, and not a place for files.
+pub fn is_special(path: &Path) -> bool {
+    SPECIAL.iter().any(|special| path.starts_with(special))
+}
+
 fn refuse_special(path: &Path, access: Access) -> Result<()> {
     let is_device = path.starts_with("/dev") && path != Path::new("/dev");
-    if path == Path::new("/") || (SPECIAL.iter().any(|special| path.starts_with(special)) && !is_device) {
+    if path == Path::new("/") || (is_special(path) && !is_device) {
         return Err(Error::new(format!("{} {}", access.flag(), path.display()))
             .because("the root, /proc, /sys and /dev of a sandbox are its own")
             .remedy("name a directory of files, or a single device such as /dev/kvm"));

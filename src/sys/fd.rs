@@ -404,6 +404,22 @@ pub fn prove_seclusion(first: RawFd) {
     }
 }
 
+/// Writes a line to somebody who may not read, or be gone: after `milliseconds` in which there was no room, and where nobody is any more, it is
+/// an error, and no signal is left pending. The line has less than PIPE_BUF bytes.
+pub fn write_to_reader(fd: BorrowedFd, line: &[u8], milliseconds: i32) -> Result<()> {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: `poll` is one pollfd.
+    if check(Call::Poll, unsafe { libc::poll(&mut poll, 1, milliseconds) })? == 0 {
+        return Err(Error::new(Call::Write, Errno::EAGAIN));
+    }
+    let was_pending = super::signal::is_pending(libc::SIGPIPE);
+    let written = write_all(fd, line);
+    if written.as_ref().is_err_and(|error| error.errno == Errno::EPIPE) && !was_pending {
+        super::signal::forget(libc::SIGPIPE);
+    }
+    written
+}
+
 /// pipe2(2): what is read from, and what is written to.
 pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     let mut ends = [0; 2];

@@ -197,6 +197,17 @@ pub fn is_pending(signal: i32) -> bool {
     }
 }
 
+/// Takes a blocked signal that is pending, so that nobody gets it.
+pub fn forget(signal: i32) {
+    // SAFETY: an all-zero sigset is the empty set, sigaddset adds to it; the time is none.
+    unsafe {
+        let mut set: libc::sigset_t = zeroed();
+        libc::sigaddset(&mut set, signal);
+        let now: libc::timespec = zeroed();
+        libc::sigtimedwait(&set, ptr::null_mut(), &now);
+    }
+}
+
 /// The number of the next signal in a queue, or `None` if it is empty.
 pub fn take(queue: &OwnedFd) -> Option<i32> {
     let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];

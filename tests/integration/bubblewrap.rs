@@ -208,6 +208,15 @@ fn a_waiting_sandbox_can_be_seen_and_let_go() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.stdout, b"after\n");
     user.sandbox.assert_clean();
+    // Killed meanwhile, it takes what waits along.
+    let mut child = user.command(&user.own, "exec bwrap --ro-bind / / --unshare-all --block-fd 0 true");
+    let mut child = child.stdin(Stdio::piped()).spawn().unwrap();
+    eventually("it waits", || user.sandbox.rootlet(&["list"]).out.contains("created"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    eventually("it has ended", || !user.sandbox.rootlet(&["list"]).out.contains("created"));
+    user.run("bwrap --ro-bind / / true").ok();
+    user.sandbox.assert_clean();
 }
 
 #[test]

@@ -124,7 +124,11 @@ fn a_proc_that_is_wrong_is_named() {
     let line = "unshare -rpf sh -c '$rootlet run -b $bundle box; $rootlet doctor --format json'";
     let done = shell(&user, line);
     assert!(done.err.contains("another pid namespace") && done.err.contains("mount -t proc"), "{done:?}");
-    assert_eq!(about(&done, "/proc").0, "missing");
+    assert_eq!(about(&done, "/proc").0, "limited");
+    shell(&user, "HOME=$bundle unshare -rpf $rootlet run --host box -- true").ok();
+    // As unshare(1) alone leaves it.
+    let done = shell(&user, "unshare -U $rootlet sandbox -- true");
+    assert!(done.err.contains("no id is mapped") && done.err.contains("-r"), "{done:?}");
     shell(&user, "HOME=$bundle unshare -rpf --mount-proc $rootlet run --host box -- true").ok();
     if !is_root() {
         return skip("the rest needs root, to change /proc");
@@ -137,6 +141,12 @@ fn a_proc_that_is_wrong_is_named() {
                 mount -t proc proc /proc; $as_user $rootlet run -b $bundle box >&2 && echo mended >&2";
     let done = prepared(&user, line);
     assert!(done.err.contains("there is no /proc") && done.err.ends_with("mended\n"), "{done:?}");
+    let line = "umount -l /proc; mount -t proc -o subset=pid proc /proc; $as_user $rootlet run -b $bundle box; $as_user $rootlet doctor --format json";
+    let done = prepared(&user, line);
+    assert!(done.err.contains("subset=pid") && about(&done, "/proc").0 == "missing", "{done:?}");
+    let line =
+        "mount -t tmpfs tmpfs /dev; $as_user $rootlet run -b $bundle box; $as_user $rootlet doctor --format json";
+    assert_eq!(about(&prepared(&user, line), "devices").0, "missing");
     // As Docker covers it.
     let line = "mount --bind /dev/null /proc/timer_list; $as_user $rootlet run -b $bundle box; $as_user $rootlet doctor --format json; \
                 umount /proc/timer_list; $as_user $rootlet run -b $bundle box && echo mended >&2";
@@ -198,8 +208,28 @@ fn places_that_cannot_hold_anything_are_named() {
     let done = shell(&user, "XDG_RUNTIME_DIR= $rootlet doctor --format json").ok();
     let (verdict, said) = about(&done, "XDG_RUNTIME_DIR");
     assert!(verdict == "limited" && said.contains("mkdir /run/user/UID"), "{said}");
-    let done = shell(&user, "XDG_RUNTIME_DIR=$(mktemp -d); $rootlet doctor --format json; rmdir $XDG_RUNTIME_DIR").ok();
-    assert_eq!(about(&done, "XDG_RUNTIME_DIR").0, "ok");
+    let done = shell(&user, "$rootlet doctor --format json").ok();
+    assert_eq!((about(&done, "XDG_RUNTIME_DIR").0, about(&done, "states").0), ("ok".to_owned(), "ok".to_owned()));
+    // What stands in the way of a state stands in the way of a container.
+    for wrong in [
+        "touch $XDG_RUNTIME_DIR/rootlet",
+        "mkdir -m 0500 $XDG_RUNTIME_DIR/rootlet",
+        "mkdir -m 0777 $XDG_RUNTIME_DIR/rootlet",
+    ] {
+        let line = format!(
+            "rm -rf $XDG_RUNTIME_DIR/rootlet; {wrong}; chmod 0777 $XDG_RUNTIME_DIR/rootlet 2>/dev/null; $rootlet run -b $bundle box; $rootlet doctor --format json"
+        );
+        let done = shell(
+            &user,
+            &line.replace(
+                " chmod 0777 $XDG_RUNTIME_DIR/rootlet 2>/dev/null;",
+                if wrong.contains("0777") { " chmod 0777 $XDG_RUNTIME_DIR/rootlet;" } else { "" },
+            ),
+        );
+        assert!(done.err.contains("error: "), "{wrong}: {done:?}");
+        assert_eq!((done.code, about(&done, "states").0.as_str()), (1, "missing"), "{wrong}: {done:?}");
+    }
+    shell(&user, "rm -rf $XDG_RUNTIME_DIR/rootlet").ok();
     let done =
         shell(&user, "export XDG_RUNTIME_DIR=/no/such; $rootlet run -b $bundle box && $rootlet doctor --format json")
             .ok();
@@ -209,8 +239,8 @@ fn places_that_cannot_hold_anything_are_named() {
     }
     let line = "mount --bind $XDG_RUNTIME_DIR $XDG_RUNTIME_DIR && mount -o remount,bind,ro $XDG_RUNTIME_DIR; $as_user $rootlet doctor --format json";
     let done = prepared(&user, line);
-    let (verdict, said) = about(&done, "XDG_RUNTIME_DIR");
-    assert!(done.code == 1 && verdict == "missing" && said.contains("mktemp -d"), "{said}");
+    let (verdict, said) = about(&done, "states");
+    assert!(done.code == 1 && verdict == "missing" && said.contains("--root DIR"), "{said}");
     let line = "mkdir $place/home; mount -t tmpfs -o noexec,mode=777 tmpfs $place/home; export HOME=$place/home; $as_user $rootlet doctor --format json; \
                 mount -o remount,exec $place/home; $as_user $rootlet doctor --format json >&2";
     let done = prepared(&user, line);

@@ -2,6 +2,7 @@
 
 use crate::sandbox::{self, Done, Sandbox, eventually, is_root};
 use serde_json::Value;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
@@ -416,4 +417,43 @@ fn a_default_command_is_the_users_shell() {
     command.env("HOME", user.place("home")).env("SHELL", "/bin/sh").current_dir(user.place("home/project"));
     command.arg0("rootlet");
     assert_eq!(finish(&mut command).code, 0);
+}
+
+#[test]
+fn nobody_is_waited_for_who_does_not_read_what_happens() {
+    let user = User::new();
+    let start = |descriptor: std::os::fd::OwnedFd| {
+        let mut command =
+            user.command(&["--status-fd", "0", "--timeout", "60"], "trap 'echo PIPE; exit 9' PIPE; sleep 0.2; exit 3");
+        sandbox::finish(std::mem::replace(command.stdin(descriptor), Command::new("true"))).code
+    };
+    // A full pipe, and one whose reader is gone.
+    let (reader, writer) = nix::unistd::pipe().unwrap();
+    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).unwrap();
+    while nix::unistd::write(&writer, &[0; 4096]).is_ok() {}
+    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::empty())).unwrap();
+    assert_eq!(start(writer), 3);
+    drop(reader);
+    let (reader, writer) = nix::unistd::pipe().unwrap();
+    drop(reader);
+    assert_eq!(start(writer), 3);
+    user.0.assert_clean();
+}
+
+#[test]
+fn whoever_is_killed_leaves_nothing_that_the_next_does_not_sweep() {
+    let user = User::new();
+    let temporary = user.0.mkdir("temporary", 0o755);
+    for delay in 0..40 {
+        let mut command = user.command(&["--layer", "tmp"], "echo x > y; sleep 0.01");
+        let mut child = command.env("TMPDIR", &temporary).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(delay * 500));
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    eventually("all have ended", || user.0.processes().is_empty());
+    user.prints(&[], "true");
+    let left: Vec<_> = fs::read_dir(&temporary).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, [] as [OsString; 0]);
+    user.0.assert_clean();
 }

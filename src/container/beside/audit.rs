@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 /// Used by every program that is stopped and goes on, and not always asked about; and what the filter does not ask about.
-const ALWAYS: [&str; 3] = ["recvmsg", "restart_syscall", "sendmsg"];
+const ALWAYS: [&str; 7] = ["clone", "clone3", "fork", "recvmsg", "restart_syscall", "sendmsg", "vfork"];
 
 /// Starts it for a filter that was just installed. It ends with the last process that has the filter, and then the file is written. Its pid.
 pub fn answer(listener: OwnedFd, file: &Path) -> Result<i32> {

@@ -113,6 +113,10 @@ impl States {
             if metadata.uid() == own && metadata.is_dir() && mode & 0o022 == 0 {
                 return Ok(());
             }
+            if !metadata.is_dir() {
+                return Err(Error::new(format!("the state directory {} is no directory", self.path.display()))
+                    .remedy("remove what is in its place, or name another with --root DIR"));
+            }
             return Err(Error::new(format!("the state directory {} is not yours alone", self.path.display()))
                 .because(format!("it belongs to uid {} with mode {:o}", metadata.uid(), mode & 0o7777))
                 .remedy("name another with --root DIR, or set XDG_RUNTIME_DIR"));
@@ -371,6 +375,17 @@ impl States {
                 _ => return Err(Error::from_call(path.display(), error)),
             }
         }
+    }
+
+    /// Ids of which something is left, or being made, under another name.
+    pub fn drafts(&self) -> Result<Vec<String>> {
+        let failed = |error: std::io::Error| Error::from_io(format!("cannot read {}", self.path.display()), &error);
+        let Some(entries) = found(std::fs::read_dir(&self.path)).map_err(failed)? else { return Ok(Vec::new()) };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names
+            .filter_map(|name| name.strip_suffix('~').map(str::to_owned))
+            .filter(|id| check_id(id).is_ok())
+            .collect())
     }
 
     /// Removes what is left of an id that nobody has: its maker, or who deleted it, was killed.

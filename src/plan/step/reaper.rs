@@ -52,7 +52,9 @@ fn stay(program: &Process, locked: [RawFd; MOST_LOCKS]) -> ! {
                     let _ = process::kill_group(program.pid, signal::SIGCONT);
                 }
             }
-            // A terminal sends to all of its foreground's processes, and so to the program, too.
+            // When a terminal is gone, the session's leader alone hears of it.
+            (signal::SIGHUP, _) => drop(process::kill_group(program.pid, signal::SIGHUP)),
+            // What is typed at one goes to all of its foreground's processes, and so to the program, too.
             (_, false) => {}
             // As from a terminal: a shell waits for its children, and ends when they have heard of it.
             (signal @ (signal::SIGINT | signal::SIGQUIT), true) => drop(process::kill_group(program.pid, signal)),
