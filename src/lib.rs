@@ -208,8 +208,8 @@
 //!     parent has ended before it asks (any daemon) is nobody's. The slack counts nanoseconds; 50,000 is the kernel's default.
 //! 48. **pasta and slirp4netns get a keeper**, which ends them with the container: pasta 2023-03 lived on when the network namespace was
 //!     only its own any more. A route in /proc/PID/net says that either is ready.
-//! 49. **A sandbox's root is the host's, by one bind over an empty one**, and not a bind for each directory: 18 mounts against 31, and what lies
-//!     at the top of an unusual host is there. /run, /tmp and the home are covered, as sockets answer through read-only mounts.
+//! 49. **A sandbox's root is the host's, by one bind over an empty one**, and not a bind for each directory: what lies at the top of
+//!     an unusual host is there. /run, /tmp and the home are covered, as sockets answer through read-only mounts.
 //! 50. **A sandbox's program has a first process above it** (`plan/step/reaper.rs`), forked by the child before the filter, and ended by the end of
 //!     the program: in its place, `kill -TERM $$` and an interrupt did nothing, and abort(3) was a SIGSEGV. It costs 0.1 ms.
 //! 51. **The end of the caller is heard by PR_SET_PDEATHSIG and believed by getppid(2)**: the kernel sends it also when the thread ends that has called.
