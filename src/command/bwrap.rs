@@ -8,7 +8,7 @@ use crate::error::{Error, Result, found};
 use crate::host::Host;
 use crate::log::Log;
 use crate::property::{CgroupManager, Request};
-use crate::sys::{fd, process, tty};
+use crate::sys::{fd, process, signal, tty};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::io::Read;
@@ -208,7 +208,7 @@ fn tell(event: &Event, info: Option<&OwnedFd>, status: Option<&OwnedFd>) {
     let say = |to: Option<&OwnedFd>, line: &str| {
         if let Some(to) = to {
             // Nobody is waited for who has gone.
-            let _ = fd::write_to_reader(to.as_fd(), line.as_bytes(), status::PATIENCE_MILLISECONDS);
+            let _ = signal::write_to_reader(to.as_fd(), line.as_bytes(), status::PATIENCE_MILLISECONDS);
         }
     };
     match event {

@@ -3,7 +3,7 @@
 use crate::container::foreground::{Event, Report};
 use crate::error::{Error, Result};
 use crate::sys::process::Ended;
-use crate::sys::{self, Call, Errno, fd};
+use crate::sys::{self, Call, Errno, fd, signal};
 use serde_json::json;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -28,7 +28,7 @@ pub fn report(status: OwnedFd) -> Report {
                 line
             }
         };
-        let _ = fd::write_to_reader(status.as_fd(), format!("{line}\n").as_bytes(), PATIENCE_MILLISECONDS);
+        let _ = signal::write_to_reader(status.as_fd(), format!("{line}\n").as_bytes(), PATIENCE_MILLISECONDS);
     })
 }
 

@@ -263,13 +263,13 @@ pub fn write(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
     syscall!(Call::Write, libc::SYS_write, fd.as_raw_fd(), bytes.as_ptr(), bytes.len()).map(|length| length as usize)
 }
 
-/// Waits until there is room to write (poll(2)).
-fn wait_writable(fd: BorrowedFd) -> Result<()> {
+/// Waits until there is room to write (poll(2)); `false` after `milliseconds` (-1: never).
+pub fn wait_for_room(fd: BorrowedFd, milliseconds: i32) -> Result<bool> {
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
     // SAFETY: `poll` is one pollfd.
-    match check(Call::Poll, unsafe { libc::poll(&mut poll, 1, -1) }) {
-        Err(Error { errno: Errno::EINTR, .. }) => Ok(()),
-        other => other.map(drop),
+    match check(Call::Poll, unsafe { libc::poll(&mut poll, 1, milliseconds) }) {
+        Err(Error { errno: Errno::EINTR, .. }) => Ok(false),
+        other => other.map(|ready| ready > 0),
     }
 }
 
@@ -278,7 +278,7 @@ pub fn write_all(fd: BorrowedFd, mut bytes: &[u8]) -> Result<()> {
     while !bytes.is_empty() {
         match write(fd, bytes) {
             // The caller has made its output so, and shares it with this command.
-            Err(Error { errno: Errno::EAGAIN, .. }) => wait_writable(fd)?,
+            Err(Error { errno: Errno::EAGAIN, .. }) => wait_for_room(fd, -1).map(drop)?,
             Err(Error { errno: Errno::EINTR, .. }) => {}
             other => bytes = bytes.get(other?..).unwrap_or_default(),
         }
@@ -402,22 +402,6 @@ pub fn prove_seclusion(first: RawFd) {
             super::exit_now(134);
         }
     }
-}
-
-/// Writes a line to somebody who may not read, or be gone: after `milliseconds` in which there was no room, and where nobody is any more, it is
-/// an error, and no signal is left pending. The line has less than PIPE_BUF bytes.
-pub fn write_to_reader(fd: BorrowedFd, line: &[u8], milliseconds: i32) -> Result<()> {
-    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-    // SAFETY: `poll` is one pollfd.
-    if check(Call::Poll, unsafe { libc::poll(&mut poll, 1, milliseconds) })? == 0 {
-        return Err(Error::new(Call::Write, Errno::EAGAIN));
-    }
-    let was_pending = super::signal::is_pending(libc::SIGPIPE);
-    let written = write_all(fd, line);
-    if written.as_ref().is_err_and(|error| error.errno == Errno::EPIPE) && !was_pending {
-        super::signal::forget(libc::SIGPIPE);
-    }
-    written
 }
 
 /// pipe2(2): what is read from, and what is written to.

@@ -1,9 +1,9 @@
 //! Signals: names, masks and waiting for them.
 
-use super::{Call, Result, check, syscall};
+use super::{Call, Errno, Error, Result, check, fd, syscall};
 use core::mem::zeroed;
 use core::ptr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 pub use libc::{
     SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGSYS, SIGTERM, SIGTSTP, SIGTTOU, SIGURG, SIGWINCH,
@@ -132,7 +132,7 @@ pub fn open_queue_of(signals: &[i32]) -> Result<OwnedFd> {
 fn open_queue_of_set(set: &libc::sigset_t) -> Result<OwnedFd> {
     // SAFETY: `set` is a signal set; -1 asks for a new descriptor.
     let raw = check(Call::Signalfd, unsafe { libc::signalfd(-1, set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })?;
-    Ok(super::fd::own(raw.into()))
+    Ok(fd::own(raw.into()))
 }
 
 /// The signals by which people and supervisors end a command, without those that the caller has it ignore.
@@ -198,7 +198,7 @@ pub fn is_pending(signal: i32) -> bool {
 }
 
 /// Takes a blocked signal that is pending, so that nobody gets it.
-pub fn forget(signal: i32) {
+fn forget(signal: i32) {
     // SAFETY: an all-zero sigset is the empty set, sigaddset adds to it; the time is none.
     unsafe {
         let mut set: libc::sigset_t = zeroed();
@@ -208,10 +208,24 @@ pub fn forget(signal: i32) {
     }
 }
 
+/// Writes a line to somebody who may not read, or be gone: after `milliseconds` in which there was no room, and where nobody is any more, it is
+/// an error, and no SIGPIPE is left pending, which must be blocked. The line has less than PIPE_BUF bytes.
+pub fn write_to_reader(reader: BorrowedFd, line: &[u8], milliseconds: i32) -> Result<()> {
+    if !fd::wait_for_room(reader, milliseconds)? {
+        return Err(Error::new(Call::Write, Errno::EAGAIN));
+    }
+    let was_pending = is_pending(libc::SIGPIPE);
+    let written = fd::write_all(reader, line);
+    if written.as_ref().is_err_and(|error| error.errno == Errno::EPIPE) && !was_pending {
+        forget(libc::SIGPIPE);
+    }
+    written
+}
+
 /// The number of the next signal in a queue, or `None` if it is empty.
 pub fn take(queue: &OwnedFd) -> Option<i32> {
     let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
-    let length = super::fd::read(std::os::fd::AsFd::as_fd(queue), &mut info).ok()?;
+    let length = fd::read(std::os::fd::AsFd::as_fd(queue), &mut info).ok()?;
     let number = info.first_chunk::<4>().filter(|_| length == info.len())?;
     Some(i32::from_ne_bytes(*number))
 }
