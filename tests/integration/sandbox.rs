@@ -331,6 +331,7 @@ impl Sandbox {
         for pid in self.pids() {
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL);
         }
+        eventually("they have ended", || self.pids().is_empty());
     }
 
     /// Processes whose root or current directory is in this sandbox: what a container would leave behind.

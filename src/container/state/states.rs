@@ -113,7 +113,7 @@ impl States {
             if metadata.uid() == own && metadata.is_dir() && mode & 0o022 == 0 {
                 return Ok(());
             }
-            if !metadata.is_dir() {
+            if metadata.uid() == own && !metadata.is_dir() {
                 return Err(Error::new(format!("the state directory {} is no directory", self.path.display()))
                     .remedy("remove what is in its place, or name another with --root DIR"));
             }
