@@ -117,6 +117,13 @@ impl Error {
         let own = |text: String| {
             text.replace("process.args", "the command")
                 .replace("PATH in process.env", &format!("the sandbox's PATH ({path})"))
+                .replace("keep states elsewhere with --root DIR", "set XDG_RUNTIME_DIR to a directory of your own")
+                .replace(
+                    "name another with --root DIR, or set XDG_RUNTIME_DIR",
+                    "set XDG_RUNTIME_DIR to a directory of your own",
+                )
+                .replace("name another with --root DIR", "set XDG_RUNTIME_DIR to a directory of your own")
+                .replace("the image has something else there", "something else is there")
                 .replace("in the root file system", "on the host")
                 .replace("into the root file system", &format!("where the sandbox sees it ({bind})"))
                 .replace("process.user", "you")
@@ -125,7 +132,8 @@ impl Error {
         };
         let (because, remedy) = (self.because.map(own), self.remedy.map(own));
         let message = match self.property.as_str() {
-            "" | "process.args" => self.message,
+            // Nobody has written one.
+            "" | "process.args" | "annotations" => self.message,
             _ => format!("{}: {}", self.property, self.message),
         };
         Error { message, property: String::new(), because, remedy, ..self }

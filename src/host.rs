@@ -324,6 +324,33 @@ impl Host {
             .find(|path| !name.is_empty() && !name.contains('/') && is_program(path))
     }
 
+    /// Other places at which a directory is to be seen, by what is mounted of its file system.
+    pub fn aliases(&self, directory: &Path) -> Result<Vec<PathBuf>> {
+        let mounts = read("/proc/self/mountinfo")?;
+        let fields = mounts.lines().filter_map(|line| {
+            let fields: Vec<_> = line.split(' ').collect();
+            match fields[..] {
+                [_, _, device, root, point, ..] => {
+                    Some((device, PathBuf::from(unescape(root)), PathBuf::from(unescape(point))))
+                }
+                _ => None,
+            }
+        });
+        let all: Vec<_> = fields.collect();
+        // Of several, the last one is on top.
+        let above = all.iter().filter(|(.., point)| directory.starts_with(point));
+        let Some((device, root, point)) = above.max_by_key(|(.., point)| point.components().count()) else {
+            return Ok(Vec::new());
+        };
+        let Ok(rest) = directory.strip_prefix(point) else { return Ok(Vec::new()) };
+        let within = root.join(rest);
+        let shown = all.iter().filter(|(other, ..)| other == device).filter_map(|(_, root, point)| {
+            let rest = within.strip_prefix(root).ok()?;
+            Some(if rest.as_os_str().is_empty() { point.clone() } else { point.join(rest) })
+        });
+        Ok(shown.filter(|shown| shown != directory).collect())
+    }
+
     /// Something that is mounted below a directory.
     pub fn mount_below(&self, directory: &Path) -> Result<Option<PathBuf>> {
         let mounts = read("/proc/self/mountinfo")?;

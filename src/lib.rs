@@ -211,7 +211,7 @@
 //! 49. **A sandbox's root is the host's, by one bind over an empty one**, and not a bind for each directory: what lies at the top of
 //!     an unusual host is there. /run, /tmp and the home are covered, as sockets answer through read-only mounts.
 //! 50. **A sandbox's program has a first process above it** (`plan/step/reaper.rs`), forked by the child before the filter, and ended by the end of
-//!     the program: in its place, `kill -TERM $$` and an interrupt did nothing, and abort(3) was a SIGSEGV. It costs 0.1 ms.
+//!     the program: in its place, `kill -TERM $$` and an interrupt did nothing, and abort(3) was a SIGSEGV.
 //! 51. **The end of the caller is heard by PR_SET_PDEATHSIG and believed by getppid(2)**: the kernel sends it also when the thread ends that has called.
 //! 52. **What a doctor says was tried**, in children of the command's own; what cannot be tried is what the kernel's files say. The same probes are
 //!     asked for the cause when something has failed, so that the limit of a namespace around is not said to be that of this one.

@@ -8,7 +8,7 @@ use crate::error::{Error, Result, found};
 use crate::host::Host;
 use crate::log::Log;
 use crate::property::{CgroupManager, Request};
-use crate::sys::{fd, process, signal, tty};
+use crate::sys::{Errno, creds, fd, process, signal, tty};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::io::Read;
@@ -133,6 +133,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     // What its callers do not look for, such as that processes may be left where no pid namespace was asked for.
     let log = Log::of_errors();
     run(arguments, &log).unwrap_or_else(|error| {
+        let error = super::with_cause(error);
         log.error(&Error { message: format!("bwrap: {}", error.message), ..error });
         ExitCode::FAILURE
     })
@@ -165,7 +166,8 @@ fn run(arguments: Vec<OsString>, log: &Log) -> Result<ExitCode> {
             preserved_descriptors: sandbox.preserved()?,
             bundle: root.directory(&id),
             states: root.all_known()?,
-            hides_states: true,
+            is_sandbox: true,
+            keeps_error: !tty::is_terminal(tty::standard_error()),
             is_held: sandbox.block.is_some(),
             id,
             no_new_keyring: true,
@@ -186,6 +188,7 @@ fn run(arguments: Vec<OsString>, log: &Log) -> Result<ExitCode> {
     let foreground = Foreground {
         subreaper: true,
         reaches_group: true,
+        dies_interrupted: true,
         parent: sandbox.dies_with_parent.then_some(parent),
         before_start: sandbox.block.take().map(wait_for),
         report: Some(Box::new(move |event| tell(event, info.as_ref(), json.as_ref()))),
@@ -284,7 +287,7 @@ impl Sandbox {
             // It is covered at once; what is bound must not be below it.
             "root": { "path": state.join(DATA).join("root") },
             "mounts": [],
-            "annotations": { "org.rootlet.default-devices": "false" },
+            "annotations": { "org.rootlet.default-devices": "false", "run.oci.keep_original_groups": "1" },
             "linux": {},
         });
         let environment = std::env::vars_os();
@@ -479,6 +482,9 @@ impl Sandbox {
             self.perms = perms;
             return self.mount(flag, &given);
         }
+        if let Some(perms) = perms {
+            self.make_parents(destination, perms, &origin);
+        }
         let is_try = flag.ends_with("-try");
         let mount = match flag.strip_suffix("-try").unwrap_or(flag) {
             kind @ ("--bind" | "--dev-bind" | "--ro-bind") => {
@@ -547,10 +553,51 @@ impl Sandbox {
         Ok(())
     }
 
+    /// Directories above what others may not use are not theirs either.
+    fn make_parents(&mut self, destination: &str, perms: u32, origin: &str) {
+        let closed = [0o070, 0o007].into_iter().filter(|class| perms & class == 0).fold(0, |all, class| all | class);
+        let mut above: Vec<_> =
+            Path::new(destination).ancestors().skip(1).filter(|path| path.parent().is_some()).collect();
+        above.reverse();
+        for path in above.into_iter().filter(|_| closed != 0) {
+            let mode = format!("mode={:o}", 0o755 & !closed);
+            let made = json!({ "destination": path, "type": "rootlet.directory", "options": [mode] });
+            self.push(made, origin.to_owned());
+        }
+    }
+
     fn push(&mut self, mount: Value, origin: String) {
+        let kind = mount["type"].as_str().unwrap_or_default();
+        let is_mount =
+            !kind.starts_with("rootlet.") && mount["options"].get(0).is_none_or(|option| option != "remount");
+        if mount["destination"] == "/" && is_mount {
+            // It covers all that was there before.
+            self.clear();
+        }
+        if kind == "rootlet.file" {
+            // The last one is what is there.
+            self.forget_file(&mount["destination"]);
+        }
         if let Some(mounts) = self.config["mounts"].as_array_mut() {
             mounts.push(mount);
             self.origins.push(origin);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.config["mounts"] = json!([]);
+        self.origins.clear();
+        self.layers.clear();
+        self.has_terminal = false;
+    }
+
+    fn forget_file(&mut self, destination: &Value) {
+        let Some(mounts) = self.config["mounts"].as_array_mut() else { return };
+        let is_it = |mount: &Value| mount["type"] == "rootlet.file" && mount["destination"] == *destination;
+        if let Some(index) = mounts.iter().position(is_it) {
+            mounts.remove(index);
+            self.origins.remove(index);
+            self.layers.iter_mut().filter(|(layer, _)| *layer > index).for_each(|(layer, _)| *layer -= 1);
         }
     }
 
@@ -598,15 +645,15 @@ impl Sandbox {
             options.push(format!("upperdir={}", absolute(upper)?));
             options.push(format!("workdir={}", absolute(work)?));
         }
-        if let ("--tmp-overlay", Some(top)) = (flag, sources.last()) {
-            let index = self.config["mounts"].as_array().map_or(0, Vec::len);
-            self.layers.push((index, PathBuf::from(top)));
-        }
         let destination = given.last().map_or("/", String::as_str);
         self.push(
             json!({ "destination": destination, "type": "overlay", "source": "overlay", "options": options }),
             origin.to_owned(),
         );
+        if let ("--tmp-overlay", Some(top)) = (flag, sources.last()) {
+            let index = self.config["mounts"].as_array().map_or(0, Vec::len).saturating_sub(1);
+            self.layers.push((index, PathBuf::from(top)));
+        }
         Ok(())
     }
 
@@ -695,6 +742,15 @@ impl Sandbox {
             }
             self.layers.iter_mut().for_each(|(index, _)| *index += 1);
         }
+        if !self.namespaces.contains(&"pid") {
+            // The caller's shows the same processes, and who is no root in its pid namespace mounts none.
+            for mount in
+                self.config["mounts"].as_array_mut().into_iter().flatten().filter(|mount| mount["type"] == "proc")
+            {
+                let destination = mount["destination"].as_str().unwrap_or_default().to_owned();
+                *mount = bind(Path::new("/proc"), &destination, "--bind", None);
+            }
+        }
         let namespaces: Vec<_> = self.namespaces.iter().map(|kind| json!({ "type": kind })).collect();
         let (uid, gid) = (self.uid.unwrap_or(host.uid), self.gid.unwrap_or(host.gid));
         let cwd = self.cwd();
@@ -707,8 +763,10 @@ impl Sandbox {
         if self.disables_namespaces {
             linux["sysctl"] = json!({ "user.max_user_namespaces": "0" });
         }
-        // As bubblewrap has them, where they are there.
-        linux["readonlyPaths"] = json!(["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus"]);
+        // As bubblewrap has them: where the caller could write to them.
+        if host.uid == 0 {
+            linux["readonlyPaths"] = json!(["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus"]);
+        }
         if self.namespaces.contains(&"pid") && !self.is_first {
             self.config["annotations"]["org.rootlet.init"] = json!("true");
         }
@@ -719,7 +777,7 @@ impl Sandbox {
             self.config["annotations"]["run.oci.seccomp_bpf_data"] = json!(self.filters.join(","));
         }
         let keeps_all = !host.is_ordinary_user() && !self.namespaces.contains(&"user");
-        let own = crate::sys::creds::effective_capabilities().unwrap_or(0);
+        let own = creds::effective_capabilities().unwrap_or(0);
         let all = crate::capability::NAMES.iter().enumerate().filter(|(bit, _)| keeps_all && own & 1 << bit != 0);
         let all: Vec<_> = all.map(|(_, name)| format!("CAP_{name}")).collect();
         let kept = self.capabilities.clone().unwrap_or(all);
@@ -733,7 +791,7 @@ impl Sandbox {
         // Whoever is not root loses them at execve otherwise.
         let passed = if uid == 0 { &[][..] } else { &kept[..] };
         let process = &mut self.config["process"];
-        process["user"] = json!({ "uid": uid, "gid": gid });
+        process["user"] = json!({ "uid": uid, "gid": gid, "umask": creds::umask() });
         process["capabilities"] =
             json!({ "bounding": kept, "effective": kept, "permitted": kept, "inheritable": passed, "ambient": passed });
         process["env"] = self.environment.iter().map(|(name, value)| json!(format!("{name}={value}"))).collect();
@@ -765,7 +823,11 @@ impl Sandbox {
             Some("none") => mount["source"].as_str().map(PathBuf::from),
             _ => return rest.as_os_str().is_empty(),
         };
-        source.is_some_and(|source| source.join(rest).is_dir())
+        let is_open = |path: PathBuf| {
+            let path = std::ffi::CString::new(path.into_os_string().into_encoded_bytes()).unwrap_or_default();
+            fd::may_search(&path)
+        };
+        source.is_some_and(|source| source.join(rest).is_dir() && is_open(source.join(rest)))
     }
 
     /// How many descriptors from 3 on the sandbox inherits: all that the caller has left open, but for those that were for rootlet.
@@ -798,6 +860,20 @@ impl Sandbox {
                 let message = format!("{origin}: {message}");
                 Error { message, remedy, ..error }
             }
+            None if error.property == "annotations" && !self.locks.is_empty() && error.errno == Some(Errno::ENOENT) => {
+                Error {
+                    property: String::new(),
+                    message: format!("--lock-file {}: it is not there", self.locks.join(", ")),
+                    ..error
+                }
+            }
+            None if error.property == "process.cwd" => {
+                let message = error.message.split_once(": ").map_or(error.message.as_str(), |(_, rest)| rest);
+                let message =
+                    format!("Can't chdir to {}: {message}", self.config["process"]["cwd"].as_str().unwrap_or_default());
+                let remedy = Some("name a directory of the sandbox with --chdir, or bind one there".to_owned());
+                Error { property: String::new(), message, remedy, ..error }
+            }
             None => error.of_sandbox("--setenv PATH", "--ro-bind"),
         }
     }
@@ -807,8 +883,8 @@ impl Sandbox {
 const MOST_DATA: u64 = 64 << 20;
 
 fn bind(source: &Path, destination: &str, kind: &str, inode: Option<(u64, u64)>) -> Value {
-    let mut options = vec!["rbind".to_owned(), "nosuid".to_owned()];
-    options.extend((kind != "--dev-bind").then(|| "nodev".to_owned()));
+    let mut options = vec!["rbind".to_owned(), "rnosuid".to_owned()];
+    options.extend((kind != "--dev-bind").then(|| "rnodev".to_owned()));
     options.extend((kind == "--ro-bind").then(|| "rro".to_owned()));
     options.extend(inode.map(|(device, inode)| format!("rootlet.inode={device}:{inode}")));
     json!({ "destination": destination, "type": "none", "source": source, "options": options })

@@ -161,6 +161,7 @@ impl Basis {
         let host = Host::new()?;
         let has_terminal =
             terminal && tty::is_terminal(tty::standard_input()) && tty::is_terminal(tty::standard_output());
+        options.request.keeps_error = (is_new || image.is_some()) && !tty::is_terminal(tty::standard_error());
         edits.no_tty |= (is_new || image.is_some()) && !has_terminal;
         let layer = layer.or(image.is_some().then(|| PathBuf::from("tmp")));
         if let Some(image) = &image {

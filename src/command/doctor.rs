@@ -2,6 +2,7 @@
 
 use super::Globals;
 use super::plan::Format;
+use crate::container::States;
 use crate::container::state::directory::STATE;
 use crate::doctor::{Finding, Need, Verdict, examine};
 use crate::error::{Result, printable};
@@ -10,7 +11,7 @@ use crate::log::Log;
 use crate::property::Request;
 use crate::property::check::{Level, Problem, check};
 use crate::spec::{Spec, load};
-use crate::sys::tty;
+use crate::sys::{process, tty};
 use clap::Parser;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -90,7 +91,8 @@ fn try_states(globals: &Globals) -> Finding {
     let keep = || {
         let root = globals.root()?;
         let is_new = !root.path().exists();
-        let reservation = root.reserve(&format!("doctor-{}", std::process::id()))?;
+        sweep(&root);
+        let reservation = root.reserve(&format!("{ID}{}", std::process::id()))?;
         // As large as one is, for a disk that is full.
         let written = reservation.directory.write(STATE, &[b' '; 8192]);
         reservation.directory.destroy(&[])?;
@@ -106,8 +108,27 @@ fn try_states(globals: &Globals) -> Finding {
     }
 }
 
+/// In front of the pid of who tries.
+const ID: &str = "doctor-";
+
+/// Removes what doctors have left that were killed.
+fn sweep(root: &States) {
+    let all = root.ids().unwrap_or_default().into_iter().chain(root.drafts().unwrap_or_default());
+    let is_left = |id: &String| {
+        let maker = id.strip_prefix(ID).and_then(|pid| pid.parse().ok());
+        maker.is_some_and(|maker| matches!(process::find_pidfd(maker), Ok(None)))
+    };
+    for id in all.filter(is_left) {
+        let _ = root.sweep(&id);
+        if let Ok(reservation) = root.reserve(&id) {
+            let _ = reservation.directory.destroy(&[]);
+        }
+    }
+}
+
 fn judge(bundle: &Path, globals: &Globals, host: &Host) -> Result<Judged> {
-    let bundle = super::create::absolute(bundle)?;
+    let bundle = super::create::absolute(bundle)
+        .map_err(|error| error.remedy("name a bundle: a directory with a config.json"))?;
     let text = load::read(&bundle.join("config.json"))?;
     let spec = load::parse(&text)?.spec;
     let request = Request {
@@ -196,7 +217,7 @@ fn line(problem: &Problem, colours: &Colours) -> String {
     let mut text = format!(
         "{} {:20} {}\n",
         colours.paint(&format!("{word:8}"), colour),
-        problem.property,
+        printable(&problem.property, false),
         printable(&problem.message, false)
     );
     for (label, part) in [("", &problem.because), ("try: ", &problem.remedy)] {

@@ -5,6 +5,7 @@ use crate::container::layer::Part;
 use crate::container::state::directory::LAYERS;
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::spec::sandbox::Found;
 use serde_json::{Value, json};
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
@@ -74,6 +75,15 @@ pub fn cover_places(
     layer: &mut Layer,
     host: &Host,
 ) -> Result<Option<PathBuf>> {
+    let (directory, name) = (layer.directory.parent(), layer.directory.file_name());
+    if let (false, Some(above), Some(name)) = (layer.is_temporary, directory, name) {
+        let current = Found::current()?.path;
+        let own = match layer.directory.symlink_metadata() {
+            Ok(_) => Found::named("--layer", &layer.directory, &current)?.path,
+            Err(_) => Found::named("--layer", above, &current)?.path.join(name),
+        };
+        layer.directory = own;
+    }
     for place in &places {
         if let Some(below) = host.mount_below(place)? {
             return Err(Error::new(format!("--layer: {} cannot be covered by a layer", place.display()))

@@ -232,7 +232,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Where the caller is short of descriptors, whatever was opened, and where /proc is not whole.
-fn with_cause(error: Error) -> Error {
+pub(crate) fn with_cause(error: Error) -> Error {
     if error.because.is_some() {
         return error;
     }

@@ -154,7 +154,8 @@ impl Sandbox {
             state: Some(root.directory(&id)),
             bundle: root.directory(&id),
             states: root.all_known()?,
-            hides_states: true,
+            is_sandbox: true,
+            keeps_error: !tty::is_terminal(tty::standard_error()),
             cgroup_manager: globals.cgroup_manager(),
             strict: globals.strict(),
             try_limits: globals.limits == super::global::Limits::Try,
@@ -182,16 +183,18 @@ impl Sandbox {
             parent: self.die_with_parent.then_some(parent),
             report: status.map(status::report),
             before_end,
+            dies_interrupted: true,
             ..Foreground::default()
         };
         container::run(&options, &foreground, log)
     }
 
     fn config(&self, host: &Host) -> Result<Config> {
-        let current = Found::current()?;
-        let directory = match &self.cwd {
-            Some(chosen) => Found::named("--cwd", chosen, &current.path)?,
-            None => current.clone(),
+        let directory = match (&self.cwd, Found::current()) {
+            (Some(chosen), Ok(current)) => Found::named("--cwd", chosen, &current.path)?,
+            // Where the caller is does not matter, and may be gone.
+            (Some(chosen), Err(_)) if chosen.is_absolute() => Found::named("--cwd", chosen, chosen)?,
+            (_, current) => current?,
         };
         if self.cwd.is_some() && !directory.path.is_dir() {
             return Err(Error::new(format!("--cwd {} is no directory", directory.path.display()))
@@ -233,6 +236,8 @@ impl Sandbox {
         };
         Ok(Config {
             directory,
+            aliases: homes.iter().map(|home| host.aliases(home)).collect::<Result<Vec<_>>>()?.concat(),
+            runtime_directory: dirs::runtime_dir().filter(|path| path.is_dir()),
             homes,
             has_layer: self.layer.is_some(),
             home_access: self.share_home.map(|share| match share {

@@ -85,11 +85,12 @@ impl Stats {
             match container.status() {
                 Ok(Status::Stopped) | Err(_) if !self.all && self.ids.is_empty() => {}
                 Ok(Status::Stopped) | Err(_) => rows.push(json!({ "id": container.id, "status": "stopped" })),
+                // It has nothing yet that could be counted.
+                Ok(Status::Creating) => rows.push(json!({ "id": container.id, "status": "creating" })),
                 Ok(status) => match row(&container, &status.to_string(), seen) {
                     Ok(row) => rows.push(row),
-                    // It has ended since.
-                    Err(_)
-                        if matches!(container.reload().and_then(|now| now.status()), Ok(Status::Stopped) | Err(_)) => {}
+                    // It has ended since, or is out of this caller's reach; and that hides nothing of the rest.
+                    Err(error) if self.ids.is_empty() => log.debug(&error.in_one_line()),
                     Err(error) => {
                         return Err(Error { message: format!("{}: {}", container.id, error.message), ..error });
                     }

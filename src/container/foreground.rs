@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, found};
 use crate::sys::process::{self, Ended, Process};
-use crate::sys::{creds, signal};
+use crate::sys::{self, Call, Errno, creds, signal};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub struct Foreground {
     pub parent: Option<u32>,
     /// Whether an interrupt is for the whole process group of the first process.
     pub reaches_group: bool,
+    /// Whether this command dies of an interrupt, too, if its program did, so that a shell ends its loop.
+    pub dies_interrupted: bool,
     /// Hears what happens.
     pub report: Option<Report>,
     /// What is waited for when the container is there, and before its program begins.
@@ -53,7 +55,9 @@ impl Foreground {
             creds::hear_of_parents_end(signal::PARENT_ENDS).map_err(failed)?;
         }
         let (is_timed, parent, reaches_group) = (self.timeout.is_some(), self.parent, self.reaches_group);
-        Ok(Watch { is_timed, parent, reaches_group, is_over: false })
+        // A blocked signal comes also if it is ignored, as nohup(1) has it.
+        let is_deaf = self.dies_interrupted && !signal::endings().contains(&signal::SIGHUP);
+        Ok(Watch { is_timed, parent, reaches_group, is_deaf, ..Watch::default() })
     }
 
     /// Tells whoever wants to hear it.
@@ -96,6 +100,11 @@ pub struct Watch {
     is_over: bool,
     parent: Option<u32>,
     reaches_group: bool,
+    is_deaf: bool,
+    is_interrupted: bool,
+    /// The process that writes system calls down, which ends after the program.
+    pub helper: Option<i32>,
+    helper_ended: Option<Ended>,
 }
 
 impl Watch {
@@ -109,6 +118,9 @@ impl Watch {
                     if reaped == process.pid {
                         return Ok(Some(ended));
                     }
+                    if Some(reaped) == self.helper {
+                        self.helper_ended = Some(ended);
+                    }
                 }
                 return Ok(None);
             }
@@ -121,13 +133,16 @@ impl Watch {
                 signal::SIGTERM
             }
             signal::PARENT_ENDS if self.parent.is_some() => return self.look_at_parent(process),
+            signal::SIGHUP if self.is_deaf => return Ok(None),
             signal::SIGINT | signal::SIGQUIT if self.reaches_group => {
+                self.is_interrupted |= signal == signal::SIGINT;
                 // It has a session of its own, and is not reaped yet.
                 let sent = found(process::kill_group(process.pid, signal));
                 return sent.map(|_| None).map_err(failed);
             }
             signal => signal,
         };
+        self.is_interrupted |= signal == signal::SIGINT;
         send(process, signal)
     }
 
@@ -137,6 +152,25 @@ impl Watch {
             Some(parent) if parent != std::os::unix::process::parent_id() => send(process, signal::SIGKILL),
             _ => Ok(None),
         }
+    }
+
+    /// Waits until what was used is written down.
+    pub fn wait_for_helper(&self) -> Result<()> {
+        let Some(pid) = self.helper else { return Ok(()) };
+        let ended = self.helper_ended.or_else(|| process::wait(pid, true).ok().flatten());
+        match ended.map(Ended::code) {
+            None | Some(0) => Ok(()),
+            Some(errno) => {
+                let error = sys::Error::new(Call::Write, Errno::from_raw(errno));
+                Err(Error::from_call("--seccomp-audit: the profile is not written", error)
+                    .remedy("make room there, or name a file elsewhere"))
+            }
+        }
+    }
+
+    /// Whether the process has ended by an interrupt of this command, or of the terminal that was relayed to it.
+    pub fn was_interrupted(&self, ended: Ended, was_relayed: bool) -> bool {
+        ended.code() == 128 + signal::SIGINT && (self.is_interrupted || was_relayed)
     }
 
     /// The exit code of a command that has stayed with a process to its end.

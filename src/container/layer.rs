@@ -153,15 +153,19 @@ impl Layer {
         };
         let directory = self.directory.canonicalize();
         let directory = directory.map_err(|error| Error::from_io(self.directory.display(), &error))?;
-        for path in [directory, self.upper(), self.work()] {
+        let parts = self.over.iter().flat_map(|_| self.parts(Path::new("/")));
+        let below: Vec<_> =
+            [self.upper(), self.work()].into_iter().chain(parts.flat_map(|part| [part.upper, part.work])).collect();
+        for path in [&directory].into_iter().chain(&below) {
             let found = found(path.symlink_metadata()).map_err(|error| Error::from_io(path.display(), &error))?;
             match found {
                 None => {}
-                Some(found) if !found.is_dir() => return wrong(&path, "is no directory"),
-                Some(found) if own != 0 && found.uid() != own => return wrong(&path, "is another user's"),
+                // A program in a sandbox may have put a link there.
+                Some(found) if !found.is_dir() => return wrong(path, "is no directory"),
+                Some(found) if own != 0 && found.uid() != own => return wrong(path, "is another user's"),
                 // What is below is as the image has it.
-                Some(found) if path != self.upper() && path != self.work() && found.mode() & 0o022 != 0 => {
-                    return wrong(&path, "may be written to by others");
+                Some(found) if *path == directory && found.mode() & 0o022 != 0 => {
+                    return wrong(path, "may be written to by others");
                 }
                 Some(_) => {}
             }

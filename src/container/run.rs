@@ -8,7 +8,7 @@ use super::foreground::{Event, Foreground, Watch};
 use super::interrupt;
 use crate::error::{Error, Result};
 use crate::log::Log;
-use crate::sys::process::{self, Ended, Process};
+use crate::sys::process::{Ended, Process};
 use crate::sys::{creds, signal};
 use std::os::fd::OwnedFd;
 
@@ -66,6 +66,8 @@ pub fn stay(mut created: Created, foreground: &Foreground, mut watch: Watch, log
         log.warn(&error);
     }
     foreground.tell(&Event::Started);
+    watch.helper = created.audit;
+    let was_relayed = created.terminal.is_some();
     let followed = watch
         .look_at_parent(&created.process)
         .and_then(|_| follow(&created.process, created.terminal.take(), &mut watch));
@@ -81,16 +83,16 @@ pub fn stay(mut created: Created, foreground: &Foreground, mut watch: Watch, log
         foreground.tell(&Event::OutOfMemory);
     }
     foreground.tell(&watch.exited(ended));
-    if let Some(audit) = created.audit {
-        // It may have been reaped.
-        let _ = process::wait(audit, true);
-    }
-    let listed = foreground.before_end.as_ref().map_or(Ok(()), |act| act());
+    let audited = watch.wait_for_helper();
+    let listed = foreground.before_end.as_ref().map_or(Ok(()), |act| act()).and(audited);
     // Whatever becomes of its state: the exit code is the program's.
     if foreground.keep {
         created.keep().unwrap_or_else(|error| log.warn(&error));
     } else {
         created.forget().unwrap_or_else(|error| vec![error]).iter().for_each(|failure| log.warn(failure));
+    }
+    if foreground.dies_interrupted && watch.was_interrupted(ended, was_relayed) {
+        signal::die_of(signal::SIGINT);
     }
     listed.map(|()| watch.code(ended))
 }

@@ -12,7 +12,7 @@ const LEAST: [(u32, &str, u64, &str); 2] =
     [(RLIMIT_NOFILE, "open files", 64, "ulimit -n 1024"), (RLIMIT_NPROC, "processes", 64, "ulimit -u 4096")];
 
 /// Without so many open files, no container starts.
-const FEWEST: u64 = 16;
+const FEWEST: u64 = 10;
 
 pub fn probe(_: &Host) -> Vec<Finding> {
     let judge = |(resource, subject, least, mend): (u32, &'static str, u64, &str)| {

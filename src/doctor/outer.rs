@@ -61,7 +61,7 @@ fn surroundings(host: &Host) -> Finding {
     }
     for (mark, name) in [("/.dockerenv", "Docker"), ("/run/.containerenv", "podman")] {
         if Path::new(mark).exists() {
-            found.push(format!("a container of {name}'s"));
+            found.push(format!("a container of {name}'s, as {mark} says"));
         }
     }
     if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
@@ -77,7 +77,7 @@ fn surroundings(host: &Host) -> Finding {
         found.push("a system call filter".to_owned());
     }
     match found.is_empty() {
-        true => Finding::ok(SUBJECT, Need::Nothing, "no container, chroot or filter around"),
+        true => Finding::ok(SUBJECT, Need::Nothing, "no container and no filter around"),
         false => Finding::ok(SUBJECT, Need::Nothing, found.join(", ")),
     }
 }

@@ -86,7 +86,10 @@ fn layers(host: &Host) -> Finding {
         Some(chosen) => vec![chosen],
         None => ["/var/tmp", "/tmp", "/dev/shm"].map(PathBuf::from).into_iter().filter(|path| path.is_dir()).collect(),
     };
-    let obstacle = |path: &PathBuf| host.obstacle_to_layer(path).ok();
+    let obstacle = |path: &PathBuf| match tempfile_in(path) {
+        Err(error) => Some(Some(format!("nothing can be made in {}: {error}", path.display()))),
+        Ok(()) => host.obstacle_to_layer(path).ok(),
+    };
     match places.iter().find(|path| obstacle(path) == Some(None)) {
         Some(place) => Finding::ok(LAYERS, Need::Nothing, format!("`--layer tmp` is in {}", place.display())),
         None => {
@@ -99,6 +102,15 @@ fn layers(host: &Host) -> Finding {
                 .mended("export TMPDIR=DIR, of a local file system; or: apt-get install fuse-overlayfs")
         }
     }
+}
+
+/// Makes a directory in one, and takes it away.
+fn tempfile_in(place: &Path) -> std::io::Result<()> {
+    let tried = place.join(format!("rootlet-doctor-{}", std::process::id()));
+    fs::create_dir(&tried)?;
+    let written = fs::write(tried.join("file"), [b' '; 4096]);
+    fs::remove_dir_all(&tried)?;
+    written
 }
 
 /// Options of the mount that a path lies on.

@@ -13,7 +13,7 @@ pub const PROPERTY: Property = Property { paths: &["process.cwd"], phase: Phase:
 fn plan_make(planner: &mut Planner) -> Result<()> {
     let cwd = &planner.spec.process().cwd;
     // What is wrong with it is said when it is entered.
-    if cwd.len() > 1 && cwd.starts_with('/') {
+    if cwd.len() > 1 && cwd.starts_with('/') && !planner.request.is_sandbox {
         let path = planner.c_string(cwd)?;
         planner.step(ProgramStep::MakeDirectory { path });
     }

@@ -243,8 +243,11 @@ pub struct Request {
     pub is_held: bool,
     /// Where states of containers are kept.
     pub states: Vec<PathBuf>,
-    /// Whether they are hidden whoever calls, and nothing is said of it.
-    pub hides_states: bool,
+    /// Whether it is a sandbox, which has the host's own files: states are hidden whoever calls, nothing is said of it, and nothing is
+    /// made for process.cwd.
+    pub is_sandbox: bool,
+    /// Whether a terminal is not standard error, which leads elsewhere.
+    pub keeps_error: bool,
     /// `--no-pivot`.
     pub no_pivot: bool,
     /// `--no-new-keyring`.

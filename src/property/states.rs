@@ -19,7 +19,7 @@ type Place = (u64, u64);
 
 fn plan(planner: &mut Planner) -> Result<()> {
     // Root's containers that get the host's files manage it, as with runc.
-    if !planner.host.is_ordinary_user() && !planner.request.hides_states {
+    if !planner.host.is_ordinary_user() && !planner.request.is_sandbox {
         return Ok(());
     }
     let mut hidden: Vec<(PathBuf, Vec<PathBuf>)> = Vec::new();
@@ -46,7 +46,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
         }
     }
     for (path, pinned) in hidden {
-        if !planner.request.hides_states {
+        if !planner.request.is_sandbox {
             planner.decide(
                 format!("{}, where states of containers are, is an empty directory", path.display()),
                 "who could write there could have hooks run outside of the container",
@@ -57,7 +57,8 @@ fn plan(planner: &mut Planner) -> Result<()> {
             planner.step(MountStep::Pin { path });
         }
         let path = planner.c_string(&path)?;
-        planner.step(MountStep::Mask { path });
+        // Not a mask: a rootlet in the container has its states there.
+        planner.step(MountStep::Replace { path });
     }
     Ok(())
 }

@@ -4,8 +4,11 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::seccomp::Architecture;
 use crate::sys::Errno;
+use crate::sys::fd;
 use serde_json::{Map, Value, json};
 use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Many times what a profile has.
@@ -128,7 +131,10 @@ pub fn read(path: &Path, capabilities: &[String], host: &Host) -> Result<Value> 
     let wrong = |message: String| Error::new(format!("{}: {message}", path.display())).remedy("correct --seccomp");
     let read = |path: &Path| {
         let mut text = String::new();
-        let length = std::fs::File::open(path)?.take(LARGEST).read_to_string(&mut text)?;
+        // Nobody is waited for who does not write to a fifo.
+        let file = std::fs::OpenOptions::new().read(true).custom_flags(fd::O_NONBLOCK).open(path)?;
+        fd::set_blocking(file.as_fd()).map_err(|error| std::io::Error::from_raw_os_error(error.errno as i32))?;
+        let length = file.take(LARGEST).read_to_string(&mut text)?;
         if length as u64 == LARGEST { Err(std::io::Error::other("larger than any profile")) } else { Ok(text) }
     };
     let text = read(path).map_err(|error| {

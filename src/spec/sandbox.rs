@@ -7,8 +7,10 @@ use crate::error::{Error, Result, found};
 use crate::host::{self, Host};
 use crate::sys::{fd, resolve};
 use serde_json::{Value, json};
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::ffi::{CString, OsString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
@@ -45,6 +47,10 @@ pub struct Sandbox {
     pub directory: Found,
     /// The user's homes: what HOME says, if it says something, and what /etc/passwd says.
     pub homes: Vec<PathBuf>,
+    /// Where else the homes are to be seen, as by a bind mount.
+    pub aliases: Vec<PathBuf>,
+    /// XDG_RUNTIME_DIR, in which programs have their sockets.
+    pub runtime_directory: Option<PathBuf>,
     /// Whether the command sees the homes; `ReadOnly` or `Writable`.
     pub home_access: Option<Access>,
     /// Other places.
@@ -111,22 +117,31 @@ impl Found {
         Ok(Found { path, inode: (status.device, status.inode) })
     }
 
+    /// It, as it was found; whoever has put a link on its way since gets an error.
+    pub fn open(&self) -> Result<OwnedFd> {
+        open_plain(&self.path).map_err(|error| Error::from_call(self.path.display(), error))
+    }
+
     fn at(what: &str, path: &Path) -> Result<Found> {
         let failed = |error| {
             Error::from_call(what, error)
                 .remedy("name a file or directory that is there; a sandbox makes none on the host")
         };
-        let text = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
-        let root = fd::open(c"/", fd::O_PATH | fd::O_DIRECTORY, 0).map_err(failed)?;
-        let opened = match path == Path::new("/") {
-            true => root,
-            false => {
-                let relative = CString::new(text.to_bytes().get(1..).unwrap_or_default()).unwrap_or_default();
-                resolve::open_in_root_no_symlinks(root.as_fd(), &relative, fd::O_PATH).map_err(failed)?
-            }
-        };
+        let opened = open_plain(path).map_err(failed)?;
         let status = fd::status(opened.as_fd()).map_err(failed)?;
         Ok(Found { path: path.to_owned(), inode: (status.device, status.inode) })
+    }
+}
+
+/// Opens an absolute path without links.
+fn open_plain(path: &Path) -> crate::sys::Result<OwnedFd> {
+    let root = fd::open(c"/", fd::O_PATH | fd::O_DIRECTORY, 0)?;
+    match path.strip_prefix("/") {
+        Ok(relative) if !relative.as_os_str().is_empty() => {
+            let relative = CString::new(relative.as_os_str().as_bytes()).unwrap_or_default();
+            resolve::open_in_root_no_symlinks(root.as_fd(), &relative, fd::O_PATH)
+        }
+        _ => Ok(root),
     }
 }
 
@@ -157,6 +172,50 @@ fn clean(path: &Path) -> PathBuf {
         }
     }
     clean
+}
+
+/// Those of a home that are there, without links, and what links in them lead to.
+fn secrets_of(home: &Path) -> Vec<PathBuf> {
+    // One look at the home is cheaper than one for each.
+    let listed = std::fs::read_dir(home).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let names: BTreeSet<OsString> = listed.collect();
+    let may_be_there = |secret: &&&str| {
+        let first = Path::new(secret).components().next();
+        names.is_empty() || first.is_some_and(|first| names.contains(first.as_os_str()))
+    };
+    let mut all = Vec::new();
+    for secret in SECRETS.iter().filter(may_be_there).filter_map(|secret| home.join(secret).canonicalize().ok()) {
+        add_targets(&secret, &mut all, DEPTH_OF_LINKS);
+        all.push(secret);
+    }
+    all
+}
+
+/// How deep links are looked for in what has secrets: whoever keeps them elsewhere links single files.
+const DEPTH_OF_LINKS: u32 = 2;
+
+/// As many entries of a directory are looked at.
+const MOST_ENTRIES: usize = 200;
+
+/// Adds what links in a directory lead to, where it is not in the directory itself.
+fn add_targets(directory: &Path, all: &mut Vec<PathBuf>, depth: u32) {
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    for entry in entries.flatten().take(MOST_ENTRIES) {
+        match entry.file_type() {
+            Ok(kind) if kind.is_symlink() => {
+                let target = entry.path().canonicalize().ok();
+                all.extend(target.filter(|target| !target.starts_with(directory) && target.is_file()));
+            }
+            Ok(kind) if kind.is_dir() && depth > 1 => add_targets(&entry.path(), all, depth - 1),
+            _ => {}
+        }
+    }
+}
+
+/// Devices that each has of its own.
+fn is_in_every_sandbox(path: &Path) -> bool {
+    let names = ["null", "zero", "full", "random", "urandom", "tty"];
+    path.strip_prefix("/dev").is_ok_and(|name| names.iter().any(|known| name == Path::new(known)))
 }
 
 /// A config, and what it is about.
@@ -245,6 +304,117 @@ pub const SECRETS: &[&str] = &[
     ".mysql_history",
     ".lesshst",
     ".viminfo",
+    ".var/app",
+    ".librewolf",
+    ".waterfox",
+    ".zen",
+    ".config/google-chrome-beta",
+    ".config/qutebrowser",
+    ".config/epiphany",
+    ".config/mozilla",
+    ".cache/mozilla",
+    ".cache/google-chrome",
+    ".cache/chromium",
+    ".config/vivaldi-snapshot",
+    ".config/Bitwarden",
+    ".config/keepassxc",
+    ".config/filezilla",
+    ".config/remmina",
+    ".config/sops",
+    ".config/age",
+    ".config/evolution",
+    ".config/1Password",
+    ".config/configstore",
+    ".config/openstack",
+    ".config/tigervnc",
+    ".config/syncthing",
+    ".local/state/syncthing",
+    ".local/share/password-store",
+    ".local/share/TelegramDesktop",
+    ".local/share/mkcert",
+    ".authinfo",
+    ".authinfo.gpg",
+    ".netrc.gpg",
+    ".msmtprc",
+    ".fetchmailrc",
+    ".mbsyncrc",
+    ".muttrc",
+    ".config/mutt",
+    ".smbcredentials",
+    ".mylogin.cnf",
+    ".vnc",
+    ".purple",
+    ".bitcoin",
+    ".electrum",
+    ".ethereum",
+    ".dockercfg",
+    ".terraformrc",
+    ".databrickscfg",
+    ".snowsql",
+    ".snowflake",
+    ".dbt",
+    ".kaggle",
+    ".huggingface",
+    ".cache/huggingface/token",
+    ".pulumi",
+    ".chef",
+    ".tsh",
+    ".step",
+    ".talos",
+    ".aliyun",
+    ".ngrok2",
+    ".openstack",
+    ".mitmproxy",
+    ".ibmcloud",
+    ".bluemix",
+    ".config/argocd",
+    ".config/helm",
+    ".config/hcloud",
+    ".config/scw",
+    ".config/stripe",
+    ".config/ngrok",
+    ".config/gh-copilot",
+    ".config/goose",
+    ".config/pip",
+    ".config/pypoetry",
+    ".config/uv",
+    ".config/opencode",
+    ".config/nix/nix.conf",
+    ".config/Code/User/globalStorage",
+    ".config/Cursor",
+    ".cursor",
+    ".config/VSCodium/User/globalStorage",
+    ".config/JetBrains",
+    ".pip",
+    ".nuget",
+    ".sbt/.credentials",
+    ".ivy2/.credentials",
+    ".bundle/config",
+    ".ansible",
+    ".vault_pass.txt",
+    ".local/share/opencode",
+    ".local/share/goose",
+    ".histfile",
+    ".zhistory",
+    ".sh_history",
+    ".local/state/bash",
+    ".local/state/zsh",
+    ".local/share/zsh",
+    ".local/share/atuin",
+    ".local/share/nushell",
+    ".config/nushell",
+    ".config/fish/fish_history",
+    ".rediscli_history",
+    ".sqlite_history",
+    ".irb_history",
+    ".mongosh",
+    ".dbshell",
+    ".ipython",
+    ".gdb_history",
+    ".wget-hsts",
+    ".recently-used",
+    ".local/share/recently-used.xbel",
+    ".config/Bitwarden CLI",
 ];
 
 /// Directories of every sandbox's own, in memory: what is there on the host are other programs' files, and their sockets, by which
@@ -289,9 +459,9 @@ impl Place {
             Access::Writable | Access::ReadOnly => {
                 let found = path.symlink_metadata().map_err(|error| Error::from_io(path.display(), &error))?;
                 let kind = found.file_type();
-                let mut options = vec!["rbind".to_owned(), "nosuid".to_owned()];
+                let mut options = vec!["rbind".to_owned(), "rnosuid".to_owned()];
                 // A device that is named is meant.
-                options.extend((!kind.is_char_device() && !kind.is_block_device()).then(|| "nodev".to_owned()));
+                options.extend((!kind.is_char_device() && !kind.is_block_device()).then(|| "rnodev".to_owned()));
                 options.extend((*access == Access::ReadOnly).then(|| "rro".to_owned()));
                 options.extend(kind.is_symlink().then(|| "copy-symlink".to_owned()));
                 options.extend(self.inode.map(|(device, inode)| format!("rootlet.inode={device}:{inode}")));
@@ -309,17 +479,23 @@ struct Places<'a> {
     sandbox: &'a Sandbox,
     all: Vec<Place>,
     notes: Vec<Error>,
+    secrets: OnceCell<Vec<PathBuf>>,
 }
 
 impl Places<'_> {
     /// All, those above before those below them.
     fn of(sandbox: &Sandbox) -> Result<(Vec<Place>, Vec<Error>)> {
-        let mut places = Places { sandbox, all: Vec::new(), notes: Vec::new() };
+        let mut places = Places { sandbox, all: Vec::new(), notes: Vec::new(), secrets: OnceCell::new() };
         places.add_named()?;
         for (path, mode) in OWN {
             if is_directory(Path::new(path))? && !places.has(Path::new(path)) {
                 places.all.push(Place { mode, ..Place::new(path.into(), Access::Memory, "a sandbox's own") });
             }
+        }
+        if let Some(directory) = &sandbox.runtime_directory
+            && places.deepest(directory).is_none()
+        {
+            places.all.push(Place::new(directory.clone(), Access::Memory, "a sandbox's own"));
         }
         if let Some(file) = default::resolver_file()? {
             places.all.push(Place::new(file.into(), Access::ReadOnly, "names of hosts"));
@@ -336,6 +512,12 @@ impl Places<'_> {
             match shown {
                 None => places.all.push(Place::new(home.clone(), Access::Memory, "your home")),
                 Some(access) => places.split(home, home, access)?,
+            }
+        }
+        for path in &sandbox.aliases {
+            // Shown again at a place where nobody looks for it.
+            if !places.has(path) && is_directory(path)? {
+                places.all.push(Place::new(path.clone(), Access::Hidden, "your home"));
             }
         }
         places.hide_secrets();
@@ -359,6 +541,9 @@ impl Places<'_> {
     fn add_named(&mut self) -> Result<()> {
         for (found, access) in &self.sandbox.places {
             let (path, access) = (&found.path, *access);
+            if matches!(access, Access::Writable | Access::ReadOnly) && is_in_every_sandbox(path) {
+                continue;
+            }
             refuse_special(path, access)?;
             if self.sandbox.has_layer && access == Access::Writable && !path.is_dir() {
                 return Err(Error::new(format!("--layer, and --rw {}", path.display()))
@@ -397,10 +582,9 @@ impl Places<'_> {
         if let Some(place) = named.filter(|place| place.access == Access::Hidden) {
             return hide(&place.path, "--hide says so of");
         }
-        let secret =
-            self.secrets().into_iter().filter(|secret| own.starts_with(secret)).max_by_key(|secret| depth(secret));
+        let secret = self.secrets().iter().filter(|secret| own.starts_with(secret)).max_by_key(|secret| depth(secret));
         if let Some(secret) = secret.filter(|secret| named.is_none_or(|named| depth(&named.path) < depth(secret))) {
-            return hide(&secret, "keys or passwords are kept, as a rule, in");
+            return hide(secret, "keys or passwords are kept, as a rule, in");
         }
         let homes = &self.sandbox.homes;
         let is_private = OWN.iter().any(|(private, _)| own == Path::new(private));
@@ -482,16 +666,13 @@ impl Places<'_> {
     }
 
     /// Where secrets are by now: what cannot be looked at cannot be read either.
-    fn secrets(&self) -> Vec<PathBuf> {
-        let of_home = |home: &PathBuf| {
-            SECRETS.iter().filter_map(|secret| home.join(secret).canonicalize().ok()).collect::<Vec<_>>()
-        };
-        self.sandbox.homes.iter().flat_map(of_home).collect()
+    fn secrets(&self) -> &[PathBuf] {
+        self.secrets.get_or_init(|| self.sandbox.homes.iter().flat_map(|home| secrets_of(home)).collect())
     }
 
     /// Hides those that something else shows, such as the current directory, or that lie elsewhere and are linked to.
     fn hide_secrets(&mut self) {
-        for path in self.secrets() {
+        for path in self.secrets().to_vec() {
             let is_shown = match self.deepest(&path) {
                 Some(place) => place.shows_the_host(),
                 None => !is_special(&path),
@@ -545,7 +726,7 @@ impl Sandbox {
         // `property::init` reads it.
         config["annotations"]["org.rootlet.init"] = json!("true");
         if let Some(mounts) = config["mounts"].as_array_mut() {
-            let root = json!({ "destination": "/", "type": "none", "source": "/", "options": ["rbind", "nosuid", "nodev", "rro"] });
+            let root = json!({ "destination": "/", "type": "none", "source": "/", "options": ["rbind", "rnosuid", "rnodev", "rro"] });
             mounts.insert(0, root);
             for mount in mounts.iter_mut().filter(|mount| mount["destination"] == "/dev/shm") {
                 // As much as on the host.

@@ -29,6 +29,13 @@ pub fn set_groups(groups: &[u32]) -> Result<()> {
     syscall!(Call::Setgroups, libc::SYS_setgroups, groups.len(), groups.as_ptr()).map(drop)
 }
 
+/// What umask(2) is.
+pub fn umask() -> u32 {
+    let mask = set_umask(0o077);
+    set_umask(mask);
+    mask
+}
+
 /// umask(2); what it was.
 pub fn set_umask(mask: u32) -> u32 {
     // SAFETY: umask takes a number and cannot fail.

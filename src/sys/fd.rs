@@ -589,6 +589,12 @@ pub fn may_write(path: &CStr) -> Result<bool> {
     }
 }
 
+/// Whether the caller may go to a directory.
+pub fn may_search(path: &CStr) -> bool {
+    let flags = libc::AT_EACCESS;
+    syscall!(Call::Access, libc::SYS_faccessat2, libc::AT_FDCWD, path.as_ptr(), libc::X_OK, flags).is_ok()
+}
+
 /// Why the caller may not write to `path`, if it may not.
 pub fn check_writable(path: &CStr) -> Result<()> {
     let (here, name) = (libc::AT_FDCWD, path.as_ptr());

@@ -316,9 +316,15 @@ pub fn own_pid() -> i32 {
 
 /// A process that does nothing until it is killed, and ends with its parent; arguments as of [`clone`].
 pub fn start_idle(namespaces: i32, sibling: bool, cgroup: Option<BorrowedFd>) -> Result<Process> {
+    // In another pid namespace, getppid(2) does not tell.
+    let own = open_pidfd(own_pid())?;
     match clone(namespaces, sibling, cgroup)? {
         Cloned::Child => {
             let _ = super::creds::die_with_parent(true);
+            if !sibling && wait_readable(own.as_fd(), 0).unwrap_or(true) {
+                // Its maker was killed before.
+                super::exit_now(0);
+            }
             // Whoever waits for the end of a socket or pipe must not wait for this process.
             let _ = super::fd::close_all();
             loop {

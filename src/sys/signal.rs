@@ -175,6 +175,14 @@ pub fn let_end(signal: i32) {
     }
 }
 
+/// Ends this process by a signal, so that whoever waits for it knows; returns where the signal does not end it.
+pub fn die_of(signal: i32) {
+    // SAFETY: raise(3) only sends.
+    if unsafe { libc::raise(signal) } == 0 {
+        let_end(signal);
+    }
+}
+
 /// Mends what a caller may have set and rootlet cannot do with. Where the ends of children are ignored, they cannot be waited
 /// for; a file that may not grow (RLIMIT_FSIZE) is an error, and no reason to end half-way; and what is blocked does not
 /// end a command that its user wants to end.

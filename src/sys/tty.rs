@@ -148,6 +148,11 @@ pub fn standard_output<'a>() -> BorrowedFd<'a> {
     fd::borrow(1)
 }
 
+/// Standard error.
+pub fn standard_error<'a>() -> BorrowedFd<'a> {
+    fd::borrow(2)
+}
+
 /// The terminal that this command was called at: the first standard stream that is one, or else the controlling one.
 pub fn find_own() -> Result<Option<OwnedFd>> {
     if let Some(stream) = (0..3).map(fd::borrow).find(|stream| is_terminal(*stream)) {

@@ -47,6 +47,17 @@ impl User {
 /// What both must do alike: lines of shell.
 const ALIKE: &[&str] = &[
     "bwrap --ro-bind / / id -u",
+    "bwrap --ro-bind / / sh -c 'head -c1 /dev/urandom 2>/dev/null | wc -c'",
+    "bwrap --bind file /etc/passwd --tmpfs /nothing --ro-bind / / head -1 /etc/passwd",
+    "bwrap --bind / / bwrap --ro-bind / / echo nested",
+    "bwrap --ro-bind / / --dev /dev --proc /proc --unshare-all bwrap --ro-bind / / --dev /dev --proc /proc --unshare-all echo nested",
+    "umask 027; bwrap --bind / / sh -c 'umask; touch made; stat -c %a made; rm made'",
+    "bwrap --bind / / --chdir $PWD/nosuch/below true 2>/dev/null; echo $?; ls",
+    "bwrap $HOST --perms 0700 --dir /tmp/d/e --perms 0750 --dir /x/y stat -c '%a %n' /tmp /tmp/d /tmp/d/e /x",
+    "echo other > ../other; bwrap $HOST --file 3 /f --file 4 /f cat /f 3<file 4<../other",
+    "unshare -r bwrap --ro-bind / / --proc /proc id -u",
+    "trap '' HUP; bwrap --ro-bind / / sh -c 'sleep 0.5; echo alive' & sleep 0.2; kill -HUP $!; wait $!; echo $?",
+    "cd /root 2>/dev/null || cd /var/empty 2>/dev/null; bwrap --ro-bind / / true; echo $?",
     "bwrap $HOST ls / /dev",
     "bwrap --tmpfs / $HOST ls /",
     "bwrap $HOST --unshare-all ls -l /proc/self/fd | wc -l",

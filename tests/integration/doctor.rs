@@ -1,10 +1,10 @@
 //! `rootlet doctor`: what it finds is what is so, and what it says to do mends it; and errors name the same causes.
 
-use crate::sandbox::{self, Done, Sandbox, binary, is_root, skip};
+use crate::sandbox::{self, Done, Sandbox, binary, eventually, is_root, skip};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// A user with a bundle of the host's programs.
 fn user() -> Sandbox {
@@ -63,6 +63,29 @@ fn a_host_that_runs_containers_is_found_to() {
     let text = user.rootlet(&["doctor"]).ok().out;
     assert!(text.ends_with("what `rootlet spec` writes can run here\n") && !text.contains('\x1b'), "{text}");
     assert!(fs::read_dir(user.path().join("xdg")).unwrap().next().is_none(), "nothing is left");
+}
+
+#[test]
+fn whoever_is_killed_leaves_nothing_that_the_next_does_not_sweep() {
+    let user = user();
+    for delay in 0..30 {
+        let mut child = user.command(&["doctor"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_micros(delay * 400));
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    user.rootlet(&["doctor"]);
+    let left: Vec<_> = fs::read_dir(user.states())
+        .map(|entries| entries.map(|entry| entry.unwrap().file_name()).collect())
+        .unwrap_or_default();
+    assert!(left.is_empty(), "{left:?}");
+    eventually("none of its processes lives", || {
+        let own = |entry: &fs::DirEntry| {
+            let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+            String::from_utf8_lossy(&environment).contains(user.path().to_str().unwrap())
+        };
+        !fs::read_dir("/proc").unwrap().flatten().any(|entry| own(&entry))
+    });
 }
 
 #[test]

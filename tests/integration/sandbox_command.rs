@@ -411,6 +411,73 @@ fn many_sandboxes_at_once_are_nobody_elses() {
 }
 
 #[test]
+fn files_are_made_as_the_caller_would_make_them() {
+    let user = User::new();
+    let mut command =
+        user.0.program(Path::new("/bin/sh"), &["-c", "umask 027; exec \"$0\" sandbox -- sh -c 'touch made; umask'"]);
+    command.arg(sandbox::binary()).env("HOME", user.place("home")).current_dir(user.place("home/project"));
+    let done = finish(&mut command);
+    assert_eq!((done.code, done.out.as_str()), (0, "0027\n"), "{done:?}");
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&fs::metadata(user.place("home/project/made")).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o640);
+}
+
+#[test]
+fn standard_error_goes_where_the_caller_has_put_it() {
+    if find_program("script").is_none() {
+        return sandbox::skip("there is no script(1)");
+    }
+    let user = User::new();
+    let line = format!(
+        "{} sandbox -- sh -c 'echo out; echo err >&2; test -t 1 && ! test -t 2' 2>err.txt",
+        sandbox::binary().display()
+    );
+    let mut command = user.0.program(Path::new("/usr/bin/script"), &["-qec", &line, "/dev/null"]);
+    command
+        .env("HOME", user.place("home"))
+        .env("SHELL", "/bin/sh")
+        .current_dir(user.place("home/project"))
+        .stdin(Stdio::null());
+    let done = finish(&mut command);
+    assert_eq!((done.code, done.out.trim()), (0, "out"), "{done:?}");
+    assert_eq!(fs::read_to_string(user.place("home/project/err.txt")).unwrap(), "err\n");
+}
+
+#[test]
+fn an_interrupt_ends_the_callers_loop_too() {
+    use std::os::unix::process::ExitStatusExt;
+    let user = User::new();
+    let mut child = user.command(&[], "echo begun; exec sleep 1000").stdout(Stdio::piped()).spawn().unwrap();
+    let mut begun = [0; 6];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut begun).unwrap();
+    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(2));
+    // What the program means by it is its own.
+    assert_eq!(user.run(&[], "exit 130").code, 130);
+    user.0.assert_clean();
+}
+
+#[test]
+fn what_every_sandbox_has_can_be_named() {
+    let user = User::new();
+    user.prints(&["--ro", "/dev/null", "--rw", "/dev/zero"], "echo x > /dev/null");
+    let done = finish(
+        user.0
+            .program(
+                Path::new("/bin/sh"),
+                &["-c", "mkdir gone; cd gone; rmdir ../gone; exec \"$0\" sandbox -C \"$1\" -- pwd"],
+            )
+            .arg(sandbox::binary())
+            .arg(user.place("home/project"))
+            .env("HOME", user.place("home"))
+            .current_dir(user.place("other")),
+    );
+    assert_eq!((done.code, done.out.trim()), (0, user.place("home/project").as_str()), "{done:?}");
+}
+
+#[test]
 fn a_default_command_is_the_users_shell() {
     let user = User::new();
     let mut command = user.0.command(&["sandbox"]);

@@ -10,6 +10,37 @@ fn json(done: &Done) -> Value {
 }
 
 #[test]
+fn what_is_not_written_down_is_said() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("true");
+    let done = sandbox.on_bundle(&["run", "--seccomp-audit", "/dev/full", "box"]);
+    assert!(done.code == 1 && done.err.contains("--seccomp-audit") && done.err.contains("ENOSPC"), "{done:?}");
+    sandbox.assert_clean();
+}
+
+#[test]
+fn whoever_is_being_made_hides_nothing_of_the_rest() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("true");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for name in ["one", "two"] {
+            let (sandbox, done) = (&sandbox, &done);
+            scope.spawn(move || {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    sandbox.on_bundle(&["run", name]);
+                }
+            });
+        }
+        let failed: Vec<_> =
+            (0..60).map(|_| sandbox.rootlet(&["stats", "--no-stream"])).filter(|done| done.code != 0).collect();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(failed.is_empty(), "{failed:?}");
+    });
+    sandbox.assert_clean();
+}
+
+#[test]
 fn explain_names_what_a_container_has() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("exec sleep 1000");

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::seccomp::{ARCHITECTURES, Architecture};
 use crate::sys::notification::{self, Answer, Asked};
-use crate::sys::{self, creds, fd, process, signal};
+use crate::sys::{self, Call, Errno, creds, fd, process, signal};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -21,7 +21,7 @@ pub fn answer(listener: OwnedFd, file: &Path) -> Result<i32> {
         Some(pid) => Ok(pid),
         None => {
             let done = write_down(&listener, output);
-            sys::exit_now(i32::from(done.is_err()))
+            sys::exit_now(done.err().map_or(0, |error| error.errno as i32))
         }
     }
 }
@@ -44,8 +44,8 @@ fn write_down(listener: &OwnedFd, mut output: std::fs::File) -> sys::Result<()> 
         }
         notification::answer(listener.as_fd(), asked.id, Answer::Kernels)?;
     }
-    let _ = output.write_all(profile(&calls).as_bytes());
-    Ok(())
+    let written = output.write_all(profile(&calls).as_bytes());
+    written.map_err(|error| sys::Error::new(Call::Write, Errno::from_raw(error.raw_os_error().unwrap_or(0))))
 }
 
 fn name(asked: &Asked) -> Option<&'static str> {

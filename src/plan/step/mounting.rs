@@ -63,6 +63,8 @@ pub enum MountStep {
     MoveRoot { revealing: Box<[CString]> },
     /// Hides a file behind /dev/null or a directory behind an empty one.
     Mask { path: CString },
+    /// Puts an empty directory of the container's own in the place of one.
+    Replace { path: CString },
     /// Makes a directory a mount of its own, where it is, so that nobody renames it.
     Pin { path: CString },
     /// Makes a path and what is mounted below it read-only.
@@ -179,6 +181,7 @@ impl MountStep {
                 fd::chdir(slots.descriptors()?)?;
             }
             MountStep::Mask { path } => nodes::mask(slots, path)?,
+            MountStep::Replace { path } => nodes::replace(slots.root()?, path)?,
             MountStep::Pin { path } => nodes::pin(slots.root()?, path)?,
             MountStep::MakeReadonly { path } => nodes::make_readonly(slots.root()?, path)?,
         }

@@ -97,7 +97,9 @@ pub fn copy_file(slots: &mut Slots, source: &CStr, path: &CStr, mode: u32) -> Re
         Some(opened) => fd::open(fd::Name::of(&opened).as_cstr(), fd::O_RDONLY | fd::O_NONBLOCK, 0)?,
         None => fd::open(source, fd::O_RDONLY | fd::O_NONBLOCK, 0)?,
     };
-    if !fd::status(from.as_fd())?.is_regular() {
+    // Files of procfs are about who reads them, and that is rootlet.
+    let is_about_reader = fd::file_system(from.as_fd())? == fd::PROC_MAGIC;
+    if is_about_reader || !fd::status(from.as_fd())?.is_regular() {
         return Err(Error::new(Call::Open, Errno::EINVAL));
     }
     let (directory, name) = directory_of(slots, path)?;
@@ -192,6 +194,17 @@ pub fn mask(slots: &mut Slots, path: &CStr) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Puts an empty directory in the place of one that is there, which nobody else has.
+pub fn replace(root: BorrowedFd, path: &CStr) -> Result<()> {
+    let target = match resolve::open_in_root(root, path, fd::O_PATH | fd::O_DIRECTORY) {
+        Err(Error { errno: Errno::ENOENT | Errno::ENOTDIR, .. }) => return Ok(()),
+        other => other?,
+    };
+    let options = [(c"mode", Some(c"0700")), (c"size", Some(c"16m"))].into_iter();
+    let attributes = mount::MOUNT_ATTR_NOSUID | mount::MOUNT_ATTR_NODEV;
+    mount::attach(mount::make_tree(c"tmpfs", c"tmpfs", options, attributes)?.as_fd(), target.as_fd())
 }
 
 /// CVE-2025-31133: /dev/null of the image may be something else.

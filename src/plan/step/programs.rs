@@ -22,7 +22,7 @@ pub enum ProgramStep {
     /// Gives standard streams that are pipes, or files to write to, to a user.
     GiveStreams { uid: u32 },
     /// A session of its own, with the pty as its terminal if there is one.
-    StartSession,
+    StartSession { keeps_error: bool },
     /// Makes a directory that is missing, with those above it.
     MakeDirectory { path: CString },
     /// Enters a directory.
@@ -46,11 +46,12 @@ impl ProgramStep {
             ProgramStep::RunHook(program) => run_hook(program, slots),
             ProgramStep::ReopenNull { may_stay } => nodes::reopen_null(slots.root()?, *may_stay),
             ProgramStep::GiveStreams { uid } => (0..3).try_for_each(|number| fd::give(fd::borrow(number), *uid)),
-            ProgramStep::StartSession => {
+            ProgramStep::StartSession { keeps_error } => {
                 process::start_session()?;
                 let Some(terminal) = &slots.terminal else { return Ok(()) };
                 tty::take_control(terminal.as_fd())?;
-                (0..3).try_for_each(|number| fd::dup_to(terminal.as_fd(), number))
+                let streams = if *keeps_error { 2 } else { 3 };
+                (0..streams).try_for_each(|number| fd::dup_to(terminal.as_fd(), number))
             }
             ProgramStep::MakeDirectory { path } => {
                 resolve::make_in_root(slots.root()?, path, Kind::Directory).map(drop)

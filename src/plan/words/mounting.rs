@@ -90,6 +90,9 @@ impl fmt::Display for MountStep {
             MountStep::PivotRoot => f.write_str("pivot root"),
             MountStep::MoveRoot { revealing } => write!(f, "take away {revealing:?}, and move root"),
             MountStep::Mask { path } => write!(f, "mask {}", path.to_string_lossy()),
+            MountStep::Replace { path } => {
+                write!(f, "put an empty directory in the place of {}", path.to_string_lossy())
+            }
             MountStep::Pin { path } => write!(f, "make {} a mount of its own", path.to_string_lossy()),
             MountStep::MakeReadonly { path } => write!(f, "make read-only {}", path.to_string_lossy()),
         }
@@ -143,6 +146,7 @@ impl MountStep {
             | MountStep::Symlink { path, .. }
             | MountStep::Mask { path }
             | MountStep::Pin { path }
+            | MountStep::Replace { path }
             | MountStep::MakeReadonly { path } => Some(path),
             MountStep::OpenProc
             | MountStep::MakeProc
@@ -264,6 +268,7 @@ impl MountStep {
                 | MountStep::MoveRoot { .. }
                 | MountStep::Mask { .. }
                 | MountStep::Pin { .. }
+                | MountStep::Replace { .. }
                 | MountStep::MakeReadonly { .. },
                 ..,
             ) => return None,

@@ -13,7 +13,10 @@ impl fmt::Display for ProgramStep {
             ProgramStep::RunHook(program) => write!(f, "run hook {}", program.path.to_string_lossy()),
             ProgramStep::ReopenNull { .. } => f.write_str("open /dev/null again where it is a standard stream"),
             ProgramStep::GiveStreams { uid } => write!(f, "give pipes of standard streams to {uid}"),
-            ProgramStep::StartSession => f.write_str("start a session"),
+            ProgramStep::StartSession { keeps_error: true } => {
+                f.write_str("start a session, and leave standard error as it is")
+            }
+            ProgramStep::StartSession { .. } => f.write_str("start a session"),
             ProgramStep::MakeDirectory { path } => write!(f, "make directory {}", path.to_string_lossy()),
             ProgramStep::Chdir { path } => write!(f, "enter {}", path.to_string_lossy()),
             ProgramStep::FindHome { uid } => write!(f, "read HOME of uid {uid} from /etc/passwd"),
@@ -36,7 +39,7 @@ impl ProgramStep {
             ProgramStep::RunHook(_)
             | ProgramStep::ReopenNull { .. }
             | ProgramStep::GiveStreams { .. }
-            | ProgramStep::StartSession
+            | ProgramStep::StartSession { .. }
             | ProgramStep::FindHome { .. }
             | ProgramStep::FindExecutable { .. }
             | ProgramStep::LeaveInit { .. }
@@ -69,7 +72,7 @@ impl ProgramStep {
                 ProgramStep::RunHook(_)
                 | ProgramStep::ReopenNull { .. }
                 | ProgramStep::GiveStreams { .. }
-                | ProgramStep::StartSession
+                | ProgramStep::StartSession { .. }
                 | ProgramStep::MakeDirectory { .. }
                 | ProgramStep::Chdir { .. }
                 | ProgramStep::FindHome { .. }

@@ -57,6 +57,84 @@ fn plant(user: &Sandbox, states: &Path, id: &str) {
 }
 
 #[test]
+fn a_layer_that_a_sandbox_could_write_to_leads_nowhere_else() {
+    let user = user();
+    let line = "mkdir src && cd src && $rootlet sandbox --layer ../lay -- true && cd .. &&
+        $rootlet sandbox -- sh -c 'cd lay/upper && d=$(ls) && rmdir \"$d\" && ln -s $HOME/.ssh \"$d\"' && cd src && $rootlet sandbox --layer ../lay -- cat key";
+    let done = shell(&user, line);
+    assert!(done.code == 125 && done.out.is_empty() && done.err.contains("is no directory"), "{done:?}");
+    // Neither the layer itself nor what it is in.
+    let done = shell(
+        &user,
+        "ln -s ../.ssh link; $rootlet sandbox --layer link -- ls; cd src; $rootlet sandbox --layer ../link/lay -- ls",
+    );
+    assert_eq!((done.code, done.err.matches("leads by the link").count()), (125, 2), "{done:?}");
+    assert!(!user.path().join("home/.ssh/upper").exists() && !user.path().join("home/.ssh/lay").exists());
+}
+
+#[test]
+fn output_goes_by_no_link_of_a_directory_and_waits_for_no_reader() {
+    let user = user();
+    let done = shell(&user, "ln -s ../.ssh out; $rootlet sandbox --layer tmp --diff=out/key -- touch z");
+    assert!(done.code == 125 && done.err.contains("leads by the link"), "{done:?}");
+    assert_eq!(fs::read_to_string(user.path().join("home/.ssh/key")).unwrap(), "the key\n");
+    let done = shell(
+        &user,
+        "mkfifo ff; timeout 20 $rootlet sandbox --layer tmp --diff=ff -- touch z; echo $?; timeout 20 $rootlet sandbox --seccomp ff -- true",
+    );
+    assert_eq!((done.out.as_str(), done.code), ("125\n", 125), "{done:?}");
+}
+
+#[test]
+fn secrets_are_hidden_wherever_links_in_them_lead() {
+    let user = user();
+    let line = "mkdir ~/dots; mv ~/.ssh/key ~/dots/key; ln -s ../dots/key ~/.ssh/key; $rootlet sandbox --share-home -- cat ~/dots/key ~/.ssh/key";
+    let done = shell(&user, line);
+    assert!(!done.out.contains("the key"), "{done:?}");
+}
+
+#[test]
+fn a_home_that_is_shown_twice_is_private_twice() {
+    if !sandbox::is_root() {
+        return sandbox::skip("needs root to mount");
+    }
+    let user = user();
+    let again = user.mkdir("again", 0o755);
+    // In a mount namespace of its own, which nothing is left of.
+    let line = format!(
+        "mount --bind {home} {again} && exec setpriv --reuid {uid} --regid {uid} --clear-groups {rootlet} sandbox -- cat {again}/.ssh/key",
+        home = user.path().join("home").display(),
+        again = again.display(),
+        uid = user.uid(),
+        rootlet = binary().display()
+    );
+    let mut command = std::process::Command::new("unshare");
+    command
+        .args(["-m", "sh", "-c", &line])
+        .env("HOME", user.path().join("home"))
+        .env("XDG_RUNTIME_DIR", user.path().join("xdg"));
+    let done = sandbox::finish(std::mem::replace(
+        command.current_dir(user.path().join("home/project")),
+        std::process::Command::new("true"),
+    ));
+    assert!(done.code != 0 && !done.out.contains("the key"), "{done:?}");
+}
+
+#[test]
+fn what_a_config_says_forges_no_line() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.edit(|config| config["x\u{1b}[2J\nerror FORGED"] = json!(1));
+    let bundle = sandbox.bundle();
+    for verb in ["doctor", "check"] {
+        let done = sandbox.rootlet(&[verb, bundle.to_str().unwrap()]);
+        assert!(
+            done.out.contains("FORGED") && !done.out.contains('\u{1b}') && !done.out.contains("\nerror FORGED"),
+            "{done:?}"
+        );
+    }
+}
+
+#[test]
 fn states_that_a_sandbox_has_left_run_nothing() {
     let user = user();
     shell(&user, "$rootlet sandbox -- true").ok();
