@@ -4,7 +4,7 @@ use super::Globals;
 use super::changes::Basis;
 use super::plan::Format;
 use crate::container::Options;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, printable};
 use crate::host::Host;
 use crate::log::Log;
 use crate::property::Request;
@@ -87,9 +87,12 @@ fn as_text(file: &Path, problems: &[Problem]) -> String {
             Level::Warning => "warning",
             Level::Note => "note",
         };
-        let property = if problem.property.is_empty() { String::new() } else { format!("{}: ", problem.property) };
+        let property = match problem.property.as_str() {
+            "" => String::new(),
+            property => format!("{}: ", printable(property, false)),
+        };
         let position = format!("{}:{}:{}", file.display(), problem.line, problem.column);
-        text.push_str(&format!("{position}: {level}: {property}{}\n", problem.message));
+        text.push_str(&format!("{position}: {level}: {property}{}\n", printable(&problem.message, false)));
         for (label, part) in [("because", &problem.because), ("try", &problem.remedy)] {
             if let Some(part) = part {
                 text.push_str(&format!("  {label}: {part}\n"));

@@ -25,6 +25,8 @@ pub fn open(flag: &str, file: &Path) -> Result<OwnedFd> {
         }
         (None, Some(above), Some(name)) => {
             let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+            std::fs::metadata(above)
+                .map_err(|error| Error::from_io(&what, &error).remedy("name a file that you may write to"))?;
             let current = Found::current().map_or_else(|_| "/".into(), |current| current.path);
             let directory = Found::named(flag, above, &current)?.open()?;
             fd::open_at(directory.as_fd(), &text(Path::new(name)), flags | fd::O_NOFOLLOW, 0o666)

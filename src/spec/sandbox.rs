@@ -5,7 +5,7 @@ use super::edit::{Edits, Network, push_mount, set_variable};
 use super::profile;
 use crate::error::{Error, Result, found};
 use crate::host::{self, Host};
-use crate::sys::{fd, resolve};
+use crate::sys::{creds, fd, resolve};
 use serde_json::{Value, json};
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -709,6 +709,9 @@ impl Sandbox {
         // It is covered by the host's root at once: any directory is as good.
         config["root"] = json!({ "path": "/usr", "readonly": true });
         let process = &mut config["process"];
+        if creds::umask() != 0o022 {
+            process["user"]["umask"] = json!(creds::umask());
+        }
         process["capabilities"] = json!({ "bounding": [], "effective": [], "permitted": [] });
         process["env"] = json!(default::environment(Kind::HostFiles));
         if let Some(fields) = process.as_object_mut() {

@@ -257,7 +257,8 @@ fn exit_codes_signals_and_children_are_as_without_a_sandbox() {
     let mut child = user.command(&[], "sleep 1000; echo after").spawn().unwrap();
     eventually("it runs", || user.0.processes().len() > 2);
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::SIGINT).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    // 130 to a shell, which ends its loop as well.
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&child.wait().unwrap()), Some(2));
     user.0.assert_clean();
 }
 
@@ -440,7 +441,7 @@ fn standard_error_goes_where_the_caller_has_put_it() {
         .current_dir(user.place("home/project"))
         .stdin(Stdio::null());
     let done = finish(&mut command);
-    assert_eq!((done.code, done.out.trim()), (0, "out"), "{done:?}");
+    assert!(done.code == 0 && done.out.contains("out") && !done.out.contains("err"), "{done:?}");
     assert_eq!(fs::read_to_string(user.place("home/project/err.txt")).unwrap(), "err\n");
 }
 
