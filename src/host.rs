@@ -7,6 +7,7 @@ use crate::sys::{Errno, creds, fd, landlock, process, sched};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -28,9 +29,9 @@ pub struct Level {
     pub is_writable: bool,
     /// Controllers that it can pass on.
     pub controllers: Vec<String>,
-    /// Controllers that it passes on.
+    /// Controllers that it passes on; none where the caller may not write.
     pub enabled: Vec<String>,
-    /// Whether no process is in it.
+    /// Whether no process is in it, and the caller may write.
     pub is_empty: bool,
 }
 
@@ -225,12 +226,16 @@ impl Host {
             Err(error) => Err(Error::from_io(format!("cgroup {}: {file}", path.display()), &error)),
             Ok(text) => Ok(text.unwrap_or_default().split_whitespace().map(str::to_owned).collect::<Vec<_>>()),
         };
-        let level = Level {
+        let mut level = Level {
             is_writable: may_write("")? && may_write("cgroup.procs")?,
             controllers: words("cgroup.controllers")?,
-            enabled: words("cgroup.subtree_control")?,
-            is_empty: words("cgroup.procs")?.is_empty(),
+            ..Level::default()
         };
+        // The kernel sorts all pids for whoever reads them.
+        if level.is_writable {
+            level.enabled = words("cgroup.subtree_control")?;
+            level.is_empty = words("cgroup.procs")?.is_empty();
+        }
         Ok(self.levels.borrow_mut().entry(path.to_owned()).or_insert(level).clone())
     }
 
@@ -405,8 +410,13 @@ fn remember<T>(cell: &OnceCell<T>, ask: impl FnOnce() -> Result<T>) -> Result<&T
 }
 
 fn read(path: &str) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|error| Error::from_io(path, &error))
+    let mut text = String::with_capacity(USUAL_LENGTH);
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text));
+    read.map(|_| text).map_err(|error| Error::from_io(path, &error))
 }
+
+/// Most files of the kernel's are read at once then.
+const USUAL_LENGTH: usize = 4 << 10;
 
 fn exists(path: &Path) -> Result<bool> {
     match path.try_exists() {

@@ -41,7 +41,7 @@ use crate::doctor::causes;
 use crate::error::{Error, printable};
 use crate::log::Log;
 use crate::sys::memory::note_arguments;
-use crate::sys::{Errno, creds, fd, signal, started_privileged};
+use crate::sys::{Errno, creds, fd, memory, signal, started_privileged};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 use regex_lite::Regex;
@@ -60,6 +60,8 @@ pub struct Subcommand {
     failure: u8,
     /// Whether a program that is not there, or cannot be executed, has an exit code of its own, as in shells.
     tells_programs: bool,
+    /// Whether it takes as much memory as a start does.
+    is_start: bool,
     /// All its flags.
     whole: Form,
     /// Those that engines use, if that are much fewer: each flag that is defined costs a start some microseconds.
@@ -79,7 +81,7 @@ trait Run: FromArgMatches {
 }
 
 const fn subcommand<T: Run + CommandFactory>(name: &'static str) -> Subcommand {
-    Subcommand { name, failure: 1, tells_programs: false, whole: form::<T>(), short: None }
+    Subcommand { name, failure: 1, tells_programs: false, is_start: false, whole: form::<T>(), short: None }
 }
 
 const fn form<T: Run + CommandFactory>() -> Form {
@@ -90,11 +92,11 @@ const fn form<T: Run + CommandFactory>() -> Form {
 pub const SUBCOMMANDS: &[Subcommand] = &[
     subcommand::<spec::Spec>("spec"),
     subcommand::<unpack::Unpack>("unpack"),
-    Subcommand { short: Some(form::<run::Short>()), ..subcommand::<run::Run>("run") },
-    Subcommand { short: Some(form::<create::Short>()), ..subcommand::<create::Create>("create") },
-    Subcommand { failure: 125, tells_programs: true, ..subcommand::<sandbox::Sandbox>("sandbox") },
+    Subcommand { is_start: true, short: Some(form::<run::Short>()), ..subcommand::<run::Run>("run") },
+    Subcommand { is_start: true, short: Some(form::<create::Short>()), ..subcommand::<create::Create>("create") },
+    Subcommand { is_start: true, failure: 125, tells_programs: true, ..subcommand::<sandbox::Sandbox>("sandbox") },
     subcommand::<start::Start>("start"),
-    Subcommand { failure: 255, ..subcommand::<exec::Exec>("exec") },
+    Subcommand { is_start: true, failure: 255, ..subcommand::<exec::Exec>("exec") },
     subcommand::<state::State>("state"),
     subcommand::<list::List>("list"),
     subcommand::<kill::Kill>("kill"),
@@ -188,6 +190,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     normalize();
     if name.is_some_and(|name| Path::new(&name).file_name().is_some_and(|name| name == "bwrap")) {
+        memory::populate();
         return bwrap::main(arguments);
     }
     let (globals, rest) = match global::split(arguments) {
@@ -211,6 +214,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Some(subcommand) = SUBCOMMANDS.iter().find(|subcommand| subcommand.name == name) else {
         return unknown(&name, &log);
     };
+    if subcommand.is_start {
+        memory::populate();
+    }
     let parsed = match subcommand.short.map(|short| parse(subcommand, short, rest)) {
         Some(Ok(parsed)) => Ok(parsed),
         _ => parse(subcommand, subcommand.whole, rest),
