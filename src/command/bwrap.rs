@@ -6,6 +6,7 @@ use crate::container::state::directory::DATA;
 use crate::container::{self, Options, Start, States};
 use crate::error::{Error, Result, found};
 use crate::host::Host;
+use crate::init::seal;
 use crate::log::Log;
 use crate::property::{CgroupManager, Request};
 use crate::sys::{Errno, creds, fd, process, signal, tty};
@@ -151,6 +152,7 @@ fn run(arguments: Vec<OsString>, log: &Log) -> Result<ExitCode> {
         _ => {}
     }
     let host = Host::new()?;
+    seal::ensure_at_once(&host)?;
     let root = States::new(None)?;
     let id = super::sandbox::name(&root)?;
     let mut sandbox = Sandbox::new(root.directory(&id), &host);

@@ -9,6 +9,7 @@ use crate::container::state::directory::DATA;
 use crate::container::{self, Options, Start, States, Status};
 use crate::error::{Error, Result, printable};
 use crate::host::{self, Host};
+use crate::init::seal;
 use crate::log::Log;
 use crate::property::Request;
 use crate::spec::default;
@@ -137,6 +138,7 @@ impl super::Run for Sandbox {
 impl Sandbox {
     fn start(mut self, parent: u32, globals: &Globals, log: &Log) -> Result<i32> {
         let host = Host::new()?;
+        seal::ensure_at_once(&host)?;
         let root = globals.root()?;
         // By then it is there, and can be hidden.
         root.make()?;

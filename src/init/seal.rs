@@ -14,6 +14,15 @@ use std::os::unix::ffi::OsStringExt;
 
 /// Returns if the binary is out of the container's reach; else starts this program again from a sealed copy.
 pub fn ensure(spec: &Spec, host: &Host) -> Result<()> {
+    unless(|binary| !is_exposed(binary, spec, host))
+}
+
+/// The same before anything is read that is gone then, as from a pipe: out of reach of whatever the caller could ask for.
+pub fn ensure_at_once(host: &Host) -> Result<()> {
+    unless(|binary| host.is_ordinary_user() && binary.mode & 0o022 == 0 && binary.uid != host.uid)
+}
+
+fn unless(is_out_of_reach: impl Fn(fd::Status) -> bool) -> Result<()> {
     let system = |error| Error::from_call("/proc/self/exe", error);
     let opened = fd::open(c"/proc/self/exe", fd::O_RDONLY, 0);
     let binary = opened.map_err(|error| match causes::of_proc() {
@@ -23,7 +32,7 @@ pub fn ensure(spec: &Spec, host: &Host) -> Result<()> {
         }
         _ => system(error),
     })?;
-    if fd::is_sealed(binary.as_fd()) || !is_exposed(fd::status(binary.as_fd()).map_err(system)?, spec, host) {
+    if fd::is_sealed(binary.as_fd()) || is_out_of_reach(fd::status(binary.as_fd()).map_err(system)?) {
         return Ok(());
     }
     let sealed = copy_sealed(&binary).map_err(system)?;

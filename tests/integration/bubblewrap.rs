@@ -177,6 +177,19 @@ fn errors_name_the_flag() {
 }
 
 #[test]
+fn what_is_read_from_a_pipe_is_read_once_whoever_owns_the_binary() {
+    let user = User::new();
+    // The user's own one, as in ~/bin, is run from a sealed copy.
+    let own = user.sandbox.mkdir("owned", 0o755).join("bwrap");
+    fs::copy(binary(), &own).unwrap();
+    std::os::unix::fs::chown(&own, Some(user.sandbox.uid()), None).unwrap();
+    let line =
+        "printf '%s\\0' --ro-bind / / | bwrap --args 0 --tmpfs /tmp --ro-bind-data 3 /tmp/data cat /tmp/data 3<file";
+    let done = sandbox::finish(user.command(&own, line));
+    assert_eq!((done.code, done.out.as_str()), (0, "a file\n"), "{done:?}");
+}
+
+#[test]
 fn newer_flags_work_too() {
     let user = User::new();
     // 0.10: descriptors to bind, and what they named before.

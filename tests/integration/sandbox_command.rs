@@ -375,9 +375,10 @@ fn the_config_is_one_that_other_runtimes_can_run() {
             sandbox::skip(&format!("{peer} is not installed"));
             continue;
         };
-        if peer == "crun" && is_root() {
-            // It asks newuidmap for a user without a name.
-            sandbox::skip("crun wants a user with a name");
+        let has_name = nix::unistd::User::from_uid(user.0.uid().into()).unwrap().is_some();
+        if peer == "crun" && !(has_name && Path::new("/sys/fs/cgroup/cgroup.controllers").exists()) {
+            // It asks newuidmap for a user without a name, and refuses both versions of cgroups at once.
+            sandbox::skip("crun wants a user with a name, and cgroup v2 alone");
             continue;
         }
         let state = user.0.mkdir(peer, 0o700);
