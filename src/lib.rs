@@ -216,6 +216,9 @@
 //! 52. **What a doctor says was tried**, in children of the command's own; what cannot be tried is what the kernel's files say. The same probes are
 //!     asked for the cause when something has failed, so that the limit of a namespace around is not said to be that of this one.
 //! 53. **Times of the child's steps are written to memory that it shares with its maker**: two clocks a step, and nothing without `--trace`.
+//! 54. **A start has its memory from the kernel at once** (MADV_POPULATE_WRITE, `sys/memory.rs`): 70 page faults before the clone instead of 115,
+//!     and 1.6 times the floor instead of 1.7.
+//! 55. **A sandbox is sealed before anything is read**: a copy of this program that is started again finds pipes empty, and descriptors closed.
 
 pub mod capability;
 pub mod cgroup;
