@@ -14,6 +14,7 @@ mod check;
 mod checkpoints;
 mod concurrency;
 mod container;
+mod costs;
 mod doctor;
 mod engines;
 mod exec;
