@@ -35,6 +35,9 @@ pub struct Level {
     pub is_empty: bool,
 }
 
+/// Where temporary layers may be: on a disk, if there is one.
+pub const PLACES_OF_LAYERS: [&str; 3] = ["/var/tmp", "/tmp", "/dev/shm"];
+
 /// How the host mounts cgroups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cgroups {

@@ -112,6 +112,7 @@ impl Common {
             text: None,
             layer: None,
             data: None,
+            audit: None,
             trace: Trace::default(),
         })
     }

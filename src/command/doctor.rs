@@ -3,7 +3,7 @@
 use super::Globals;
 use super::plan::Format;
 use crate::container::States;
-use crate::container::state::directory::STATE;
+use crate::container::state::directory::CONFIG;
 use crate::doctor::{Finding, Need, Verdict, examine};
 use crate::error::{Result, printable};
 use crate::host::Host;
@@ -11,7 +11,7 @@ use crate::log::Log;
 use crate::property::Request;
 use crate::property::check::{Level, Problem, check};
 use crate::spec::{Spec, load};
-use crate::sys::{process, tty};
+use crate::sys::tty;
 use clap::Parser;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -91,10 +91,10 @@ fn try_states(globals: &Globals) -> Finding {
     let keep = || {
         let root = globals.root()?;
         let is_new = !root.path().exists();
-        sweep(&root);
+        sweep(&root)?;
         let reservation = root.reserve(&format!("{ID}{}", std::process::id()))?;
         // As large as one is, for a disk that is full.
-        let written = reservation.directory.write(STATE, &[b' '; 8192]);
+        let written = reservation.directory.write(CONFIG, &[b' '; 8192]);
         reservation.directory.destroy(&[])?;
         if is_new {
             // Unless somebody has begun a container meanwhile.
@@ -111,19 +111,16 @@ fn try_states(globals: &Globals) -> Finding {
 /// In front of the pid of who tries.
 const ID: &str = "doctor-";
 
-/// Removes what doctors have left that were killed.
-fn sweep(root: &States) {
-    let all = root.ids().unwrap_or_default().into_iter().chain(root.drafts().unwrap_or_default());
-    let is_left = |id: &String| {
-        let maker = id.strip_prefix(ID).and_then(|pid| pid.parse().ok());
-        maker.is_some_and(|maker| matches!(process::find_pidfd(maker), Ok(None)))
-    };
-    for id in all.filter(is_left) {
+/// Removes what doctors have left that were killed: states in which nothing ever ran.
+fn sweep(root: &States) -> Result<()> {
+    for id in root.left(ID)?.concat() {
+        // Somebody else may be at it.
         let _ = root.sweep(&id);
         if let Ok(reservation) = root.reserve(&id) {
             let _ = reservation.directory.destroy(&[]);
         }
     }
+    Ok(())
 }
 
 fn judge(bundle: &Path, globals: &Globals, host: &Host) -> Result<Judged> {
@@ -189,38 +186,34 @@ const GREEN: u8 = 32;
 const YELLOW: u8 = 33;
 
 fn row(finding: &Finding, colours: &Colours) -> String {
-    let (word, colour) = match finding.verdict {
+    let verdict = match finding.verdict {
         Verdict::Ok => ("ok", GREEN),
         Verdict::Limited => ("limited", YELLOW),
         Verdict::Missing => ("missing", RED),
     };
-    let mut text = format!(
-        "{} {:20} {}\n",
-        colours.paint(&format!("{word:8}"), colour),
-        finding.subject,
-        printable(&finding.found, false)
-    );
-    for (label, part) in [("", &finding.means), ("try: ", &finding.mend)] {
-        if let Some(part) = part {
-            text.push_str(&format!("{:29} {label}{}\n", "", printable(part, false)));
-        }
-    }
-    text
+    show(colours, verdict, finding.subject, &finding.found, &finding.means, &finding.mend)
 }
 
 fn line(problem: &Problem, colours: &Colours) -> String {
-    let (word, colour) = match problem.level {
+    let level = match problem.level {
         Level::Error => ("error", RED),
         Level::Warning => ("warning", YELLOW),
         Level::Note => ("note", GREEN),
     };
-    let mut text = format!(
-        "{} {:20} {}\n",
-        colours.paint(&format!("{word:8}"), colour),
-        printable(&problem.property, false),
-        printable(&problem.message, false)
-    );
-    for (label, part) in [("", &problem.because), ("try: ", &problem.remedy)] {
+    show(colours, level, &problem.property, &problem.message, &problem.because, &problem.remedy)
+}
+
+fn show(
+    colours: &Colours,
+    (word, colour): (&str, u8),
+    subject: &str,
+    found: &str,
+    means: &Option<String>,
+    mend: &Option<String>,
+) -> String {
+    let (subject, found) = (printable(subject, false), printable(found, false));
+    let mut text = format!("{} {subject:20} {found}\n", colours.paint(&format!("{word:8}"), colour));
+    for (label, part) in [("", means), ("try: ", mend)] {
         if let Some(part) = part {
             text.push_str(&format!("{:29} {label}{}\n", "", printable(part, false)));
         }

@@ -4,17 +4,14 @@ use crate::container::Layer;
 use crate::container::layer::Part;
 use crate::container::state::directory::LAYERS;
 use crate::error::{Error, Result};
-use crate::host::Host;
-use crate::spec::sandbox::Found;
+use crate::host::{Host, PLACES_OF_LAYERS};
+use crate::spec::found::Found;
 use serde_json::{Value, json};
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 
 /// Who serves a layer that the kernel cannot make.
 const SERVER: &str = "fuse-overlayfs";
-
-/// Where temporary layers may be: on a disk, if there is one.
-const PLACES: [&str; 3] = ["/var/tmp", "/tmp", "/dev/shm"];
 
 /// The layer that is meant: `tmp`, or a directory.
 pub fn choose(asked: &Path, host: &Host) -> Result<Layer> {
@@ -46,7 +43,7 @@ fn absolute(what: &str, path: &Path) -> Result<PathBuf> {
 
 /// The first place where the kernel makes layers; if there is none, the first.
 fn place(host: &Host) -> Result<PathBuf> {
-    let places: Vec<_> = PLACES.iter().map(PathBuf::from).filter(|place| place.is_dir()).collect();
+    let places: Vec<_> = PLACES_OF_LAYERS.iter().map(PathBuf::from).filter(|place| place.is_dir()).collect();
     for place in &places {
         if host.obstacle_to_layer(place)?.is_none() {
             return Ok(place.clone());

@@ -1,7 +1,7 @@
 //! Files that flags name for what a command writes.
 
 use crate::error::{Error, Result};
-use crate::spec::sandbox::Found;
+use crate::spec::found::Found;
 use crate::sys::fd;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,8 +16,11 @@ pub fn open(flag: &str, file: &Path) -> Result<OwnedFd> {
     let flags = fd::O_WRONLY | fd::O_CREAT | fd::O_TRUNC | fd::O_NOCTTY | fd::O_CLOEXEC | fd::O_NONBLOCK;
     let text = |path: &Path| CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
     let link = file.symlink_metadata().ok().filter(std::fs::Metadata::is_symlink);
+    // Nobody else can put another in the place of one that is root's in a directory of root's.
+    let is_roots = |metadata: std::fs::Metadata| metadata.uid() == 0;
+    let is_in_roots = file.parent().is_some_and(|above| above.metadata().is_ok_and(is_roots));
     let opened = match (link, file.parent(), file.file_name()) {
-        (Some(link), ..) if link.uid() == 0 => fd::open(&text(file), flags, 0o666),
+        (Some(link), ..) if link.uid() == 0 && is_in_roots => fd::open(&text(file), flags, 0o666),
         (Some(_), ..) => {
             return Err(Error::new(format!("{what} is a link"))
                 .because("somebody, such as a program in a sandbox, may have made it to have another file written")

@@ -7,10 +7,9 @@ use super::{Globals, output, status};
 use crate::container::foreground::Foreground;
 use crate::container::trace::Trace;
 use crate::container::{self, Start};
-use crate::error::{Error, Result};
 use crate::log::Log;
 use clap::Parser;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Create and start a container, and stay with it to its end
@@ -85,7 +84,8 @@ impl Short {
         let terminal = !self.detach || self.common.console_socket.is_some();
         let mut options = self.common.options(globals, &root, start, log)?;
         options.trace = Trace::new(seeing.trace.map(|file| output::open("--trace", &file)).transpose()?);
-        options.request.audit = seeing.seccomp_audit.as_deref().map(audit_file).transpose()?;
+        options.audit = seeing.seccomp_audit.as_deref().map(|file| output::open(AUDIT, file)).transpose()?;
+        options.request.audit = seeing.seccomp_audit;
         basis.apply(&mut options, terminal, log)?;
         if self.detach {
             container::run::run_detached(&options, log)?;
@@ -97,12 +97,4 @@ impl Short {
     }
 }
 
-/// A file that is written when the program has ended, by its whole path; that it can be is known at once.
-fn audit_file(file: &Path) -> Result<PathBuf> {
-    let failed = |error: std::io::Error| {
-        Error::from_io(format!("--seccomp-audit {}", file.display()), &error)
-            .remedy("name a file that you may write to")
-    };
-    drop(output::open("--seccomp-audit", file)?);
-    file.canonicalize().map_err(failed)
-}
+const AUDIT: &str = "--seccomp-audit";

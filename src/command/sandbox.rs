@@ -14,8 +14,9 @@ use crate::log::Log;
 use crate::property::Request;
 use crate::spec::default;
 use crate::spec::edit::{Edits, Network};
-use crate::spec::sandbox::{Access, Found, NOTHING, Sandbox as Config, is_special};
-use crate::sys::{fd, process, tty};
+use crate::spec::found::Found;
+use crate::spec::sandbox::{Access, NOTHING, Sandbox as Config, is_special};
+use crate::sys::{fd, tty};
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
 use std::hash::{BuildHasher, RandomState};
@@ -300,23 +301,12 @@ fn list_changes(layer: Layer, file: &Path) -> Result<Box<dyn Fn() -> Result<()>>
 /// What sandboxes are called, before the pid of whoever has made them.
 const ID: &str = "sandbox-";
 
-/// Whether whoever has made a sandbox is gone, by its name.
-fn is_left(id: &str) -> bool {
-    let maker = id.strip_prefix(ID).and_then(|rest| rest.split('-').next()?.parse().ok());
-    maker.is_some_and(|maker| matches!(process::find_pidfd(maker), Ok(None)))
-}
-
 /// A name for a sandbox; what is left of those whose makers were killed is removed.
 pub fn name(root: &States) -> Result<String> {
     let own = format!("{ID}{}", std::process::id());
-    let mut name = own.clone();
-    for id in root.ids()?.iter().filter(|id| id.starts_with(ID)) {
-        if *id == name {
-            // Of another pid namespace, or a leftover.
-            name = format!("{own}-{}", RandomState::new().hash_one(&own) % 1_000_000);
-        }
-        if is_left(id)
-            && let Ok(Some(left)) = root.look_for(id)
+    let [left, drafts] = root.left(ID)?;
+    for id in left {
+        if let Ok(Some(left)) = root.look_for(&id)
             && matches!(left.status(), Ok(Status::Stopped))
             // Sandboxes have none: what has some was put there.
             && left.state.as_ref().is_none_or(|state| state.hooks.is_none())
@@ -325,8 +315,11 @@ pub fn name(root: &States) -> Result<String> {
             let _ = container::delete(&left, false, &Log::of_errors());
         }
     }
-    for id in root.drafts()?.iter().filter(|id| is_left(id)) {
-        let _ = root.sweep(id);
+    for id in drafts {
+        let _ = root.sweep(&id);
     }
+    // One of that name is of another pid namespace, or a leftover.
+    let is_taken = root.directory(&own).symlink_metadata().is_ok();
+    let name = if is_taken { format!("{own}-{}", RandomState::new().hash_one(&own) % 1_000_000) } else { own };
     Ok(name)
 }

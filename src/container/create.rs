@@ -60,6 +60,8 @@ pub struct Options<'a> {
     /// Files that its config names, as `data/0` and so on in its state's directory, and their modes; `data/root` is an
     /// empty directory beside them.
     pub data: Option<Vec<(Vec<u8>, u32)>>,
+    /// `--seccomp-audit`: where system calls are written down.
+    pub audit: Option<OwnedFd>,
     /// What is noted of the time that it takes.
     pub trace: Trace,
 }
@@ -80,6 +82,7 @@ impl<'a> Options<'a> {
             text: None,
             layer: None,
             data: None,
+            audit: None,
             trace: Trace::default(),
         }
     }
@@ -197,6 +200,7 @@ fn make(options: &Options, log: &Log) -> Result<Created> {
         starts_now,
         is_alone: false,
         outputs,
+        audit: options.audit.as_ref(),
         interrupt,
     };
     let followed = follow.to_the_end();

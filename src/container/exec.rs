@@ -154,7 +154,8 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
         Err(_) => error,
     })?;
     let (init, plan, status, starts_now, is_alone) = (&init, &plan, "running", true, options.detach);
-    let follow = Follow { init, plan, container, status, starts_now, is_alone, outputs: [None, None], interrupt };
+    let (outputs, audit) = ([None, None], None);
+    let follow = Follow { init, plan, container, status, starts_now, is_alone, outputs, audit, interrupt };
     let publish = |Followed { terminal, tolerated, .. }| {
         tolerated.iter().for_each(|decision| log.debug(&decision.to_string()));
         audience.tell(&init.process)?;

@@ -27,6 +27,8 @@ pub struct Follow<'a> {
     pub is_alone: bool,
     /// What hooks in the container say: those of the host's, and those of the image's.
     pub outputs: [Option<OwnedFd>; 2],
+    /// Where system calls are written down, if they are.
+    pub audit: Option<&'a OwnedFd>,
     /// What ends all this.
     pub interrupt: Interrupt,
 }
@@ -86,8 +88,8 @@ impl Follow<'_> {
                     faking = fake_root::answer(init, plan, container, fd)?;
                     init.go()?;
                 }
-                Some((Message::Notify, Some(fd))) if let Some(file) = &plan.audit => {
-                    followed.audit = Some(audit::answer(fd, file)?);
+                Some((Message::Notify, Some(fd))) if let Some(output) = self.audit => {
+                    followed.audit = Some(audit::answer(fd, output)?);
                     init.go()?;
                 }
                 Some((Message::Notify, fd)) => {

@@ -1,9 +1,13 @@
 //! Where states, images and layers are kept.
 
 use super::{Finding, Need};
-use crate::host::{Host, unescape};
-use crate::sys::creds;
+use crate::error::Error;
+use crate::host::{Host, PLACES_OF_LAYERS, unescape};
+use crate::sys::{self, Errno, creds, fd};
+use std::ffi::CString;
 use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -84,10 +88,12 @@ fn layers(host: &Host) -> Finding {
     let chosen = std::env::var_os("TMPDIR").filter(|path| !path.is_empty()).map(PathBuf::from);
     let places: Vec<PathBuf> = match chosen {
         Some(chosen) => vec![chosen],
-        None => ["/var/tmp", "/tmp", "/dev/shm"].map(PathBuf::from).into_iter().filter(|path| path.is_dir()).collect(),
+        None => PLACES_OF_LAYERS.map(PathBuf::from).into_iter().filter(|path| path.is_dir()).collect(),
     };
-    let obstacle = |path: &PathBuf| match tempfile_in(path) {
-        Err(error) => Some(Some(format!("nothing can be made in {}: {error}", path.display()))),
+    let obstacle = |path: &PathBuf| match try_to_write(path) {
+        Err(error) => {
+            Some(Some(Error::from_call(format!("nothing can be written to {}", path.display()), error).to_string()))
+        }
         Ok(()) => host.obstacle_to_layer(path).ok(),
     };
     match places.iter().find(|path| obstacle(path) == Some(None)) {
@@ -104,13 +110,14 @@ fn layers(host: &Host) -> Finding {
     }
 }
 
-/// Makes a directory in one, and takes it away.
-fn tempfile_in(place: &Path) -> std::io::Result<()> {
-    let tried = place.join(format!("rootlet-doctor-{}", std::process::id()));
-    fs::create_dir(&tried)?;
-    let written = fs::write(tried.join("file"), [b' '; 4096]);
-    fs::remove_dir_all(&tried)?;
-    written
+/// Writes to a file without a name, which nobody sees and nothing is left of.
+fn try_to_write(place: &Path) -> sys::Result<()> {
+    let path = CString::new(place.as_os_str().as_bytes()).unwrap_or_default();
+    match fd::open(&path, fd::O_TMPFILE | fd::O_WRONLY, 0o600) {
+        // The file system has no such files: it is not known.
+        Err(error) if matches!(error.errno, Errno::EOPNOTSUPP | Errno::EISDIR) => Ok(()),
+        file => fd::write_all(file?.as_fd(), &[b' '; 4096]),
+    }
 }
 
 /// Options of the mount that a path lies on.

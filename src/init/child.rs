@@ -164,10 +164,10 @@ impl Child<'_> {
             self.ask(Message::Serve { step }, None).map(drop)?;
         }
         if let Some(listener) = self.slots.listener.take() {
-            match self.plan.audit {
-                None => self.ask(Message::Notify, Some(listener)).map(drop)?,
+            match self.plan.is_audited {
+                false => self.ask(Message::Notify, Some(listener)).map(drop)?,
                 // Every call but these two waits for an answer that nobody gives yet.
-                Some(_) => {
+                true => {
                     let sent = Message::Notify.send(self.socket.as_fd(), Some(listener.as_fd()));
                     sent.map_err(|error| self.lost(error))?;
                     self.wait_for_go()?;

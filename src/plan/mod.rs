@@ -327,8 +327,8 @@ pub struct Plan {
     pub told: Option<Told>,
     /// Whether a process that waits for its start ends with its maker.
     pub is_held: bool,
-    /// Where the system calls that are used are written, if they are.
-    pub audit: Option<PathBuf>,
+    /// Whether the system calls that are used are written down.
+    pub is_audited: bool,
     /// Who answers instead, if root is faked.
     pub fake_root: Option<Supervisor>,
     /// Descriptors above 2 that the program inherits. All others are closed before the Bare steps.

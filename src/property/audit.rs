@@ -36,7 +36,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
     let rules = vec![rule(NOT_ASKED_ABOUT.to_vec(), Action::ALLOW), rule(others, Action::NOTIFY)];
     let profile = Profile { default: Action::errno(ENOSYS), architectures: Architecture::family().to_vec(), rules };
     let filter = profile.compile().into_boxed_slice();
-    planner.plan.audit = Some(file.clone());
+    planner.plan.is_audited = true;
     let mut flags = sys::SECCOMP_FILTER_FLAG_NEW_LISTENER | sys::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
     if planner.host.kernel_version()? >= (5, 19) {
         flags |= sys::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;

@@ -6,6 +6,7 @@
 
 pub mod default;
 pub mod edit;
+pub mod found;
 mod linux;
 pub mod load;
 mod objects;
@@ -16,6 +17,7 @@ mod resources;
 pub mod sandbox;
 pub mod schema;
 mod seccomp;
+pub mod secrets;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;

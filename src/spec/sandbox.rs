@@ -2,18 +2,17 @@
 
 use super::default::{self, Kind};
 use super::edit::{Edits, Network, push_mount, set_variable};
+use super::found::Found;
 use super::profile;
+use super::secrets::{self, SECRETS};
 use crate::error::{Error, Result, found};
 use crate::host::{self, Host};
-use crate::sys::{creds, fd, resolve};
+use crate::sys::creds;
 use serde_json::{Value, json};
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
-use std::ffi::{CString, OsString};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// What a command may do at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,147 +70,6 @@ pub struct Sandbox {
     pub edits: Edits,
 }
 
-/// A file or directory of the host's, as it was when the user named it: whoever puts another one there since gets an error.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Its path, without links.
-    pub path: PathBuf,
-    /// Its device and inode.
-    pub inode: (u64, u64),
-}
-
-impl Found {
-    /// What a flag names. Links on the way are root's, and in no directory in which a sandbox may have made them.
-    pub fn named(flag: &str, path: &Path, current: &Path) -> Result<Found> {
-        let what = format!("{flag} {}", path.display());
-        let failed = |error: std::io::Error| {
-            Error::from_io(&what, &error)
-                .remedy("name a file or directory that is there; a sandbox makes none on the host")
-        };
-        let mut absolute = std::path::absolute(path).map_err(failed)?;
-        for _ in 0..MOST_LINKS {
-            let Some((link, rest)) = first_link(&absolute).map_err(failed)? else {
-                return Found::at(&what, &clean(&absolute));
-            };
-            let metadata = link.symlink_metadata().map_err(failed)?;
-            let above = link.parent().and_then(|above| above.canonicalize().ok());
-            if metadata.uid() != 0 || above.is_some_and(|above| above.starts_with(current)) {
-                return Err(Error::new(format!("{what} leads by the link {}", link.display()))
-                    .because("a program in a sandbox may have made it, to be shown what it leads to")
-                    .remedy("name the place itself: see `realpath` of it"));
-            }
-            absolute = link.canonicalize().map_err(failed)?.join(rest);
-        }
-        Err(Error::new(format!("{what} leads by links in a circle")))
-    }
-
-    /// The current directory, whatever its name leads to by now.
-    pub fn current() -> Result<Found> {
-        let failed = |error| Error::from_call("the current directory", error);
-        let path = std::env::current_dir().map_err(|error| {
-            Error::from_io("the current directory", &error)
-                .remedy("go to a directory that is there, or name one with --cwd")
-        })?;
-        let opened = fd::open(c".", fd::O_PATH | fd::O_DIRECTORY, 0).map_err(failed)?;
-        let status = fd::status(opened.as_fd()).map_err(failed)?;
-        Ok(Found { path, inode: (status.device, status.inode) })
-    }
-
-    /// It, as it was found; whoever has put a link on its way since gets an error.
-    pub fn open(&self) -> Result<OwnedFd> {
-        open_plain(&self.path).map_err(|error| Error::from_call(self.path.display(), error))
-    }
-
-    fn at(what: &str, path: &Path) -> Result<Found> {
-        let failed = |error| {
-            Error::from_call(what, error)
-                .remedy("name a file or directory that is there; a sandbox makes none on the host")
-        };
-        let opened = open_plain(path).map_err(failed)?;
-        let status = fd::status(opened.as_fd()).map_err(failed)?;
-        Ok(Found { path: path.to_owned(), inode: (status.device, status.inode) })
-    }
-}
-
-/// Opens an absolute path without links.
-fn open_plain(path: &Path) -> crate::sys::Result<OwnedFd> {
-    let root = fd::open(c"/", fd::O_PATH | fd::O_DIRECTORY, 0)?;
-    match path.strip_prefix("/") {
-        Ok(relative) if !relative.as_os_str().is_empty() => {
-            let relative = CString::new(relative.as_os_str().as_bytes()).unwrap_or_default();
-            resolve::open_in_root_no_symlinks(root.as_fd(), &relative, fd::O_PATH)
-        }
-        _ => Ok(root),
-    }
-}
-
-/// As the kernel follows at most.
-const MOST_LINKS: usize = 40;
-
-/// The first link on the way of a path, and what follows it.
-fn first_link(path: &Path) -> std::io::Result<Option<(PathBuf, PathBuf)>> {
-    let mut walked = PathBuf::new();
-    let mut parts = path.components();
-    while let Some(part) = parts.next() {
-        walked.push(part);
-        if walked.symlink_metadata()?.is_symlink() {
-            return Ok(Some((walked, parts.as_path().to_owned())));
-        }
-    }
-    Ok(None)
-}
-
-/// A path without links, `.` and `..`.
-fn clean(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(clean.pop()),
-            Component::CurDir => {}
-            part => clean.push(part),
-        }
-    }
-    clean
-}
-
-/// Those of a home that are there, without links, and what links in them lead to.
-fn secrets_of(home: &Path) -> Vec<PathBuf> {
-    // One look at the home is cheaper than one for each.
-    let listed = std::fs::read_dir(home).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    let names: BTreeSet<OsString> = listed.collect();
-    let may_be_there = |secret: &&&str| {
-        let first = Path::new(secret).components().next();
-        names.is_empty() || first.is_some_and(|first| names.contains(first.as_os_str()))
-    };
-    let mut all = Vec::new();
-    for secret in SECRETS.iter().filter(may_be_there).filter_map(|secret| home.join(secret).canonicalize().ok()) {
-        add_targets(&secret, &mut all, DEPTH_OF_LINKS);
-        all.push(secret);
-    }
-    all
-}
-
-/// How deep links are looked for in what has secrets: whoever keeps them elsewhere links single files.
-const DEPTH_OF_LINKS: u32 = 2;
-
-/// As many entries of a directory are looked at.
-const MOST_ENTRIES: usize = 200;
-
-/// Adds what links in a directory lead to, where it is not in the directory itself.
-fn add_targets(directory: &Path, all: &mut Vec<PathBuf>, depth: u32) {
-    let Ok(entries) = std::fs::read_dir(directory) else { return };
-    for entry in entries.flatten().take(MOST_ENTRIES) {
-        match entry.file_type() {
-            Ok(kind) if kind.is_symlink() => {
-                let target = entry.path().canonicalize().ok();
-                all.extend(target.filter(|target| !target.starts_with(directory) && target.is_file()));
-            }
-            Ok(kind) if kind.is_dir() && depth > 1 => add_targets(&entry.path(), all, depth - 1),
-            _ => {}
-        }
-    }
-}
-
 /// Devices that each has of its own.
 fn is_in_every_sandbox(path: &Path) -> bool {
     let names = ["null", "zero", "full", "random", "urandom", "tty"];
@@ -228,194 +86,6 @@ pub struct Written {
     /// What the user should know.
     pub notes: Vec<Error>,
 }
-
-/// Below a home: keys, passwords and tokens of programs, what was typed, and sockets of agents that use them.
-pub const SECRETS: &[&str] = &[
-    ".ssh",
-    ".gnupg",
-    ".pki",
-    ".aws",
-    ".azure",
-    ".boto",
-    ".s3cfg",
-    ".kube",
-    ".docker",
-    ".oci",
-    ".fly",
-    ".wrangler",
-    ".terraform.d",
-    ".vault-token",
-    ".config/gh",
-    ".config/hub",
-    ".config/glab-cli",
-    ".config/github-copilot",
-    ".config/gcloud",
-    ".config/doctl",
-    ".config/heroku",
-    ".config/netlify",
-    ".config/op",
-    ".config/rclone",
-    ".config/containers",
-    ".config/composer",
-    ".config/git/credentials",
-    ".config/google-chrome",
-    ".config/chromium",
-    ".config/BraveSoftware",
-    ".config/microsoft-edge",
-    ".config/opera",
-    ".config/vivaldi",
-    ".config/Signal",
-    ".config/Slack",
-    ".config/discord",
-    ".claude",
-    ".claude.json",
-    ".codex",
-    ".gemini",
-    ".mozilla",
-    ".thunderbird",
-    ".password-store",
-    ".local/share/keyrings",
-    ".local/share/kwalletd",
-    ".local/share/fish",
-    "snap",
-    ".cargo/credentials",
-    ".cargo/credentials.toml",
-    ".composer",
-    ".gem/credentials",
-    ".gradle/gradle.properties",
-    ".m2/settings.xml",
-    ".subversion",
-    ".git-credentials",
-    ".netrc",
-    ".npmrc",
-    ".yarnrc.yml",
-    ".pypirc",
-    ".pgpass",
-    ".my.cnf",
-    ".env",
-    ".Xauthority",
-    ".ICEauthority",
-    ".bash_history",
-    ".zsh_history",
-    ".history",
-    ".python_history",
-    ".node_repl_history",
-    ".psql_history",
-    ".mysql_history",
-    ".lesshst",
-    ".viminfo",
-    ".var/app",
-    ".librewolf",
-    ".waterfox",
-    ".zen",
-    ".config/google-chrome-beta",
-    ".config/qutebrowser",
-    ".config/epiphany",
-    ".config/mozilla",
-    ".cache/mozilla",
-    ".cache/google-chrome",
-    ".cache/chromium",
-    ".config/vivaldi-snapshot",
-    ".config/Bitwarden",
-    ".config/keepassxc",
-    ".config/filezilla",
-    ".config/remmina",
-    ".config/sops",
-    ".config/age",
-    ".config/evolution",
-    ".config/1Password",
-    ".config/configstore",
-    ".config/openstack",
-    ".config/tigervnc",
-    ".config/syncthing",
-    ".local/state/syncthing",
-    ".local/share/password-store",
-    ".local/share/TelegramDesktop",
-    ".local/share/mkcert",
-    ".authinfo",
-    ".authinfo.gpg",
-    ".netrc.gpg",
-    ".msmtprc",
-    ".fetchmailrc",
-    ".mbsyncrc",
-    ".muttrc",
-    ".config/mutt",
-    ".smbcredentials",
-    ".mylogin.cnf",
-    ".vnc",
-    ".purple",
-    ".bitcoin",
-    ".electrum",
-    ".ethereum",
-    ".dockercfg",
-    ".terraformrc",
-    ".databrickscfg",
-    ".snowsql",
-    ".snowflake",
-    ".dbt",
-    ".kaggle",
-    ".huggingface",
-    ".cache/huggingface/token",
-    ".pulumi",
-    ".chef",
-    ".tsh",
-    ".step",
-    ".talos",
-    ".aliyun",
-    ".ngrok2",
-    ".openstack",
-    ".mitmproxy",
-    ".ibmcloud",
-    ".bluemix",
-    ".config/argocd",
-    ".config/helm",
-    ".config/hcloud",
-    ".config/scw",
-    ".config/stripe",
-    ".config/ngrok",
-    ".config/gh-copilot",
-    ".config/goose",
-    ".config/pip",
-    ".config/pypoetry",
-    ".config/uv",
-    ".config/opencode",
-    ".config/nix/nix.conf",
-    ".config/Code/User/globalStorage",
-    ".config/Cursor",
-    ".cursor",
-    ".config/VSCodium/User/globalStorage",
-    ".config/JetBrains",
-    ".pip",
-    ".nuget",
-    ".sbt/.credentials",
-    ".ivy2/.credentials",
-    ".bundle/config",
-    ".ansible",
-    ".vault_pass.txt",
-    ".local/share/opencode",
-    ".local/share/goose",
-    ".histfile",
-    ".zhistory",
-    ".sh_history",
-    ".local/state/bash",
-    ".local/state/zsh",
-    ".local/share/zsh",
-    ".local/share/atuin",
-    ".local/share/nushell",
-    ".config/nushell",
-    ".config/fish/fish_history",
-    ".rediscli_history",
-    ".sqlite_history",
-    ".irb_history",
-    ".mongosh",
-    ".dbshell",
-    ".ipython",
-    ".gdb_history",
-    ".wget-hsts",
-    ".recently-used",
-    ".local/share/recently-used.xbel",
-    ".config/Bitwarden CLI",
-];
 
 /// Directories of every sandbox's own, in memory: what is there on the host are other programs' files, and their sockets, by which
 /// they could be asked to do something outside.
@@ -667,7 +337,7 @@ impl Places<'_> {
 
     /// Where secrets are by now: what cannot be looked at cannot be read either.
     fn secrets(&self) -> &[PathBuf] {
-        self.secrets.get_or_init(|| self.sandbox.homes.iter().flat_map(|home| secrets_of(home)).collect())
+        self.secrets.get_or_init(|| self.sandbox.homes.iter().flat_map(|home| secrets::find(home)).collect())
     }
 
     /// Hides those that something else shows, such as the current directory, or that lie elsewhere and are linked to.

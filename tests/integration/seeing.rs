@@ -150,14 +150,14 @@ fn a_trace_has_each_step_of_both_processes() {
 fn what_happens_to_a_run_is_told() {
     let sandbox = Sandbox::ordinary();
     let told = sandbox.path().join("told");
+    let line = format!(
+        "{} run --status-fd 3 -b {} box 3>{}",
+        crate::sandbox::binary().display(),
+        sandbox.bundle().display(),
+        told.display()
+    );
     let run = |script: &str| {
         sandbox.sh(script);
-        let line = format!(
-            "{} run --status-fd 3 -b {} box 3>{}",
-            crate::sandbox::binary().display(),
-            sandbox.bundle().display(),
-            told.display()
-        );
         finish(sandbox.program(Path::new("/bin/sh"), &["-c", &line]));
         let text = fs::read_to_string(&told).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
@@ -171,12 +171,6 @@ fn what_happens_to_a_run_is_told() {
     // A first process is ended by SIGKILL alone, from outside.
     let script = "exec sleep 1000";
     sandbox.sh(script);
-    let line = format!(
-        "{} run --status-fd 3 -b {} box 3>{}",
-        crate::sandbox::binary().display(),
-        sandbox.bundle().display(),
-        told.display()
-    );
     let mut child = sandbox.program(Path::new("/bin/sh"), &["-c", &line]).spawn().unwrap();
     eventually("it runs", || sandbox.rootlet(&["state", "box"]).out.contains("running"));
     sandbox.rootlet(&["kill", "box", "KILL"]).ok();

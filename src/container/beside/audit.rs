@@ -7,16 +7,14 @@ use crate::sys::{self, Call, Errno, creds, fd, process, signal};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
 
 /// Used by every program that is stopped and goes on, and not always asked about; and what the filter does not ask about.
 const ALWAYS: [&str; 7] = ["clone", "clone3", "fork", "recvmsg", "restart_syscall", "sendmsg", "vfork"];
 
 /// Starts it for a filter that was just installed. It ends with the last process that has the filter, and then the file is written. Its pid.
-pub fn answer(listener: OwnedFd, file: &Path) -> Result<i32> {
+pub fn answer(listener: OwnedFd, output: &OwnedFd) -> Result<i32> {
     let failed = |error| Error::from_call("the process that writes system calls down", error);
-    // Opened by who has the caller's directory and rights; written when all is over.
-    let output = std::fs::File::create(file).map_err(|error| Error::from_io(file.display(), &error))?;
+    let output = std::fs::File::from(fd::duplicate_above(output.as_fd(), 3).map_err(failed)?);
     match process::fork().map_err(failed)? {
         Some(pid) => Ok(pid),
         None => {

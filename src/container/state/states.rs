@@ -5,7 +5,7 @@ use super::directory::{CONFIG, Directory, START, STATE, c_path, draft};
 use crate::error::{Error, Result, found};
 use crate::host::Host;
 use crate::log::Log;
-use crate::sys::{Errno, creds, fd};
+use crate::sys::{Errno, creds, fd, process};
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -377,8 +377,17 @@ impl States {
         }
     }
 
+    /// Ids of those that are called by `prefix` and the pid of their maker, which is gone: what there is of containers, and of drafts.
+    pub fn left(&self, prefix: &str) -> Result<[Vec<String>; 2]> {
+        let is_left = |id: &String| {
+            let maker = id.strip_prefix(prefix).and_then(|rest| rest.split('-').next()?.parse().ok());
+            maker.is_some_and(|maker| matches!(process::find_pidfd(maker), Ok(None)))
+        };
+        Ok([self.ids()?, self.drafts()?].map(|ids| ids.into_iter().filter(is_left).collect()))
+    }
+
     /// Ids of which something is left, or being made, under another name.
-    pub fn drafts(&self) -> Result<Vec<String>> {
+    fn drafts(&self) -> Result<Vec<String>> {
         let failed = |error: std::io::Error| Error::from_io(format!("cannot read {}", self.path.display()), &error);
         let Some(entries) = found(std::fs::read_dir(&self.path)).map_err(failed)? else { return Ok(Vec::new()) };
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
