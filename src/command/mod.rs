@@ -39,6 +39,7 @@ mod update;
 use crate::container::{Container, States};
 use crate::doctor::causes;
 use crate::error::{Error, printable};
+use crate::init::seal;
 use crate::log::Log;
 use crate::sys::memory::note_arguments;
 use crate::sys::{Errno, creds, fd, memory, signal, started_privileged};
@@ -222,7 +223,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         _ => parse(subcommand, subcommand.whole, rest),
     };
     let result = match parsed {
-        Ok((form, matches)) => (form.run)(&globals, &matches, &log),
+        Ok((form, matches)) => {
+            let sealed = if subcommand.is_start { seal::ensure_own() } else { Ok(()) };
+            sealed.map_err(Into::into).and_then(|()| (form.run)(&globals, &matches, &log))
+        }
         Err(wrong) => {
             let (definition, error) = *wrong;
             return complain(&log, &definition, error, subcommand.failure);

@@ -7,10 +7,11 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::spec::{IdMapping, Spec};
 use crate::sys::program::{Strings, execute_fd};
-use crate::sys::{self, Call, Errno, copy, fd};
+use crate::sys::{self, Call, Errno, copy, creds, fd};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 
 /// Returns if the binary is out of the container's reach; else starts this program again from a sealed copy.
 pub fn ensure(spec: &Spec, host: &Host) -> Result<()> {
@@ -19,7 +20,19 @@ pub fn ensure(spec: &Spec, host: &Host) -> Result<()> {
 
 /// The same before anything is read that is gone then, as from a pipe: out of reach of whatever the caller could ask for.
 pub fn ensure_at_once(host: &Host) -> Result<()> {
-    unless(|binary| host.is_ordinary_user() && binary.mode & 0o022 == 0 && binary.uid != host.uid)
+    unless(|binary| host.is_ordinary_user() && is_others(binary.mode, binary.uid, host.uid))
+}
+
+/// The same before anything is done or said, for who is not root and has a binary of his own, which every config exposes.
+pub fn ensure_own() -> Result<()> {
+    let uid = creds::effective_uid();
+    let is_own = || std::fs::metadata("/proc/self/exe").is_ok_and(|file| !is_others(file.mode(), file.uid(), uid));
+    if uid != 0 && is_own() { unless(|_| false) } else { Ok(()) }
+}
+
+/// Whether nobody but its owner, who is not the caller, writes to a file.
+fn is_others(mode: u32, owner: u32, caller: u32) -> bool {
+    mode & 0o022 == 0 && owner != caller
 }
 
 fn unless(is_out_of_reach: impl Fn(fd::Status) -> bool) -> Result<()> {

@@ -222,7 +222,7 @@ fn lists_are_tables_json_or_names() {
     assert_eq!((rows[2][0], rows[2][2]), ("two", "running"));
     let json: Value = serde_json::from_str(&sandbox.rootlet(&["list", "--format=json"]).ok().out).unwrap();
     assert_eq!(json[1]["id"], "two");
-    assert_eq!(json[1]["owner"], format!("#{}", sandbox.uid()));
+    assert_eq!(json[1]["owner"], sandbox.owner());
     sandbox.rootlet(&["--root", "/nonexistent-rootlet", "list"]).fails(&["/nonexistent-rootlet"]);
 }
 

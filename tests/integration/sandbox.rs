@@ -197,6 +197,12 @@ impl Sandbox {
         self.uid
     }
 
+    /// Who owns its containers, as `list` says it.
+    pub fn owner(&self) -> String {
+        let user = nix::unistd::User::from_uid(self.uid.into()).unwrap();
+        user.map_or_else(|| format!("#{}", self.uid), |user| user.name)
+    }
+
     pub fn bundle(&self) -> PathBuf {
         self.path().join("bundle")
     }
