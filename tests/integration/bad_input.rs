@@ -294,10 +294,7 @@ fn a_damaged_state_can_be_deleted() {
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
     std::os::unix::fs::chown(&directory, Some(sandbox.uid()), Some(sandbox.uid())).unwrap();
     let list = sandbox.rootlet(&["list"]).ok().out;
-    assert!(
-        list.contains("stopped") && list.contains(&sandbox.owner()),
-        "one without a state is listed: {list}"
-    );
+    assert!(list.contains("stopped") && list.contains(&sandbox.owner()), "one without a state is listed: {list}");
     sandbox.write("xdg/rootlet/box/state.json", "{");
     sandbox.rootlet(&["delete", "box"]).fails(&["state.json is damaged", "delete --force box"]);
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
