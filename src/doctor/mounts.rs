@@ -49,7 +49,7 @@ pub fn probe(host: &Host) -> Vec<Finding> {
     let idmap = || {
         let tree = mount::make_tree(c"tmpfs", c"tmpfs", std::iter::empty(), 0)?;
         let holder = process::start_idle(CLONE_NEWUSER, false, None)?;
-        let mapped = process::map_and_open(holder.pid, b"0 0 1", b"0 0 1");
+        let mapped = holder.map_and_open(b"0 0 1", b"0 0 1");
         holder.end();
         mount::map_ids(tree.as_fd(), mapped?.as_fd(), false)
     };

@@ -159,7 +159,8 @@ impl Handle {
 
     /// Runs steps of the parent that are about the child.
     pub fn run_steps(&self, plan: &Plan, phase: Phase) -> Result<()> {
-        run_steps(plan, phase, &mut Slots { pid: self.process.pid, ..Slots::default() })
+        let process = self.process.duplicate().map_err(|error| Error::from_call("container", error))?;
+        run_steps(plan, phase, &mut Slots { process: Some(process), ..Slots::default() })
     }
 
     /// Opens what a step of the child's names, with the caller's privileges.
@@ -168,7 +169,7 @@ impl Handle {
             Some(Step::Mount(MountStep::Attach(attach))) => open_mapped(&attach.mapped, Some(&self.process)).map(Some),
             Some(Step::Mount(step)) => match self.root() {
                 // Out of reach: the child does what it can.
-                Err(sys::Error { errno: Errno::EACCES | Errno::EPERM, .. }) => Ok(None),
+                Err(sys::Error { errno: Errno::EACCES | Errno::EPERM | Errno::ESRCH, .. }) => Ok(None),
                 root => root.and_then(|root| step.open_source(root)).map(Some),
             },
             _ => Err(sys::Error::new(Call::Receive, Errno::EPROTO)),
@@ -182,9 +183,7 @@ impl Handle {
     /// The root that the child sees: the host's, until it is in its own.
     fn root(&self) -> sys::Result<BorrowedFd<'_>> {
         if self.root.get().is_none() {
-            let proc = fd::open(c"/proc", fd::O_PATH | fd::O_DIRECTORY, 0)?;
-            let name = fd::Name::of_number(self.process.pid);
-            let process = fd::open_at(proc.as_fd(), name.as_cstr(), fd::O_PATH | fd::O_DIRECTORY, 0)?;
+            let process = self.process.directory()?;
             let _ = self.root.set(fd::open_at(process.as_fd(), c"root", fd::O_PATH | fd::O_DIRECTORY, 0)?);
         }
         self.root.get().map(AsFd::as_fd).ok_or(sys::Error::new(Call::Open, Errno::EBADF))

@@ -1,5 +1,6 @@
 //! What steps leave for later ones.
 
+use crate::sys::process::Process;
 use crate::sys::{Call, Errno, Error, Result, fd, mount, resolve};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -7,8 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// What one step leaves for a later one.
 #[derive(Default)]
 pub struct Slots {
-    /// The process that Born steps are about; 0 is the caller.
-    pub pid: i32,
+    /// The process that Born steps are about; without one, the caller.
+    pub process: Option<Process>,
     /// A procfs that was opened while the host's files were in sight.
     pub proc: Option<OwnedFd>,
     /// /proc/self/fd, which is the current directory until `Chdir`.
@@ -72,14 +73,9 @@ impl Slots {
 
     /// The procfs directory of the process that the step is about.
     pub fn proc_directory(&self) -> Result<OwnedFd> {
-        let number;
-        let name = match self.pid {
-            0 => c"self",
-            pid => {
-                number = fd::Name::of_number(pid);
-                number.as_cstr()
-            }
-        };
+        if let Some(process) = &self.process {
+            return process.directory();
+        }
         let opened;
         let proc = match &self.proc {
             Some(proc) => proc,
@@ -88,7 +84,7 @@ impl Slots {
                 &opened
             }
         };
-        fd::open_at(proc.as_fd(), name, fd::O_PATH | fd::O_DIRECTORY, 0)
+        fd::open_at(proc.as_fd(), c"self", fd::O_PATH | fd::O_DIRECTORY, 0)
     }
 }
 

@@ -35,6 +35,36 @@ impl Process {
         Ok(Process { pid: self.pid, pidfd: super::fd::duplicate_above(self.pidfd.as_fd(), 0)? })
     }
 
+    /// Its directory in /proc, which may be that of another pid namespace (`unshare -p` alone): there its number is another, or
+    /// it is not there (ESRCH).
+    pub fn directory(&self) -> Result<OwnedFd> {
+        use super::fd;
+        let descriptors = fd::open(c"/proc/self/fdinfo", fd::O_PATH | fd::O_DIRECTORY, 0)?;
+        let about = fd::open_at(descriptors.as_fd(), fd::Name::of(&self.pidfd).as_cstr(), fd::O_RDONLY, 0)?;
+        let mut text = [0; 512];
+        let length = fd::read(about.as_fd(), &mut text)?;
+        let lines = text.get(..length).unwrap_or_default().split(|byte| *byte == b'\n');
+        let number = lines.filter_map(|line| line.strip_prefix(b"Pid:\t")).next();
+        let number = number.and_then(|digits| core::str::from_utf8(digits).ok()?.parse().ok()).filter(|pid| *pid > 0);
+        let number = number.ok_or(Error::new(Call::PidfdOpen, Errno::ESRCH))?;
+        let proc = fd::open(c"/proc", fd::O_PATH | fd::O_DIRECTORY, 0)?;
+        fd::open_at(proc.as_fd(), fd::Name::of_number(number).as_cstr(), fd::O_PATH | fd::O_DIRECTORY, 0)
+    }
+
+    /// Maps the ids of its new user namespace, and opens that. The caller needs the privilege to map them.
+    pub fn map_and_open(&self, uid_map: &[u8], gid_map: &[u8]) -> Result<OwnedFd> {
+        use super::fd;
+        let directory = self.directory()?;
+        fd::write_file(directory.as_fd(), c"uid_map", uid_map)?;
+        fd::write_file(directory.as_fd(), c"gid_map", gid_map)?;
+        fd::open_at(directory.as_fd(), c"ns/user", fd::O_RDONLY, 0)
+    }
+
+    /// Opens its user namespace.
+    pub fn open_user_namespace(&self) -> Result<OwnedFd> {
+        super::fd::open_at(self.directory()?.as_fd(), c"ns/user", super::fd::O_RDONLY, 0)
+    }
+
     /// Ends a child and waits until it is gone.
     pub fn end(&self) {
         let _ = send_signal(self.pidfd.as_fd(), libc::SIGKILL);
@@ -334,23 +364,4 @@ pub fn start_idle(namespaces: i32, sibling: bool, cgroup: Option<BorrowedFd>) ->
         }
         Cloned::Parent(process) => Ok(process),
     }
-}
-
-/// Maps the ids of a process's new user namespace, and opens that. The caller needs the privilege to map them.
-pub fn map_and_open(pid: i32, uid_map: &[u8], gid_map: &[u8]) -> Result<OwnedFd> {
-    use super::fd::{self, O_DIRECTORY, O_PATH, O_RDONLY};
-    let proc = fd::open(c"/proc", O_PATH | O_DIRECTORY, 0)?;
-    let name = fd::Name::of_number(pid);
-    let directory = fd::open_at(proc.as_fd(), name.as_cstr(), O_PATH | O_DIRECTORY, 0)?;
-    fd::write_file(directory.as_fd(), c"uid_map", uid_map)?;
-    fd::write_file(directory.as_fd(), c"gid_map", gid_map)?;
-    fd::open_at(directory.as_fd(), c"ns/user", O_RDONLY, 0)
-}
-
-/// Opens the user namespace of a process.
-pub fn open_user_namespace(pid: i32) -> Result<OwnedFd> {
-    use super::fd::{self, O_DIRECTORY, O_PATH, O_RDONLY};
-    let proc = fd::open(c"/proc", O_PATH | O_DIRECTORY, 0)?;
-    let directory = fd::open_at(proc.as_fd(), fd::Name::of_number(pid).as_cstr(), O_PATH | O_DIRECTORY, 0)?;
-    fd::open_at(directory.as_fd(), c"ns/user", O_RDONLY, 0)
 }

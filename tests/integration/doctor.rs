@@ -149,6 +149,15 @@ fn a_proc_that_is_wrong_is_named() {
     assert!(done.err.contains("another pid namespace") && done.err.contains("mount -t proc"), "{done:?}");
     assert_eq!(about(&done, "/proc").0, "limited");
     shell(&user, "HOME=$bundle unshare -rpf $rootlet run --host box -- true").ok();
+    // A process has another number there than its maker knows, and that is nobody's.
+    shell(&user, "HOME=$bundle unshare -rpf --mount-proc unshare -pf $rootlet run --host box -- true").ok();
+    if let Some(remapped) = Sandbox::remapped() {
+        remapped.sh("cat /proc/self/uid_map");
+        let bundle = remapped.bundle();
+        let run = ["--pid", "--fork", binary().to_str().unwrap(), "run", "-b", bundle.to_str().unwrap(), "box"];
+        let done = sandbox::finish(remapped.program(Path::new("/usr/bin/unshare"), &run)).ok();
+        assert!(done.out.split_whitespace().eq(["0", "100000", "65536"]), "{done:?}");
+    }
     // As unshare(1) alone leaves it.
     let done = shell(&user, "unshare -U $rootlet sandbox -- true");
     assert!(done.err.contains("no id is mapped") && done.err.contains("-r"), "{done:?}");

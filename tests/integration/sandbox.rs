@@ -347,8 +347,9 @@ impl Sandbox {
     }
 
     fn pids(&self) -> Vec<i32> {
-        let own = self.path().to_str().unwrap();
-        let is_own = |line: &str| line.split(' ').nth(3).is_some_and(|root| root.starts_with(own));
+        // Where it is a mount's, as of /tmp, the path in that begins behind it.
+        let own = format!("/{}", self.path().file_name().unwrap().to_str().unwrap());
+        let is_own = |line: &str| line.split(' ').nth(3).is_some_and(|root| root.contains(&own));
         let entries = fs::read_dir("/proc").unwrap().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
         let mounts = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();

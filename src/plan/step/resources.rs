@@ -30,7 +30,10 @@ impl ResourceStep {
     /// Does the step.
     pub fn run(&self, slots: &mut Slots) -> Result<()> {
         match self {
-            ResourceStep::SetLimit { resource, limit } => sched::set_limit(slots.pid, *resource, *limit),
+            ResourceStep::SetLimit { resource, limit } => {
+                // 0 is the caller.
+                sched::set_limit(slots.process.as_ref().map_or(0, |process| process.pid), *resource, *limit)
+            }
             ResourceStep::SetOomScoreAdj { value } => {
                 fd::write_file(slots.proc_directory()?.as_fd(), c"oom_score_adj", value.to_bytes())
             }

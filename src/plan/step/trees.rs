@@ -276,11 +276,11 @@ pub fn open_mapped(mapped: &Mapped, child: Option<&Process>) -> Result<OwnedFd> 
     let user_namespace = match (&mapped.maps, child) {
         (Some((uid_map, gid_map)), _) => {
             let holder = process::start_idle(namespace::CLONE_NEWUSER, false, None)?;
-            let opened = process::map_and_open(holder.pid, uid_map, gid_map);
+            let opened = holder.map_and_open(uid_map, gid_map);
             holder.end();
             opened
         }
-        (None, Some(child)) => process::open_user_namespace(child.pid),
+        (None, Some(child)) => child.open_user_namespace(),
         (None, None) => Err(Error::new(Call::OpenTree, Errno::ECHILD)),
     }?;
     let tree = match child.filter(|_| mapped.locked) {
