@@ -1,8 +1,8 @@
 //! `rootlet create`, and the arguments that it shares with `run`.
 
-use super::Globals;
 use super::changes::Basis;
-use super::heading;
+use super::plain::{self, Plain};
+use super::{Globals, heading};
 use crate::container::beside::notify;
 use crate::container::trace::Trace;
 use crate::container::{self, Options, Start, States};
@@ -19,16 +19,9 @@ use std::process::ExitCode;
 #[command(after_help = "Example:\n  rootlet create --bundle ./box --pid-file box.pid box && rootlet start box")]
 pub struct Create {
     #[command(flatten)]
-    short: Short,
+    common: Common,
     #[command(flatten)]
     basis: Basis,
-}
-
-/// The flags that engines use.
-#[derive(Debug, Parser)]
-pub struct Short {
-    #[command(flatten)]
-    common: Common,
 }
 
 /// What `create` and `run` have in common.
@@ -63,7 +56,43 @@ pub struct Common {
     pub no_new_keyring: bool,
 }
 
+impl Plain for Create {
+    fn read(arguments: &[OsString]) -> Option<Create> {
+        Some(Create { common: Common::read(arguments, |_| None)?, basis: Basis::default() })
+    }
+}
+
 impl Common {
+    /// Reads plain arguments; `other` takes those that are not in common.
+    pub fn read(arguments: &[OsString], mut other: impl FnMut(&str) -> Option<()>) -> Option<Common> {
+        let mut common = Common {
+            id: String::new(),
+            bundle: ".".into(),
+            config: "config.json".into(),
+            pid_file: None,
+            console_socket: None,
+            pidfd_socket: None,
+            preserve_fds: 0,
+            no_pivot: false,
+            no_new_keyring: false,
+        };
+        let [id] = plain::read_all(arguments, |name, value| {
+            match name {
+                "b" | "bundle" => common.bundle = value.path()?,
+                "f" | "config" => common.config = value.path()?,
+                "pid-file" => common.pid_file = Some(value.path()?),
+                "console-socket" => common.console_socket = Some(value.path()?),
+                "pidfd-socket" => common.pidfd_socket = Some(value.path()?),
+                "preserve-fds" => common.preserve_fds = value.number()?,
+                "no-pivot" => common.no_pivot = true,
+                "no-new-keyring" => common.no_new_keyring = true,
+                _ => other(name)?,
+            }
+            Some(())
+        })?;
+        Some(Common { id, ..common })
+    }
+
     /// The arguments as the lifecycle takes them.
     pub fn options<'a>(self, globals: &Globals, root: &'a States, start: Start, log: &Log) -> Result<Options<'a>> {
         let listening = listening_descriptors();
@@ -137,22 +166,10 @@ fn listening_descriptors() -> u32 {
 
 impl super::Run for Create {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
-        self.short.run_on(self.basis, globals, log)
-    }
-}
-
-impl super::Run for Short {
-    fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
-        self.run_on(Basis::default(), globals, log)
-    }
-}
-
-impl Short {
-    fn run_on(self, basis: Basis, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
         let root = globals.root()?;
         let terminal = self.common.console_socket.is_some();
         let mut options = self.common.options(globals, &root, Start::Later, log)?;
-        basis.apply(&mut options, terminal, log)?;
+        self.basis.apply(&mut options, terminal, log)?;
         container::create_waiting(&options, log)?;
         Ok(ExitCode::SUCCESS)
     }

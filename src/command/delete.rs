@@ -1,9 +1,11 @@
 //! `rootlet delete`.
 
 use super::Globals;
+use super::plain::{self, Plain};
 use crate::container::{self, Container};
 use crate::log::Log;
 use clap::Parser;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Delete a container
@@ -21,6 +23,21 @@ pub struct Delete {
     /// End a container that runs, with SIGKILL
     #[arg(short, long)]
     force: bool,
+}
+
+impl Plain for Delete {
+    fn read(arguments: &[OsString]) -> Option<Delete> {
+        let (mut regex, mut force) = (false, false);
+        let [id] = plain::read_all(arguments, |name, _| {
+            match name {
+                "r" | "regex" => regex = true,
+                "f" | "force" => force = true,
+                _ => return None,
+            }
+            Some(())
+        })?;
+        Some(Delete { id, regex, force })
+    }
 }
 
 impl super::Run for Delete {

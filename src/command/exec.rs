@@ -2,6 +2,7 @@
 
 use super::Globals;
 use super::global::Limits;
+use super::plain::{self, Plain};
 use crate::container::{self, exec::Changes};
 use crate::error::Error;
 use crate::log::Log;
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Run one more program in a container
-#[derive(Debug, Parser)]
+#[derive(Debug, Default, Parser)]
 #[command(after_help = "\
 Examples:
   rootlet exec -t box sh
@@ -82,6 +83,32 @@ pub struct Exec {
     /// The program and its arguments
     #[arg(value_name = "command", trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
+}
+
+impl Plain for Exec {
+    fn read(arguments: &[OsString]) -> Option<Exec> {
+        let mut exec = Exec::default();
+        let (_, rest) = plain::read(arguments, 0, |name, value| {
+            match name {
+                "console-socket" => exec.console_socket = Some(value.path()?),
+                "pidfd-socket" => exec.pidfd_socket = Some(value.path()?),
+                "cwd" => exec.cwd = Some(value.text()?),
+                "e" | "env" => exec.env.push(value.os_text()?),
+                "t" | "tty" => exec.tty = true,
+                "u" | "user" => exec.user = Some(value.text()?),
+                "p" | "process" => exec.process = Some(value.path()?),
+                "d" | "detach" => exec.detach = true,
+                "pid-file" => exec.pid_file = Some(value.path()?),
+                "preserve-fds" => exec.preserve_fds = value.number()?,
+                _ => return None,
+            }
+            Some(())
+        })?;
+        // The program's flags are its own.
+        let (id, command) = rest.split_first()?;
+        let is_plain = command.first().is_none_or(|program| !program.to_string_lossy().starts_with('-'));
+        Some(Exec { id: id.to_str().filter(|_| is_plain)?.to_owned(), command: command.to_vec(), ..exec })
+    }
 }
 
 impl super::Run for Exec {

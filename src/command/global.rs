@@ -1,7 +1,7 @@
 //! Flags before the subcommand, `--help` and `--version`.
 
 use super::spelling::{mend_dashes, tolerant};
-use super::{SUBCOMMANDS, definition, print};
+use super::{SUBCOMMANDS, definition, plain, print};
 use crate::container::States;
 use crate::error::Result;
 use crate::log::{self, Log};
@@ -120,12 +120,32 @@ impl Globals {
     }
 }
 
+/// The flags that engines write.
+fn read_plain(arguments: &[OsString]) -> Option<(Globals, &[OsString])> {
+    let mut globals = Globals::default();
+    let (_, rest) = plain::read(arguments, 0, |name, value| {
+        match name {
+            "root" => globals.root = Some(value.path()?),
+            "log" => globals.log = Some(value.path()?),
+            "log-format" => globals.log_format = LogFormat::from_str(&value.text()?, false).ok()?,
+            "debug" => globals.debug = true,
+            "systemd-cgroup" => globals.systemd_cgroup = true,
+            _ => return None,
+        }
+        Some(())
+    })?;
+    if rest.is_empty() { None } else { Some((globals, rest)) }
+}
+
 /// Parses the flags before the subcommand; the rest begins with its name.
-pub fn split(mut arguments: Vec<OsString>) -> std::result::Result<(Globals, Vec<OsString>), clap::Error> {
-    // The usual call has none, and then clap is not asked.
-    if arguments.first().is_none_or(|first| !first.to_string_lossy().starts_with('-')) {
-        return Ok((Globals::default(), arguments));
+pub fn split(arguments: Vec<OsString>) -> std::result::Result<(Globals, Vec<OsString>), clap::Error> {
+    match read_plain(&arguments) {
+        Some((globals, rest)) => Ok((globals, rest.to_vec())),
+        None => split_by_clap(arguments),
     }
+}
+
+fn split_by_clap(mut arguments: Vec<OsString>) -> std::result::Result<(Globals, Vec<OsString>), clap::Error> {
     let mut definition = tolerant(Globals::command());
     let end = mend_dashes(&definition, &mut arguments, true);
     let (before, rest) = arguments.split_at(end);
@@ -150,8 +170,7 @@ pub fn print_help(globals: &Globals, log: &Log) -> ExitCode {
     let commands: String = SUBCOMMANDS
         .iter()
         .map(|subcommand| {
-            let about =
-                definition(subcommand, subcommand.whole).get_about().map(ToString::to_string).unwrap_or_default();
+            let about = definition(subcommand).get_about().map(ToString::to_string).unwrap_or_default();
             format!("  {:11} {about}\n", subcommand.name)
         })
         .collect();
@@ -167,4 +186,21 @@ pub fn print_help(globals: &Globals, log: &Log) -> ExitCode {
         env!("CARGO_PKG_VERSION")
     );
     print(&text, log)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_reads_alike_what_is_read_without_it() {
+        let mut plain = 0;
+        for line in plain::tests::lines(&Globals::command()) {
+            let Some((globals, rest)) = read_plain(&line) else { continue };
+            let (theirs, their_rest) = split_by_clap(line.clone()).unwrap();
+            assert_eq!((format!("{globals:?}"), rest), (format!("{theirs:?}"), &their_rest[..]), "{line:?}");
+            plain += 1;
+        }
+        assert!(plain > 50, "{plain}");
+    }
 }

@@ -1,11 +1,13 @@
 //! `rootlet kill`.
 
 use super::Globals;
+use super::plain::{self, Plain};
 use crate::container::{self, Container};
 use crate::error::Error;
 use crate::log::Log;
 use crate::sys::signal;
 use clap::Parser;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Send a signal to a container's first process
@@ -26,6 +28,23 @@ pub struct Kill {
     /// Send it to all processes of the container
     #[arg(short, long)]
     all: bool,
+}
+
+impl Plain for Kill {
+    fn read(arguments: &[OsString]) -> Option<Kill> {
+        let (mut regex, mut all) = (false, false);
+        let (words, rest) = plain::read(arguments, 2, |name, _| {
+            match name {
+                "r" | "regex" => regex = true,
+                "a" | "all" => all = true,
+                _ => return None,
+            }
+            Some(())
+        })?;
+        let mut words = words.into_iter();
+        let (id, signal) = (words.next()?, words.next());
+        if rest.is_empty() { Some(Kill { id, signal, regex, all }) } else { None }
+    }
 }
 
 impl super::Run for Kill {

@@ -1,6 +1,7 @@
 //! `rootlet list`.
 
 use super::Globals;
+use super::plain::{self, Plain};
 use crate::container::Container;
 use crate::container::state::View;
 use crate::error::{Error, Result, found, printable};
@@ -8,6 +9,7 @@ use crate::log::Log;
 use crate::passwd;
 use clap::{Parser, ValueEnum};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// List containers
@@ -31,6 +33,21 @@ pub enum Format {
     Table,
     /// For programs.
     Json,
+}
+
+impl Plain for List {
+    fn read(arguments: &[OsString]) -> Option<List> {
+        let mut list = List { format: Format::Table, quiet: false };
+        let [] = plain::read_all(arguments, |name, value| {
+            match name {
+                "f" | "format" => list.format = Format::from_str(&value.text()?, false).ok()?,
+                "q" | "quiet" => list.quiet = true,
+                _ => return None,
+            }
+            Some(())
+        })?;
+        Some(list)
+    }
 }
 
 impl super::Run for List {

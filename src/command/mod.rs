@@ -22,6 +22,7 @@ mod layers;
 mod list;
 mod output;
 mod pause;
+mod plain;
 mod plan;
 mod ps;
 mod restore;
@@ -52,6 +53,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 pub use global::Globals;
+use plain::Plain;
 
 /// A subcommand.
 pub struct Subcommand {
@@ -63,45 +65,52 @@ pub struct Subcommand {
     tells_programs: bool,
     /// Whether it takes as much memory as a start does.
     is_start: bool,
-    /// All its flags.
-    whole: Form,
-    /// Those that engines use, if that are much fewer: each flag that is defined costs a start some microseconds.
-    short: Option<Form>,
+    define: fn() -> Command,
+    run: fn(&Globals, &ArgMatches, &Log) -> Done,
+    /// Runs what need not be read by clap.
+    run_plain: Option<fn(&Globals, &[OsString], &Log) -> Option<Done>>,
 }
 
-/// A set of flags, and what is done with them.
-#[derive(Clone, Copy)]
-struct Form {
-    define: fn() -> Command,
-    run: fn(&Globals, &ArgMatches, &Log) -> anyhow::Result<ExitCode>,
-}
+type Done = anyhow::Result<ExitCode>;
 
 /// What a subcommand's arguments can do.
 trait Run: FromArgMatches {
-    fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode>;
+    fn run(self, globals: &Globals, log: &Log) -> Done;
 }
 
 const fn subcommand<T: Run + CommandFactory>(name: &'static str) -> Subcommand {
-    Subcommand { name, failure: 1, tells_programs: false, is_start: false, whole: form::<T>(), short: None }
+    Subcommand {
+        name,
+        failure: 1,
+        tells_programs: false,
+        is_start: false,
+        define: T::command,
+        run: |globals, matches, log| T::from_arg_matches(matches)?.run(globals, log),
+        run_plain: None,
+    }
 }
 
-const fn form<T: Run + CommandFactory>() -> Form {
-    Form { define: T::command, run: |globals, matches, log| T::from_arg_matches(matches)?.run(globals, log) }
+/// The same where most calls are plain.
+const fn hot_subcommand<T: Run + CommandFactory + Plain>(name: &'static str) -> Subcommand {
+    Subcommand {
+        run_plain: Some(|globals, arguments, log| T::read(arguments).map(|read| read.run(globals, log))),
+        ..subcommand::<T>(name)
+    }
 }
 
 /// All subcommands, in the order of `--help`.
 pub const SUBCOMMANDS: &[Subcommand] = &[
     subcommand::<spec::Spec>("spec"),
     subcommand::<unpack::Unpack>("unpack"),
-    Subcommand { is_start: true, short: Some(form::<run::Short>()), ..subcommand::<run::Run>("run") },
-    Subcommand { is_start: true, short: Some(form::<create::Short>()), ..subcommand::<create::Create>("create") },
+    Subcommand { is_start: true, ..hot_subcommand::<run::Run>("run") },
+    Subcommand { is_start: true, ..hot_subcommand::<create::Create>("create") },
     Subcommand { is_start: true, failure: 125, tells_programs: true, ..subcommand::<sandbox::Sandbox>("sandbox") },
-    subcommand::<start::Start>("start"),
-    Subcommand { is_start: true, failure: 255, ..subcommand::<exec::Exec>("exec") },
-    subcommand::<state::State>("state"),
-    subcommand::<list::List>("list"),
-    subcommand::<kill::Kill>("kill"),
-    subcommand::<delete::Delete>("delete"),
+    hot_subcommand::<start::Start>("start"),
+    Subcommand { is_start: true, failure: 255, ..hot_subcommand::<exec::Exec>("exec") },
+    hot_subcommand::<state::State>("state"),
+    hot_subcommand::<list::List>("list"),
+    hot_subcommand::<kill::Kill>("kill"),
+    hot_subcommand::<delete::Delete>("delete"),
     subcommand::<ps::Ps>("ps"),
     subcommand::<pause::Pause>("pause"),
     subcommand::<pause::Resume>("resume"),
@@ -215,30 +224,36 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Some(subcommand) = SUBCOMMANDS.iter().find(|subcommand| subcommand.name == name) else {
         return unknown(&name, &log);
     };
-    if subcommand.is_start {
-        memory::populate();
-    }
-    let parsed = match subcommand.short.map(|short| parse(subcommand, short, rest)) {
-        Some(Ok(parsed)) => Ok(parsed),
-        _ => parse(subcommand, subcommand.whole, rest),
+    let done = match subcommand.prepare() {
+        Ok(()) => match subcommand.run_plain.and_then(|run| run(&globals, rest, &log)) {
+            Some(done) => done,
+            None => match parse(subcommand, rest) {
+                Ok(matches) => (subcommand.run)(&globals, &matches, &log),
+                Err(wrong) => {
+                    let (definition, error) = *wrong;
+                    return complain(&log, &definition, error, subcommand.failure);
+                }
+            },
+        },
+        Err(error) => Err(error.into()),
     };
-    let result = match parsed {
-        Ok((form, matches)) => {
-            let sealed = if subcommand.is_start { seal::ensure_own() } else { Ok(()) };
-            sealed.map_err(Into::into).and_then(|()| (form.run)(&globals, &matches, &log))
-        }
-        Err(wrong) => {
-            let (definition, error) = *wrong;
-            return complain(&log, &definition, error, subcommand.failure);
-        }
-    };
-    result.unwrap_or_else(|error| {
+    done.unwrap_or_else(|error| {
         let error = error.downcast::<Error>().unwrap_or_else(|error| Error::new(format!("{error:#}")));
         let error = with_cause(error);
         log.error(&error);
         let code = error.program.filter(|_| subcommand.tells_programs);
         ExitCode::from(code.map_or(subcommand.failure, |program| program as u8))
     })
+}
+
+impl Subcommand {
+    fn prepare(&self) -> crate::error::Result<()> {
+        if !self.is_start {
+            return Ok(());
+        }
+        memory::populate();
+        seal::ensure_own()
+    }
 }
 
 /// Where the caller is short of descriptors, whatever was opened, and where /proc is not whole.
@@ -258,13 +273,9 @@ pub(crate) fn with_cause(error: Error) -> Error {
     }
 }
 
-/// Reads arguments by one of a command's forms.
-fn parse(
-    subcommand: &Subcommand,
-    form: Form,
-    rest: &[OsString],
-) -> std::result::Result<(Form, ArgMatches), Box<(Command, clap::Error)>> {
-    let mut definition = definition(subcommand, form);
+/// Reads arguments by clap.
+fn parse(subcommand: &Subcommand, rest: &[OsString]) -> std::result::Result<ArgMatches, Box<(Command, clap::Error)>> {
+    let mut definition = definition(subcommand);
     let mut rest = rest.to_vec();
     let program = definition.get_positionals().position(clap::Arg::is_trailing_var_arg_set);
     let end = spelling::mend_dashes(&definition, &mut rest, program.is_some());
@@ -272,10 +283,8 @@ fn parse(
         spelling::set_program_apart(&mut rest, end, before);
     }
     let name = OsString::from(format!("rootlet {}", subcommand.name));
-    match definition.try_get_matches_from_mut([name].into_iter().chain(rest)) {
-        Ok(matches) => Ok((form, matches)),
-        Err(error) => Err(Box::new((definition, error))),
-    }
+    let matches = definition.try_get_matches_from_mut([name].into_iter().chain(rest));
+    matches.map_err(|error| Box::new((definition, error)))
 }
 
 /// Mends what a caller may have set: signals, and a umask that takes the owner's own permissions away.
@@ -289,7 +298,7 @@ fn normalize() {
 pub fn definition_of_all() -> Command {
     Globals::command()
         .version(env!("CARGO_PKG_VERSION"))
-        .subcommands(SUBCOMMANDS.iter().map(|subcommand| (subcommand.whole.define)().name(subcommand.name)))
+        .subcommands(SUBCOMMANDS.iter().map(|subcommand| (subcommand.define)().name(subcommand.name)))
 }
 
 fn help(rest: &[OsString], log: &Log) -> ExitCode {
@@ -302,7 +311,7 @@ fn help(rest: &[OsString], log: &Log) -> ExitCode {
 
 /// As people write the flags, without what is taken from clients of runc besides.
 fn print_help_of(subcommand: &Subcommand, log: &Log) -> ExitCode {
-    let plain = (subcommand.whole.define)().name(subcommand.name).bin_name(format!("rootlet {}", subcommand.name));
+    let plain = (subcommand.define)().name(subcommand.name).bin_name(format!("rootlet {}", subcommand.name));
     print(&plain.disable_version_flag(true).render_help().to_string(), log)
 }
 
@@ -318,8 +327,8 @@ fn unknown(name: &str, log: &Log) -> ExitCode {
 }
 
 /// A subcommand's definition, in the form that takes what clients of runc write.
-fn definition(subcommand: &Subcommand, form: Form) -> Command {
-    let command = (form.define)().name(subcommand.name).bin_name(format!("rootlet {}", subcommand.name));
+fn definition(subcommand: &Subcommand) -> Command {
+    let command = (subcommand.define)().name(subcommand.name).bin_name(format!("rootlet {}", subcommand.name));
     spelling::tolerant(command)
 }
 

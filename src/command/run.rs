@@ -2,13 +2,14 @@
 
 use super::changes::Basis;
 use super::create::Common;
-use super::heading;
-use super::{Globals, output, status};
+use super::plain::Plain;
+use super::{Globals, heading, output, status};
 use crate::container::foreground::Foreground;
 use crate::container::trace::Trace;
 use crate::container::{self, Start};
 use crate::log::Log;
 use clap::Parser;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -26,7 +27,16 @@ need none. `rootlet plan` takes the same flags, and shows what would be done.
 The exit code is that of the container's program, or 128 + the signal that ended it.")]
 pub struct Run {
     #[command(flatten)]
-    short: Short,
+    common: Common,
+    /// Return when the program runs
+    #[arg(short, long)]
+    detach: bool,
+    /// Keep the state after the end
+    #[arg(long)]
+    keep: bool,
+    /// Do not reap what the container's hooks leave behind
+    #[arg(long, help_heading = heading::ENGINES)]
+    no_subreaper: bool,
     #[command(flatten)]
     seeing: Seeing,
     #[command(flatten)]
@@ -47,36 +57,9 @@ struct Seeing {
     seccomp_audit: Option<PathBuf>,
 }
 
-/// The flags that engines use.
-#[derive(Debug, Parser)]
-pub struct Short {
-    #[command(flatten)]
-    common: Common,
-    /// Return when the program runs
-    #[arg(short, long)]
-    detach: bool,
-    /// Keep the state after the end
-    #[arg(long)]
-    keep: bool,
-    /// Do not reap what the container's hooks leave behind
-    #[arg(long, help_heading = heading::ENGINES)]
-    no_subreaper: bool,
-}
-
 impl super::Run for Run {
     fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
-        self.short.run_on(self.basis, self.seeing, globals, log)
-    }
-}
-
-impl super::Run for Short {
-    fn run(self, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
-        self.run_on(Basis::default(), Seeing::default(), globals, log)
-    }
-}
-
-impl Short {
-    fn run_on(self, basis: Basis, seeing: Seeing, globals: &Globals, log: &Log) -> anyhow::Result<ExitCode> {
+        let seeing = self.seeing;
         let report =
             seeing.status_fd.map(|number| status::descriptor("--status-fd", number)).transpose()?.map(status::report);
         let root = globals.root()?;
@@ -86,7 +69,7 @@ impl Short {
         options.trace = Trace::new(seeing.trace.map(|file| output::open("--trace", &file)).transpose()?);
         options.audit = seeing.seccomp_audit.as_deref().map(|file| output::open(AUDIT, file)).transpose()?;
         options.request.audit = seeing.seccomp_audit;
-        basis.apply(&mut options, terminal, log)?;
+        self.basis.apply(&mut options, terminal, log)?;
         if self.detach {
             container::run::run_detached(&options, log)?;
             return Ok(ExitCode::SUCCESS);
@@ -94,6 +77,22 @@ impl Short {
         let foreground = Foreground { keep: self.keep, subreaper: !self.no_subreaper, report, ..Foreground::default() };
         let code = container::run(&options, &foreground, log)?;
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
+    }
+}
+
+impl Plain for Run {
+    fn read(arguments: &[OsString]) -> Option<Run> {
+        let (mut detach, mut keep, mut no_subreaper) = (false, false, false);
+        let common = Common::read(arguments, |name| {
+            match name {
+                "d" | "detach" => detach = true,
+                "keep" => keep = true,
+                "no-subreaper" => no_subreaper = true,
+                _ => return None,
+            }
+            Some(())
+        })?;
+        Some(Run { common, detach, keep, no_subreaper, seeing: Seeing::default(), basis: Basis::default() })
     }
 }
 

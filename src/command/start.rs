@@ -1,9 +1,11 @@
 //! `rootlet start`.
 
 use super::Globals;
+use super::plain::{self, Plain};
 use crate::container;
 use crate::log::Log;
 use clap::Parser;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Start the program of a created container
@@ -13,6 +15,12 @@ pub struct Start {
     /// Name of the container
     #[arg(value_name = "container-id")]
     id: String,
+}
+
+impl Plain for Start {
+    fn read(arguments: &[OsString]) -> Option<Start> {
+        plain::read_all(arguments, |_, _| None).map(|[id]| Start { id })
+    }
 }
 
 impl super::Run for Start {

@@ -1,8 +1,10 @@
 //! `rootlet state`.
 
 use super::Globals;
+use super::plain::{self, Plain};
 use crate::log::Log;
 use clap::Parser;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Print the state of a container as JSON
@@ -12,6 +14,12 @@ pub struct State {
     /// Name of the container
     #[arg(value_name = "container-id")]
     id: String,
+}
+
+impl Plain for State {
+    fn read(arguments: &[OsString]) -> Option<State> {
+        plain::read_all(arguments, |_, _| None).map(|[id]| State { id })
+    }
 }
 
 impl super::Run for State {
