@@ -6,7 +6,7 @@ use crate::passwd;
 use crate::sys::{Errno, creds, fd, landlock, process, sched};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -216,13 +216,21 @@ impl Host {
         Ok(false)
     }
 
+    /// Whether the caller may divide a cgroup.
+    pub fn may_divide(&self, path: &Path) -> Result<bool> {
+        if let Some(level) = self.levels.borrow().get(path) {
+            return Ok(level.is_writable);
+        }
+        let c_path = |name: &str| CString::new(path.join(name).as_os_str().as_bytes()).unwrap_or_default();
+        let may_write = |name| fd::may_write(&c_path(name)).map_err(|error| Error::from_call(path.display(), error));
+        Ok(may_write("")? && may_write("cgroup.procs")?)
+    }
+
     /// What the caller may do with a cgroup.
     pub fn level(&self, path: &Path) -> Result<Level> {
         if let Some(level) = self.levels.borrow().get(path) {
             return Ok(level.clone());
         }
-        let c_path = |name: &str| CString::new(path.join(name).as_os_str().as_bytes()).unwrap_or_default();
-        let may_write = |name| fd::may_write(&c_path(name)).map_err(|error| Error::from_call(path.display(), error));
         let words = |file: &str| match found(std::fs::read_to_string(path.join(file))) {
             // A threaded cgroup does not tell its processes.
             Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => Ok(Vec::new()),
@@ -230,7 +238,7 @@ impl Host {
             Ok(text) => Ok(text.unwrap_or_default().split_whitespace().map(str::to_owned).collect::<Vec<_>>()),
         };
         let mut level = Level {
-            is_writable: may_write("")? && may_write("cgroup.procs")?,
+            is_writable: self.may_divide(path)?,
             controllers: words("cgroup.controllers")?,
             ..Level::default()
         };
@@ -412,10 +420,22 @@ fn remember<T>(cell: &OnceCell<T>, ask: impl FnOnce() -> Result<T>) -> Result<&T
     Ok(cell.get_or_init(|| answer))
 }
 
-fn read(path: &str) -> Result<String> {
+/// Reads a file of the kernel's, whose size it does not know.
+pub fn read(path: &str) -> Result<String> {
+    let opened = fd::open(&CString::new(path).unwrap_or_default(), fd::O_RDONLY, 0);
+    let opened = opened.map_err(|error| Error::from_call(path, error))?;
     let mut text = String::with_capacity(USUAL_LENGTH);
-    let read = std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text));
+    // Without a bound, std asks for size and position first.
+    let read = std::fs::File::from(opened).take(u64::MAX).read_to_string(&mut text);
     read.map(|_| text).map_err(|error| Error::from_io(path, &error))
+}
+
+/// A path without symlinks, as [`Path::canonicalize`], and cheaper (`sys::fd::real_path`).
+pub fn canonicalize(path: &Path) -> std::io::Result<PathBuf> {
+    let mut buffer = [0; fd::PATH_MAX];
+    let found = fd::real_path(&CString::new(path.as_os_str().as_bytes())?, &mut buffer);
+    let found = found.map_err(|error| std::io::Error::from_raw_os_error(error.errno as i32))?;
+    Ok(PathBuf::from(OsStr::from_bytes(found.to_bytes())))
 }
 
 /// Most files of the kernel's are read at once then.
@@ -459,12 +479,10 @@ pub fn hierarchy_root() -> Result<Option<PathBuf>> {
 
 fn has_hierarchy(path: &CStr) -> Result<bool> {
     let failed = |error| Error::from_call(path.to_string_lossy(), error);
-    let opened = match fd::open(path, fd::O_PATH | fd::O_DIRECTORY, 0) {
-        Err(error) if error.errno == Errno::EACCES => None,
-        other => found(other).map_err(failed)?,
-    };
-    let Some(directory) = opened else { return Ok(false) };
-    Ok(fd::file_system(directory.as_fd()).map_err(failed)? == fd::CGROUP2_MAGIC)
+    match fd::file_system_at(path) {
+        Err(error) if error.errno == Errno::EACCES => Ok(false),
+        other => Ok(found(other).map_err(failed)? == Some(fd::CGROUP2_MAGIC)),
+    }
 }
 
 /// The directory that the text of /proc/PID/cgroup names; `None` if it is out of the hierarchy's sight, as in another

@@ -98,7 +98,7 @@ fn directory(wish: &Wish, host: &Host, hierarchy: &Hierarchy) -> Result<Option<C
     let own = &hierarchy.own;
     let mut top = None;
     for path in own.ancestors().take_while(|path| path.starts_with(&hierarchy.root)) {
-        if !host.level(path)?.is_writable {
+        if !host.may_divide(path)? {
             break;
         }
         top = Some(path.to_owned());

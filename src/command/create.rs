@@ -7,6 +7,7 @@ use crate::container::beside::notify;
 use crate::container::trace::Trace;
 use crate::container::{self, Options, Start, States};
 use crate::error::{Error, Result};
+use crate::host;
 use crate::log::Log;
 use crate::property::{NOTIFY_VARIABLE, Request};
 use clap::{Args, Parser};
@@ -149,7 +150,7 @@ impl Common {
 
 /// The bundle's own path, without symlinks: the state outlives the caller's directory.
 pub fn absolute(bundle: &Path) -> Result<PathBuf> {
-    bundle.canonicalize().map_err(|error| {
+    host::canonicalize(bundle).map_err(|error| {
         Error::from_io(format!("cannot find the bundle {}", bundle.display()), &error)
             .remedy("name a directory with a config.json with --bundle DIR")
     })

@@ -68,10 +68,11 @@ pub struct Subcommand {
     define: fn() -> Command,
     run: fn(&Globals, &ArgMatches, &Log) -> Done,
     /// Runs what need not be read by clap.
-    run_plain: Option<fn(&Globals, &[OsString], &Log) -> Option<Done>>,
+    run_plain: Option<RunPlain>,
 }
 
 type Done = anyhow::Result<ExitCode>;
+type RunPlain = fn(&Globals, &[OsString], &Log) -> Option<Done>;
 
 /// What a subcommand's arguments can do.
 trait Run: FromArgMatches {

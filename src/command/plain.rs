@@ -70,11 +70,18 @@ pub fn read<'a>(
     Some((words, rest.as_slice()))
 }
 
-/// Reads flags and exactly so many words.
+/// Reads flags and exactly so many words, which may stand behind `--`, where they may begin with a dash.
 pub fn read_all<'a, const N: usize>(
     arguments: &'a [OsString],
     flag: impl FnMut(&str, &mut Value<'a, '_>) -> Option<()>,
 ) -> Option<[String; N]> {
+    let flags =
+        arguments.len().checked_sub(N + 1).filter(|index| arguments.get(*index).is_some_and(|word| word == "--"));
+    if let Some(flags) = flags {
+        let [] = read_all(arguments.get(..flags)?, flag)?;
+        let words = arguments.iter().skip(flags + 1).map(|word| word.to_str().map(str::to_owned));
+        return words.collect::<Option<Vec<_>>>()?.try_into().ok();
+    }
     let (words, rest) = read(arguments, N, flag)?;
     if rest.is_empty() { words.try_into().ok() } else { None }
 }
@@ -125,8 +132,9 @@ pub mod tests {
     /// How many lines were plain, which clap must read alike.
     fn compare<T: Plain + FromArgMatches + Debug>(name: &str) -> usize {
         let subcommand = SUBCOMMANDS.iter().find(|subcommand| subcommand.name == name).unwrap();
-        let read =
-            lines(&definition(subcommand)).into_iter().filter_map(|line| T::read(&line).map(|read| (line, read)));
+        // A name behind `--` is for clap the program of a container without a name.
+        let lines = lines(&definition(subcommand)).into_iter().filter(|line| !line.contains(&"--".into()));
+        let read = lines.filter_map(|line| T::read(&line).map(|read| (line, read)));
         let check = |(line, read): (Vec<OsString>, T)| {
             let matches =
                 parse(subcommand, &line).unwrap_or_else(|wrong| panic!("{line:?}: {read:?}, but {}", wrong.1));

@@ -479,8 +479,8 @@ impl fmt::Display for Plan {
 }
 
 /// A string for the kernel; one with a NUL byte is an error in the property.
-pub fn c_string(property: &str, text: &OsStr) -> Result<CString> {
+pub fn c_string(property: impl FnOnce() -> String, text: &OsStr) -> Result<CString> {
     CString::new(text.as_bytes()).map_err(|_| {
-        Error::in_config(property, format!("{text:?} has a NUL character")).because("the kernel ends a string there")
+        Error::in_config(property(), format!("{text:?} has a NUL character")).because("the kernel ends a string there")
     })
 }

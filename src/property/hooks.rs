@@ -43,7 +43,7 @@ fn check(property: &str, hook: &Hook) -> Result<()> {
     }
     let texts = [&hook.path].into_iter().chain(&hook.args).chain(hook.env.iter().flatten());
     for text in texts {
-        c_string(property, OsStr::new(text))?;
+        c_string(|| property.to_owned(), OsStr::new(text))?;
     }
     if hook.timeout.is_some_and(|timeout| timeout <= 0) {
         return Err(Error::in_config(property, "timeout is not above 0").remedy("leave it out to wait without end"));

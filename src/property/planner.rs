@@ -103,7 +103,7 @@ impl Planner<'_> {
 
     /// Text of the current property, for the kernel, byte for byte.
     pub(super) fn c_string(&self, text: impl AsRef<OsStr>) -> Result<CString> {
-        plan::c_string(&self.current.to_string(), text.as_ref())
+        plan::c_string(|| self.current.to_string(), text.as_ref())
     }
 
     /// Refuses -1, which says to the kernel that an id stays as it is: a program would be root that was not to be.

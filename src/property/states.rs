@@ -3,8 +3,10 @@
 
 use super::{Planner, Property, Scope};
 use crate::error::{Error, Result, found};
+use crate::host;
 use crate::plan::Phase;
 use crate::plan::step::MountStep;
+use crate::spec::Mount;
 use crate::sys::Errno;
 use std::collections::BTreeMap;
 use std::fs::metadata;
@@ -13,6 +15,9 @@ use std::path::{Path, PathBuf};
 
 /// When all is mounted.
 pub const PROPERTY: Property = Property { paths: &["mounts"], phase: Phase::Jailed, scope: Scope::Create, plan };
+
+/// File systems that show none of the host's directories.
+const KERNELS: [&str; 7] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"];
 
 /// A directory by its device and inode, whatever it is called.
 type Place = (u64, u64);
@@ -23,9 +28,15 @@ fn plan(planner: &mut Planner) -> Result<()> {
         return Ok(());
     }
     let mut hidden: Vec<(PathBuf, Vec<PathBuf>)> = Vec::new();
+    // Sources of the kernel's own are only names.
+    let is_bind = |mount: &&Mount| {
+        let is_kernels = mount.kind.as_deref().is_some_and(|kind| KERNELS.contains(&kind));
+        !is_kernels || mount.options.iter().any(|option| option == "bind" || option == "rbind")
+    };
     for states in &planner.request.states {
         let above = places_above(states)?;
-        let binds = planner.spec.mounts.iter().filter_map(|mount| Some((mount.source.as_deref()?, mount)));
+        let binds = planner.spec.mounts.iter().filter(is_bind);
+        let binds = binds.filter_map(|mount| Some((mount.source.as_deref()?, mount)));
         for (source, mount) in binds.filter(|(source, _)| !source.is_empty()) {
             let Some(place) = place_of(&planner.request.bundle.join(source))? else { continue };
             let Some(rest) = above.get(&place) else { continue };
@@ -66,7 +77,7 @@ fn plan(planner: &mut Planner) -> Result<()> {
 /// The directories that a path is in, and itself, with what follows from there on.
 fn places_above(path: &Path) -> Result<BTreeMap<Place, PathBuf>> {
     let mut places = BTreeMap::new();
-    let Some(path) = found(path.canonicalize()).map_err(|error| Error::from_io(path.display(), &error))? else {
+    let Some(path) = found(host::canonicalize(path)).map_err(|error| Error::from_io(path.display(), &error))? else {
         return Ok(places);
     };
     for above in path.ancestors() {

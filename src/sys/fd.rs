@@ -147,6 +147,26 @@ pub fn file_system(fd: BorrowedFd) -> Result<i64> {
     Ok(statfs.f_type as i64)
 }
 
+/// The same of what is at a path.
+pub fn file_system_at(path: &CStr) -> Result<i64> {
+    // SAFETY: an all-zero statfs is a valid value; statfs fills it.
+    let mut statfs: libc::statfs = unsafe { core::mem::zeroed() };
+    // SAFETY: `path` ends with a NUL, and `statfs` is a statfs that statfs may write to.
+    check(Call::Fstatfs, unsafe { libc::statfs(path.as_ptr(), &mut statfs) })?;
+    #[allow(clippy::unnecessary_cast)] // the type differs between architectures and C libraries
+    Ok(statfs.f_type as i64)
+}
+
+/// realpath(3) without its allocation: the C library's own allocator is as good as unused, and its first call costs five of the kernel's.
+pub fn real_path<'a>(path: &CStr, buffer: &'a mut [u8; PATH_MAX]) -> Result<&'a CStr> {
+    // SAFETY: `path` ends with a NUL, and realpath writes PATH_MAX bytes at most.
+    let found = unsafe { libc::realpath(path.as_ptr(), buffer.as_mut_ptr().cast()) };
+    if found.is_null() {
+        return Err(Error::last(Call::Readlink));
+    }
+    CStr::from_bytes_until_nul(buffer).map_err(|_| Error::new(Call::Readlink, Errno::ENAMETOOLONG))
+}
+
 /// `f_type` of procfs.
 pub const PROC_MAGIC: i64 = 0x9fa0;
 /// `f_type` of devpts.

@@ -70,7 +70,7 @@ fn run(
         Error::in_config(format!("hooks.{name}[{index}]"), format!("error running {name} hook #{index}: {message}"))
     };
     let lost = |error: sys::Error| Error::from_call(&hook.path, error);
-    let text = |text: &str| c_string(&format!("hooks.{name}[{index}]"), OsStr::new(text));
+    let text = |text: &str| c_string(|| format!("hooks.{name}[{index}]"), OsStr::new(text));
     let strings = |texts: &[String]| texts.iter().map(|one| text(one)).collect::<Result<_>>().map(Strings::new);
     let path = text(&hook.path)?;
     let arguments = strings(if hook.args.is_empty() { std::slice::from_ref(&hook.path) } else { &hook.args })?;

@@ -1,6 +1,7 @@
 //! Who a process is, although pids are reused.
 
 use crate::error::{Error, Result, found};
+use crate::host;
 use crate::sys::{Errno, fd, process};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -87,8 +88,7 @@ fn boot() -> Result<&'static str> {
     if let Some(boot) = BOOT.get() {
         return Ok(boot);
     }
-    let path = "/proc/sys/kernel/random/boot_id";
-    let id = std::fs::read_to_string(path).map_err(|error| Error::from_io(path, &error))?;
+    let id = host::read("/proc/sys/kernel/random/boot_id")?;
     Ok(BOOT.get_or_init(|| id.trim().to_owned()))
 }
 

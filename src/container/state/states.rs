@@ -71,6 +71,9 @@ impl States {
 
     /// All directories of states that are known: this one, and the default one.
     pub fn all_known(&self) -> Result<Vec<PathBuf>> {
+        if !self.explicit {
+            return Ok(vec![self.path.clone()]);
+        }
         let default = default_path(&mut None)?;
         Ok([self.path.clone()].into_iter().chain((default != self.path).then_some(default)).collect())
     }
@@ -83,6 +86,7 @@ impl States {
                 .remedy("name one that you may write to with --root DIR, or set XDG_RUNTIME_DIR")
         };
         match std::fs::symlink_metadata(&self.path) {
+            Ok(metadata) if !self.explicit => return self.check_owner(&metadata),
             Ok(_) => return self.check(),
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(&error)),
             Err(_) => {}
