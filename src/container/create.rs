@@ -25,6 +25,7 @@ use crate::sys::process::Process;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::SystemTime;
 
 /// When the program is to begin.
@@ -141,7 +142,7 @@ fn make(options: &Options, log: &Log) -> Result<Created> {
     let mut plan = compile(&loaded.spec, &options.request, &host)?;
     add_warnings(&mut plan, loaded.warnings(), &options.request)?;
     plan.warnings = plan.warnings.into_iter().map(|warning| warning.of_file(&options.config)).collect();
-    let spec = loaded.spec;
+    let (spec, plan) = (loaded.spec, Rc::new(plan));
     console::check(&plan, options.console_socket.as_deref(), options.start == Start::Now)?;
     tell(log, &plan);
     let receiver = annotations::find(&spec, annotations::PIDFD_RECEIVER).map(Path::new);

@@ -21,6 +21,7 @@ use crate::spec::{Capabilities, Process, Spec, load};
 use crate::sys::{memory, process, signal};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 /// What the command line says of the process. What it leaves out is as in the container's config.
 #[derive(Debug, Default)]
@@ -147,6 +148,7 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     let interrupt = if options.detach { Interrupt::default() } else { Interrupt::open()? };
     // Who is in the container already may look at the new process before it is a program, and it has this memory.
     memory::wipe_traces();
+    let plan = Rc::new(plan);
     let init = spawn(&plan, equipment).map_err(|error| match container.pidfd() {
         // It is at its end, which may take a moment: nothing can be born in its pid namespace then (ENOMEM).
         Ok(Some(pidfd)) if process::wait_readable(pidfd.as_fd(), start::GRACE_MILLISECONDS) == Ok(false) => error,

@@ -5,11 +5,13 @@
 
 use super::handshake::Message;
 use super::join::{self, Entrance};
-use crate::plan::{CONSOLE, FIRST_JOIN, Phase, Plan, Slots};
+use crate::plan::step::{NamespaceStep, ProgramStep, Step};
+use crate::plan::{CONSOLE, Entry, FIRST_JOIN, Phase, Plan, Slots};
 use crate::sys::{self, Call, Errno, creds, fd, memory, namespace, process, socket, stamps};
 use std::convert::Infallible;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
 
 /// When a program begins.
 #[derive(Default)]
@@ -24,8 +26,8 @@ pub enum Beginning {
 }
 
 /// What the child is born with.
-pub struct Child<'a> {
-    pub plan: &'a Plan,
+pub struct Child {
+    pub plan: Rc<Plan>,
     pub socket: OwnedFd,
     /// When its program begins.
     pub start: Beginning,
@@ -38,6 +40,8 @@ pub struct Child<'a> {
     /// Where the terminal goes; without one, to the parent.
     pub console: Option<OwnedFd>,
     pub slots: Slots,
+    /// Whether its memory is its maker's until its program begins.
+    pub shares_memory: bool,
     /// What it is in, while it waits for its start.
     pub namespaces: [Option<OwnedFd>; NAMESPACES.len()],
 }
@@ -69,7 +73,41 @@ pub struct Failure {
     pub error: sys::Error,
 }
 
-impl Child<'_> {
+impl Child {
+    /// Whether it may share its maker's memory until its program begins, as a copy costs more than all that it does with it: nobody is where
+    /// it goes, it makes no process of its own, all that it has is its socket, and the end of that is its last word. (A time
+    /// namespace wants memory of its own.)
+    pub fn may_share_memory(&self) -> bool {
+        let plan = &self.plan;
+        let makes_processes = |entry: &Entry| {
+            matches!(
+                entry.step,
+                Step::Program(ProgramStep::RunHook(_) | ProgramStep::LeaveInit { .. })
+                    | Step::Namespace(NamespaceStep::Unshare { .. })
+            )
+        };
+        let slots = &self.slots;
+        matches!(self.start, Beginning::Now)
+            && plan.namespaces & namespace::CLONE_NEWUSER != 0
+            && plan.joins.is_empty()
+            && plan.all_namespaces() & namespace::CLONE_NEWTIME == 0
+            && !plan.waits_when_born()
+            && !plan.is_filtered_early()
+            && !plan.pauses()
+            && !plan.entries.iter().any(makes_processes)
+            && self.console.is_none()
+            && slots.hook_output.is_none()
+            && slots.image_output.is_none()
+            && slots.trees.capacity() == 0
+    }
+
+    /// Takes one back that has shared this process's memory, and is gone: what it had open then was not this process's.
+    pub fn forget(self) {
+        let Child { plan, socket, start, container, console, slots, namespaces, .. } = self;
+        drop(plan);
+        std::mem::forget((socket, start, container, console, slots, namespaces));
+    }
+
     /// Becomes the container.
     pub fn live(&mut self) -> ! {
         memory::forbid();
@@ -130,29 +168,24 @@ impl Child<'_> {
     }
 
     pub fn run(&mut self, phase: Phase) -> Result<(), Failure> {
-        for (step, entry) in (0..).zip(&self.plan.entries) {
-            if entry.phase != phase {
-                continue;
-            }
-            stamps::stamp(step as usize, false);
-            let fetched = if self.plan.opens_source_of(&entry.step) { self.fetch_source(step) } else { Ok(()) };
-            let done = fetched.and_then(|()| entry.step.run(&mut self.slots).map_err(|error| Failure { step, error }));
-            stamps::stamp(step as usize, true);
-            match done {
-                Ok(()) => self.hand_over(step)?,
-                Err(Failure { error, .. }) if entry.tolerate.contains(&error.errno) => {
-                    self.tell(Message::Tolerated { step, error })?;
-                }
-                Err(failure) => return Err(failure),
-            }
-        }
-        Ok(())
+        (0..self.plan.entries.len()).try_for_each(|index| self.take_step(index, phase))
     }
 
-    /// What a step shows of the host's, opened by the parent.
-    fn fetch_source(&mut self, step: u32) -> Result<(), Failure> {
-        self.slots.source = self.ask(Message::Open { step }, None)?;
-        Ok(())
+    fn take_step(&mut self, index: usize, phase: Phase) -> Result<(), Failure> {
+        let Some(entry) = self.plan.entries.get(index).filter(|entry| entry.phase == phase) else { return Ok(()) };
+        let step = index as u32;
+        stamps::stamp(index, false);
+        if self.plan.opens_source_of(&entry.step) {
+            // What it shows of the host's, opened by the parent.
+            self.slots.source = self.ask(Message::Open { step }, None)?;
+        }
+        let done = entry.step.run(&mut self.slots);
+        stamps::stamp(index, true);
+        match done {
+            Ok(()) => self.hand_over(step),
+            Err(error) if entry.tolerate.contains(&error.errno) => self.tell(Message::Tolerated { step, error }),
+            Err(error) => Err(Failure { step, error }),
+        }
     }
 
     /// What a step has opened for somebody else.
@@ -229,7 +262,9 @@ impl Child<'_> {
         }
         self.slots.let_go();
         std::mem::forget(std::mem::take(&mut self.container));
-        memory::wipe_traces();
+        if !self.shares_memory {
+            memory::wipe_traces();
+        }
         self.close_all_but_own(None).map_err(|error| self.lost(error))?;
         fd::prove_seclusion(self.first());
         Ok(())

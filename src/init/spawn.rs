@@ -8,10 +8,11 @@ use crate::error::{Error, Result};
 use crate::plan::step::trees::open_mapped;
 use crate::plan::step::{MountStep, Step};
 use crate::plan::{Phase, Place, Plan, Slots, circumstances, hint, print};
-use crate::sys::process::{Cloned, Ended, Process};
-use crate::sys::{self, Call, Errno, fd, process, signal, socket};
-use std::cell::OnceCell;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use crate::sys::process::{Cloned, Ended, Process, Sharing};
+use crate::sys::{self, Call, Errno, creds, fd, process, signal, socket};
+use std::cell::{Cell, OnceCell};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 /// How long the end of a child that has closed its socket may take.
 const PATIENCE_MILLISECONDS: i32 = 10_000;
@@ -32,7 +33,6 @@ pub struct Equipment<'a> {
 }
 
 /// The container's process, as its parent sees it.
-#[derive(Debug)]
 pub struct Handle {
     /// Who it is.
     pub process: Process,
@@ -42,6 +42,20 @@ pub struct Handle {
     waits: bool,
     /// What it sees as the root of all.
     root: OnceCell<OwnedFd>,
+    /// What it lives by while it shares this process's memory; and whether that was dumpable before.
+    shared: Cell<Option<(Sharing<Child>, bool)>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let shared = self.shared.take();
+        if shared.is_some() {
+            // It has not come to its program.
+            self.process.end();
+            self.shared.set(shared);
+            self.take_memory_back();
+        }
+    }
 }
 
 /// Runs the Host steps; what they leave is for the child.
@@ -66,13 +80,35 @@ fn run_steps(plan: &Plan, phase: Phase, slots: &mut Slots) -> Result<()> {
 }
 
 /// Clones the container's process, which follows `plan` at once.
-pub fn spawn(plan: &Plan, equipment: Equipment) -> Result<Handle> {
+pub fn spawn(plan: &Rc<Plan>, equipment: Equipment) -> Result<Handle> {
     let system = |error| Error::from_call("container", error);
     let (socket, theirs) = socket::pair().map_err(system)?;
     let Equipment { start, container, mut cgroup, console, slots } = equipment;
-    let (was_helped, is_outside, namespaces) = (false, false, Default::default());
-    let mut child =
-        Child { plan, socket: theirs, start, container, was_helped, is_outside, console, slots, namespaces };
+    let (was_helped, is_outside, shares_memory, namespaces) = (false, false, false, Default::default());
+    let plan = Rc::clone(plan);
+    let mut child = Child {
+        plan,
+        socket: theirs,
+        start,
+        container,
+        was_helped,
+        is_outside,
+        console,
+        slots,
+        shares_memory,
+        namespaces,
+    };
+    if child.may_share_memory() && !matches!(cgroup, Birthplace::Taken(_)) {
+        let dumpable = creds::is_dumpable().map_err(system)?;
+        match make_sharing(child, &cgroup) {
+            Ok((process, sharing)) => {
+                let shared = Cell::new(Some((sharing, dumpable)));
+                return Ok(Handle { process, socket, waits: false, root: OnceCell::new(), shared });
+            }
+            Err(own) => child = own,
+        }
+    }
+    let plan = Rc::clone(&child.plan);
     let mut made = make(&mut child, &mut cgroup);
     if let (
         Birthplace::Directory(directory),
@@ -93,9 +129,27 @@ pub fn spawn(plan: &Plan, equipment: Equipment) -> Result<Handle> {
     match made {
         // The parent's copy of the child's end goes with `child`: it would hide the child's death.
         Made::Born(process) => {
-            Ok(Handle { process, socket, waits: plan.waits_when_born() || child.is_outside, root: OnceCell::new() })
+            let waits = plan.waits_when_born() || child.is_outside;
+            Ok(Handle { process, socket, waits, root: OnceCell::new(), shared: Cell::default() })
         }
-        made => Err(explain_unmade(plan, made)),
+        made => Err(explain_unmade(&plan, made)),
+    }
+}
+
+/// Makes a process that shares this one's memory; the child back, where that cannot be made, and why is found out the usual way.
+fn make_sharing(mut child: Child, birthplace: &Birthplace) -> std::result::Result<(Process, Sharing<Child>), Child> {
+    child.shares_memory = true;
+    let (namespaces, theirs) = (child.plan.namespaces, child.socket.as_raw_fd());
+    match process::clone_sharing(namespaces, birthplace.directory(), child, Child::live) {
+        Ok(made) => {
+            // The parent's copy: it would hide the child's death.
+            fd::close(theirs);
+            Ok(made)
+        }
+        Err(mut child) => {
+            child.shares_memory = false;
+            Err(child)
+        }
     }
 }
 
@@ -203,7 +257,20 @@ impl Handle {
 
     /// The next message; `None` when the child has closed its end, by execve or by death.
     pub fn receive(&self) -> Result<Option<(Message, Option<OwnedFd>)>> {
-        Message::receive(self.socket.as_fd()).map_err(|error| Error::from_call("container", error))
+        let received = Message::receive(self.socket.as_fd()).map_err(|error| Error::from_call("container", error))?;
+        if received.is_none() {
+            self.take_memory_back();
+        }
+        Ok(received)
+    }
+
+    /// Once the child is at its program, or gone.
+    fn take_memory_back(&self) {
+        if let Some((sharing, dumpable)) = self.shared.take() {
+            sharing.take_back().forget();
+            // It belongs to the memory. What this process was before, it may be again.
+            let _ = creds::set_dumpable(dumpable);
+        }
     }
 
     /// How the child ended, where it should have lived.

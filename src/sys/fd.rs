@@ -1,6 +1,6 @@
 //! File descriptors: opening (also inside a root), creating, reading, writing.
 
-use super::{Call, Errno, Error, Result, check, syscall};
+use super::{Call, Errno, Error, Result, syscall};
 use core::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -92,15 +92,32 @@ pub fn borrow<'a>(raw: RawFd) -> BorrowedFd<'a> {
 
 /// Takes over a descriptor that was inherited from another process.
 pub fn adopt(raw: RawFd) -> Result<OwnedFd> {
-    // SAFETY: F_GETFD takes no pointer.
-    check(Call::Fcntl, unsafe { libc::fcntl(raw, libc::F_GETFD) })?;
+    fcntl(raw, libc::F_GETFD, 0)?;
     Ok(own(raw.into()))
 }
 
 /// True if `raw` is an open descriptor.
 pub fn is_open(raw: RawFd) -> bool {
-    // SAFETY: F_GETFD takes no pointer.
-    unsafe { libc::fcntl(raw, libc::F_GETFD) != -1 }
+    fcntl(raw, libc::F_GETFD, 0).is_ok()
+}
+
+/// fcntl(2) with a number.
+fn fcntl(fd: RawFd, operation: i32, argument: i32) -> Result<i32> {
+    syscall!(Call::Fcntl, libc::SYS_fcntl, fd, operation, argument).map(|result| result as i32)
+}
+
+/// ppoll(2) for so many milliseconds (-1: without end); how many of them are ready.
+pub(super) fn poll(polls: &mut [libc::pollfd], milliseconds: i32) -> Result<i64> {
+    let time =
+        libc::timespec { tv_sec: (milliseconds / 1000).into(), tv_nsec: (milliseconds % 1000 * 1_000_000).into() };
+    let limit = if milliseconds < 0 { core::ptr::null() } else { &raw const time };
+    let nothing = core::ptr::null::<u8>();
+    syscall!(Call::Poll, libc::SYS_ppoll, polls.as_mut_ptr(), polls.len(), limit, nothing, size_of::<u64>())
+}
+
+/// Closes a descriptor by its number, whose owner is another process's.
+pub fn close(raw: RawFd) {
+    let _ = syscall!(Call::CloseRange, libc::SYS_close, raw);
 }
 
 /// openat(2) from the current directory, close-on-exec.
@@ -124,8 +141,7 @@ pub fn borrow_cwd<'a>() -> BorrowedFd<'a> {
 pub fn status(fd: BorrowedFd) -> Result<Status> {
     // SAFETY: an all-zero stat is a valid value; fstat fills it.
     let mut stat: libc::stat = unsafe { core::mem::zeroed() };
-    // SAFETY: `stat` is a stat that fstat may write to.
-    check(Call::Fstat, unsafe { libc::fstat(fd.as_raw_fd(), &mut stat) })?;
+    syscall!(Call::Fstat, libc::SYS_fstat, fd.as_raw_fd(), &raw mut stat)?;
     Ok(Status {
         mode: stat.st_mode,
         uid: stat.st_uid,
@@ -141,8 +157,7 @@ pub fn status(fd: BorrowedFd) -> Result<Status> {
 pub fn file_system(fd: BorrowedFd) -> Result<i64> {
     // SAFETY: an all-zero statfs is a valid value; fstatfs fills it.
     let mut statfs: libc::statfs = unsafe { core::mem::zeroed() };
-    // SAFETY: `statfs` is a statfs that fstatfs may write to.
-    check(Call::Fstatfs, unsafe { libc::fstatfs(fd.as_raw_fd(), &mut statfs) })?;
+    syscall!(Call::Fstatfs, libc::SYS_fstatfs, fd.as_raw_fd(), &raw mut statfs)?;
     #[allow(clippy::unnecessary_cast)] // the type differs between architectures and C libraries
     Ok(statfs.f_type as i64)
 }
@@ -151,8 +166,7 @@ pub fn file_system(fd: BorrowedFd) -> Result<i64> {
 pub fn file_system_at(path: &CStr) -> Result<i64> {
     // SAFETY: an all-zero statfs is a valid value; statfs fills it.
     let mut statfs: libc::statfs = unsafe { core::mem::zeroed() };
-    // SAFETY: `path` ends with a NUL, and `statfs` is a statfs that statfs may write to.
-    check(Call::Fstatfs, unsafe { libc::statfs(path.as_ptr(), &mut statfs) })?;
+    syscall!(Call::Fstatfs, libc::SYS_statfs, path.as_ptr(), &raw mut statfs)?;
     #[allow(clippy::unnecessary_cast)] // the type differs between architectures and C libraries
     Ok(statfs.f_type as i64)
 }
@@ -229,8 +243,7 @@ pub fn set_modified_at(dir: BorrowedFd, name: &CStr, (seconds, nanoseconds): (i6
         (time.tv_sec, time.tv_nsec) = (seconds as _, nanoseconds as _);
     }
     let flags = libc::AT_SYMLINK_NOFOLLOW | if name.is_empty() { libc::AT_EMPTY_PATH } else { 0 };
-    // SAFETY: the times and the name live through the call.
-    check(Call::Utimens, unsafe { libc::utimensat(dir.as_raw_fd(), name.as_ptr(), times.as_ptr(), flags) }).map(drop)
+    syscall!(Call::Utimens, libc::SYS_utimensat, dir.as_raw_fd(), name.as_ptr(), times.as_ptr(), flags).map(drop)
 }
 
 /// unlinkat(2).
@@ -286,8 +299,7 @@ pub fn write(fd: BorrowedFd, bytes: &[u8]) -> Result<usize> {
 /// Waits until there is room to write (poll(2)); `false` after `milliseconds` (-1: never).
 pub fn wait_for_room(fd: BorrowedFd, milliseconds: i32) -> Result<bool> {
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-    // SAFETY: `poll` is one pollfd.
-    match check(Call::Poll, unsafe { libc::poll(&mut poll, 1, milliseconds) }) {
+    match self::poll(core::slice::from_mut(&mut poll), milliseconds) {
         Err(Error { errno: Errno::EINTR, .. }) => Ok(false),
         other => other.map(|ready| ready > 0),
     }
@@ -315,8 +327,7 @@ pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> Result<usize> {
 /// dup3(2) without close-on-exec: `fd` becomes `number`, and is inherited.
 pub fn dup_to(fd: BorrowedFd, number: RawFd) -> Result<()> {
     if fd.as_raw_fd() == number {
-        // SAFETY: F_SETFD takes no pointer.
-        return check(Call::Dup, unsafe { libc::fcntl(number, libc::F_SETFD, 0) }).map(drop);
+        return fcntl(number, libc::F_SETFD, 0).map(drop);
     }
     syscall!(Call::Dup, libc::SYS_dup3, fd.as_raw_fd(), number, 0).map(drop)
 }
@@ -332,17 +343,13 @@ pub fn set_nonblocking(fd: BorrowedFd) -> Result<()> {
 }
 
 fn change_flags(fd: BorrowedFd, change: impl Fn(i32) -> i32) -> Result<()> {
-    // SAFETY: F_GETFL takes no pointer.
-    let flags = check(Call::Fcntl, unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
-    // SAFETY: F_SETFL takes no pointer.
-    check(Call::Fcntl, unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, change(flags)) }).map(drop)
+    let flags = fcntl(fd.as_raw_fd(), libc::F_GETFL, 0)?;
+    fcntl(fd.as_raw_fd(), libc::F_SETFL, change(flags)).map(drop)
 }
 
 /// A copy of a descriptor, close-on-exec, with a number of `least` or more.
 pub fn duplicate_above(fd: BorrowedFd, least: RawFd) -> Result<OwnedFd> {
-    // SAFETY: F_DUPFD_CLOEXEC takes a number.
-    let raw = check(Call::Dup, unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) })?;
-    Ok(own(raw.into()))
+    syscall!(Call::Dup, libc::SYS_fcntl, fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least).map(own)
 }
 
 /// Closes every descriptor from `first` on but those that are `kept` (close_range(2), Linux 5.9).
@@ -368,9 +375,8 @@ pub fn close_own_below<I: Iterator<Item = RawFd>>(first: RawFd, kept: impl Fn() 
     let limit = super::sched::limit(libc::RLIMIT_NOFILE as _)?.soft;
     let end = RawFd::try_from(limit).map_or(first, |limit| first.min(limit));
     for number in 3..end {
-        // SAFETY: F_GETFD takes no pointer.
-        let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
-        if flags != -1 && flags & libc::FD_CLOEXEC != 0 && kept().all(|own| own != number) {
+        let is_own = fcntl(number, libc::F_GETFD, 0).is_ok_and(|flags| flags & libc::FD_CLOEXEC != 0);
+        if is_own && kept().all(|own| own != number) {
             drop(own(number.into()));
         }
     }
@@ -385,8 +391,7 @@ pub fn give(fd: BorrowedFd, uid: u32) -> Result<()> {
         Err(Error { errno: Errno::EBADF, .. }) => return Ok(()),
         other => other?,
     };
-    // SAFETY: F_GETFL takes no pointer.
-    let flags = check(Call::Fcntl, unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    let flags = fcntl(fd.as_raw_fd(), libc::F_GETFL, 0)?;
     let is_given = match mode & libc::S_IFMT {
         libc::S_IFIFO => true,
         libc::S_IFREG => flags & libc::O_ACCMODE != libc::O_RDONLY,
@@ -427,22 +432,19 @@ pub fn prove_seclusion(first: RawFd) {
 /// pipe2(2): what is read from, and what is written to.
 pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     let mut ends = [0; 2];
-    // SAFETY: pipe2 writes two ints.
-    check(Call::Socketpair, unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
-    Ok((own(ends[0].into()), own(ends[1].into())))
+    syscall!(Call::Socketpair, libc::SYS_pipe2, ends.as_mut_ptr(), libc::O_CLOEXEC)?;
+    let [from, to]: [i32; 2] = ends;
+    Ok((own(from.into()), own(to.into())))
 }
 
 /// Marks a descriptor close-on-exec.
 pub fn close_on_execve(number: RawFd) -> Result<()> {
-    // SAFETY: F_SETFD takes a number.
-    check(Call::Fcntl, unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }).map(drop)
+    fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC).map(drop)
 }
 
 /// Whether a descriptor is open and would outlive an execve, as those that this command was given.
 pub fn outlives_execve(number: RawFd) -> bool {
-    // SAFETY: F_GETFD takes no pointer.
-    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
-    flags != -1 && flags & libc::FD_CLOEXEC == 0
+    fcntl(number, libc::F_GETFD, 0).is_ok_and(|flags| flags & libc::FD_CLOEXEC == 0)
 }
 
 /// Marks every descriptor from `first` on close-on-exec (close_range(2), Linux 5.11).
@@ -472,15 +474,12 @@ pub fn memory_file(name: &CStr) -> Result<OwnedFd> {
 /// Forbids every later change of a memory file.
 pub fn seal(fd: BorrowedFd) -> Result<()> {
     let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
-    // SAFETY: F_ADD_SEALS takes no pointer.
-    check(Call::Fcntl, unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) }).map(drop)
+    fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals).map(drop)
 }
 
 /// True if nobody can write to the file any more.
 pub fn is_sealed(fd: BorrowedFd) -> bool {
-    // SAFETY: F_GET_SEALS takes no pointer.
-    let seals = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) };
-    seals != -1 && seals & libc::F_SEAL_WRITE != 0
+    fcntl(fd.as_raw_fd(), libc::F_GET_SEALS, 0).is_ok_and(|seals| seals & libc::F_SEAL_WRITE != 0)
 }
 
 /// Sets the position to the start.
@@ -526,16 +525,14 @@ pub fn lock_for_reading(fd: BorrowedFd) -> Result<()> {
     // SAFETY: an all-zero flock is a valid value: from the begin, to the end.
     let mut lock: libc::flock = unsafe { core::mem::zeroed() };
     lock.l_type = libc::F_RDLCK as libc::c_short;
-    // SAFETY: F_OFD_SETLK reads a flock.
-    check(Call::Fcntl, unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) }).map(drop)
+    syscall!(Call::Fcntl, libc::SYS_fcntl, fd.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock).map(drop)
 }
 
 /// Waits until the contents of a file of the kernel change after they were read (poll(2), POLLPRI); `false` after
 /// `milliseconds`.
 pub fn wait_for_change(fd: BorrowedFd, milliseconds: i32) -> Result<bool> {
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLPRI, revents: 0 };
-    // SAFETY: `poll` is one pollfd.
-    match check(Call::Poll, unsafe { libc::poll(&mut poll, 1, milliseconds) }) {
+    match self::poll(core::slice::from_mut(&mut poll), milliseconds) {
         Err(Error { errno: Errno::EINTR, .. }) => Ok(true),
         other => other.map(|ready| ready > 0),
     }
@@ -546,8 +543,7 @@ pub fn wait_for_end_or_change(pidfd: BorrowedFd, file: Option<BorrowedFd>, milli
     let poll = |fd: i32, events| libc::pollfd { fd, events, revents: 0 };
     let file = file.map_or(-1, |file| file.as_raw_fd());
     let mut polls = [poll(pidfd.as_raw_fd(), libc::POLLIN), poll(file, libc::POLLPRI)];
-    // SAFETY: `polls` are two pollfds.
-    match check(Call::Poll, unsafe { libc::poll(polls.as_mut_ptr(), 2, milliseconds) }) {
+    match self::poll(&mut polls, milliseconds) {
         Err(Error { errno: Errno::EINTR, .. }) => Ok([false, false]),
         other => other.map(|_| polls.map(|poll| poll.revents != 0)),
     }
@@ -556,8 +552,7 @@ pub fn wait_for_end_or_change(pidfd: BorrowedFd, file: Option<BorrowedFd>, milli
 /// Waits until one of two can be read; which of them, or `None` after `milliseconds` (-1: never).
 pub fn wait_for_either(fds: [BorrowedFd; 2], milliseconds: i32) -> Result<Option<[bool; 2]>> {
     let mut polls = fds.map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 });
-    // SAFETY: `polls` are two pollfds.
-    match check(Call::Poll, unsafe { libc::poll(polls.as_mut_ptr(), 2, milliseconds) }) {
+    match self::poll(&mut polls, milliseconds) {
         Err(Error { errno: Errno::EINTR, .. }) => Ok(None),
         other => other.map(|_| Some(polls.map(|poll| poll.revents != 0))),
     }

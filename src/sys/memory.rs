@@ -7,7 +7,7 @@
 
 use core::cell::UnsafeCell;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::alloc::{GlobalAlloc, Layout, System};
 
 const SIZE: usize = 1 << 20;
@@ -88,16 +88,21 @@ static PIECE: Piece = Piece(UnsafeCell::new([0; SIZE]));
 
 struct Arena {
     used: AtomicUsize,
-    forbidden: AtomicBool,
+    /// Where the stack of who may not allocate begins, or 0.
+    forbidden: AtomicUsize,
 }
 
 /// The command line's own: whoever embeds the library has an allocator.
 #[cfg_attr(feature = "cli", global_allocator)]
-static ARENA: Arena = Arena { used: AtomicUsize::new(0), forbidden: AtomicBool::new(false) };
+static ARENA: Arena = Arena { used: AtomicUsize::new(0), forbidden: AtomicUsize::new(0) };
 
 impl Arena {
     fn trip(&self) {
-        if cfg!(debug_assertions) && self.forbidden.load(Ordering::Relaxed) {
+        if !cfg!(debug_assertions) {
+            return;
+        }
+        let (here, forbidden) = (0u8, self.forbidden.load(Ordering::Relaxed));
+        if forbidden != 0 && forbidden.wrapping_sub((&raw const here).addr()) < STACK {
             let text = b"rootlet: the child allocated\n";
             // SAFETY: the pointer and length are those of `text`.
             unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
@@ -189,7 +194,16 @@ pub fn populate() {
     }
 }
 
-/// From here on, this process may not allocate.
+/// A stack is not larger, downwards from where it is left to no more; others are elsewhere.
+const STACK: usize = 7 << 20;
+
+/// From here on, who runs on this stack may not allocate.
 pub fn forbid() {
-    ARENA.forbidden.store(true, Ordering::Relaxed);
+    let here = [0u8; 256];
+    ARENA.forbidden.store((&raw const here).addr() + here.len(), Ordering::Relaxed);
+}
+
+/// Nobody runs there any more.
+pub fn allow() {
+    ARENA.forbidden.store(0, Ordering::Relaxed);
 }

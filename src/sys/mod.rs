@@ -17,6 +17,7 @@ pub mod net;
 pub mod notification;
 pub mod process;
 pub mod program;
+mod raw;
 pub mod resolve;
 pub mod sched;
 pub mod seccomp;
@@ -108,13 +109,22 @@ fn check<T: Into<i64> + Copy>(call: Call, ret: T) -> Result<T> {
     if ret.into() == -1 { Err(Error::last(call)) } else { Ok(ret) }
 }
 
+/// Makes a result of the kernel's convention.
+fn check_raw(call: Call, result: i64) -> Result<i64> {
+    if (-4095..0).contains(&result) { Err(Error { call, errno: Errno::from_raw(-result as i32) }) } else { Ok(result) }
+}
+
 /// A raw system call whose pointer arguments come from references that live through it.
 macro_rules! syscall {
     ($call:expr, $number:expr $(, $arg:expr)* $(,)?) => {{
+        let mut arguments = [0i64; 6];
+        for (slot, argument) in arguments.iter_mut().zip([$($arg as i64),*]) {
+            *slot = argument;
+        }
         // SAFETY: the callers in this floor pass integers, or pointers taken from references (with their true
         // lengths) that outlive the call; the kernel writes only through pointers that come from `&mut`.
-        let ret = unsafe { libc::syscall($number $(, $arg as libc::c_long)*) };
-        $crate::sys::check($call, ret)
+        let result = unsafe { $crate::sys::raw::call($number, arguments) };
+        $crate::sys::check_raw($call, result)
     }};
 }
 use syscall;
@@ -128,6 +138,7 @@ pub fn started_privileged() -> bool {
 
 /// Ends this process at once: no destructor, no buffer, no exit handler (they belong to the parent).
 pub fn exit_now(status: i32) -> ! {
-    // SAFETY: _exit takes a number and does not return.
-    unsafe { libc::_exit(status) }
+    loop {
+        let _ = syscall!(Call::Kill, libc::SYS_exit_group, status);
+    }
 }

@@ -1,7 +1,7 @@
 //! Network interfaces: bringing one up, and moving one into another network namespace with its addresses.
 
 use super::fd::{self, own};
-use super::{Call, Errno, Error, Result, check, namespace, syscall};
+use super::{Call, Errno, Error, Result, namespace, syscall};
 use core::ffi::CStr;
 use core::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -16,9 +16,7 @@ pub fn bring_loopback_up() -> Result<()> {
         *slot = byte as libc::c_char;
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
-    // SAFETY: SIOCSIFFLAGS reads an ifreq.
-    check(Call::Ioctl, unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) })
-        .map(drop)
+    syscall!(Call::Ioctl, libc::SYS_ioctl, socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request).map(drop)
 }
 
 /// Moves a device of the caller's network namespace into `theirs` as `new_name`, and brings it up there. Its global,

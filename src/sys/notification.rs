@@ -59,8 +59,7 @@ pub enum Answer {
 pub fn wait(listener: BorrowedFd) -> Result<bool> {
     let mut poll = libc::pollfd { fd: listener.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     loop {
-        // SAFETY: `poll` is one pollfd.
-        match super::check(Call::Poll, unsafe { libc::poll(&mut poll, 1, -1) }) {
+        match super::fd::poll(core::slice::from_mut(&mut poll), -1) {
             Err(Error { errno: Errno::EINTR, .. }) => continue,
             other => return other.map(|_| poll.revents & libc::POLLIN != 0),
         }
@@ -71,8 +70,7 @@ pub fn wait(listener: BorrowedFd) -> Result<bool> {
 pub fn wait_for_end(listener: BorrowedFd) -> Result<()> {
     let mut poll = libc::pollfd { fd: listener.as_raw_fd(), events: 0, revents: 0 };
     loop {
-        // SAFETY: `poll` is one pollfd.
-        match super::check(Call::Poll, unsafe { libc::poll(&mut poll, 1, -1) }) {
+        match super::fd::poll(core::slice::from_mut(&mut poll), -1) {
             Err(Error { errno: Errno::EINTR, .. }) => continue,
             other => return other.map(drop),
         }

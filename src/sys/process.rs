@@ -1,9 +1,11 @@
 //! Processes: clone, execve, wait, signals by pidfd.
 
 use super::fd::own;
-use super::{Call, Errno, Error, Result, check, syscall};
+use super::{Call, Errno, Error, Result, check, raw, syscall};
 use core::ffi::CStr;
+use core::mem::ManuallyDrop;
 use core::ptr;
+use core::sync::atomic::{AtomicU32, Ordering};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// Both sides of a clone.
@@ -130,6 +132,87 @@ pub fn run_apart(work: &mut dyn FnMut()) -> Result<i32> {
     check(Call::Fork, unsafe { libc::clone(begin, stack.top(), flags, (&raw mut work).cast()) })
 }
 
+/// A process that shares this one's memory until it executes a program or ends, and what it lives by, which is its own meanwhile.
+/// Dropped before, that stays where it is for ever.
+pub struct Sharing<T> {
+    stack: ManuallyDrop<Stack>,
+    life: *mut Life<T>,
+}
+
+/// At the top of the stack.
+struct Life<T> {
+    owned: T,
+    live: fn(&mut T) -> !,
+    /// The kernel makes it zero when the memory is shared no more (clone(2), CLONE_CHILD_CLEARTID).
+    pid: AtomicU32,
+}
+
+/// As [`clone`], but the new process shares this one's memory, and lives by `owned`; which comes back where none can be made. It has
+/// a copy of all descriptors, also of those that `owned` has.
+pub fn clone_sharing<T: 'static>(
+    namespaces: i32,
+    cgroup: Option<BorrowedFd>,
+    owned: T,
+    live: fn(&mut T) -> !,
+) -> core::result::Result<(Process, Sharing<T>), T> {
+    extern "C" fn begin<T>(life: *mut libc::c_void) -> ! {
+        // SAFETY: `life` is that of the `Sharing`, which lets nobody else at it until this process is gone.
+        let life = unsafe { &mut *life.cast::<Life<T>>() };
+        (life.live)(&mut life.owned)
+    }
+    let Ok(stack) = Stack::new() else { return Err(owned) };
+    stack.populate();
+    let life = stack.top().wrapping_byte_sub(size_of::<Life<T>>()).addr() & !(align_of::<Life<T>>().max(16) - 1);
+    let life = stack.0.with_addr(life).cast::<Life<T>>();
+    // SAFETY: the place is in the mapping, aligned, and nobody else's.
+    unsafe { life.write(Life { owned, live, pid: AtomicU32::new(1) }) };
+    let mut pidfd: RawFd = -1;
+    let kinds = libc::CLONE_VM | libc::CLONE_PIDFD | libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_CLEARTID;
+    // SAFETY: an all-zero clone_args is a valid value, and `life` was written.
+    let (mut arguments, pid) = unsafe { (core::mem::zeroed::<libc::clone_args>(), (*life).pid.as_ptr()) };
+    arguments.flags = (namespaces | kinds) as u32 as u64;
+    arguments.pidfd = (&raw mut pidfd) as u64;
+    (arguments.parent_tid, arguments.child_tid) = (pid as u64, pid as u64);
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    arguments.stack = stack.0.addr() as u64;
+    arguments.stack_size = (life.addr() - stack.0.addr()) as u64;
+    if let Some(cgroup) = cgroup {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: the stack ends below `life`, at a multiple of 16; `begin` does not return; `life` and the stack are there as long as the process
+    // is, as `T` refers to nothing that could end before.
+    let made = unsafe { raw::clone3(&raw const arguments, size_of::<libc::clone_args>(), begin::<T>, life.cast()) };
+    if made < 0 {
+        // SAFETY: there is no process, so this is the only one that has it.
+        return Err(unsafe { life.read().owned });
+    }
+    Ok((Process { pid: made as i32, pidfd: own(pidfd.into()) }, Sharing { stack: ManuallyDrop::new(stack), life }))
+}
+
+impl<T> Sharing<T> {
+    /// What it lived by, once it is at its program or gone; this waits for that.
+    pub fn take_back(mut self) -> T {
+        loop {
+            // SAFETY: `life` was written, and this is an atomic of it.
+            let pid = unsafe { (*self.life).pid.load(Ordering::Acquire) };
+            if pid == 0 {
+                break;
+            }
+            // SAFETY: as above.
+            let place = unsafe { (*self.life).pid.as_ptr() };
+            let _ = syscall!(Call::Wait, libc::SYS_futex, place, libc::FUTEX_WAIT, pid, ptr::null::<u8>());
+        }
+        // SAFETY: the other process has other memory by now; what is read is not looked at again, and its place is given back.
+        unsafe {
+            let life = self.life.read();
+            ManuallyDrop::drop(&mut self.stack);
+            super::memory::allow();
+            life.owned
+        }
+    }
+}
+
 /// Reads the maps of a user namespace as who joins it sees them; their lengths.
 pub fn read_id_maps(namespace: BorrowedFd, uids: &mut [u8], gids: &mut [u8]) -> Result<[usize; 2]> {
     use super::{fd, namespace as ns};
@@ -161,6 +244,8 @@ struct Stack(*mut libc::c_void);
 
 impl Stack {
     const SIZE: usize = 8 << 20;
+    /// By a process from its clone to its execve.
+    const USED: usize = 48 << 10;
 
     fn new() -> Result<Stack> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
@@ -175,6 +260,13 @@ impl Stack {
         // SAFETY: the first page of the mapping, which nobody uses.
         check(Call::Fork, unsafe { libc::mprotect(mapping, page, libc::PROT_NONE) })?;
         Ok(stack)
+    }
+
+    /// Has what is used of it made at once.
+    fn populate(&self) {
+        let used = self.top().wrapping_byte_sub(Stack::USED);
+        // SAFETY: the pages are the mapping's.
+        unsafe { libc::madvise(used, Stack::USED, libc::MADV_POPULATE_WRITE) };
     }
 
     fn top(&self) -> *mut libc::c_void {
@@ -303,8 +395,7 @@ pub fn end_child(pid: i32) {
 pub fn wait_readable(fd: BorrowedFd, milliseconds: i32) -> Result<bool> {
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     loop {
-        // SAFETY: `poll` is one pollfd.
-        match check(Call::Poll, unsafe { libc::poll(&mut poll, 1, milliseconds) }) {
+        match super::fd::poll(core::slice::from_mut(&mut poll), milliseconds) {
             Err(Error { errno: Errno::EINTR, .. }) => continue,
             other => return Ok(other? > 0),
         }
@@ -313,16 +404,14 @@ pub fn wait_readable(fd: BorrowedFd, milliseconds: i32) -> Result<bool> {
 
 /// Waits for so long.
 pub fn sleep(milliseconds: i32) {
-    // SAFETY: no descriptors are given.
-    unsafe { libc::poll(ptr::null_mut(), 0, milliseconds) };
+    let _ = super::fd::poll(&mut [], milliseconds);
 }
 
 /// Whether the other end of a socket is gone.
 pub fn is_hung_up(fd: BorrowedFd) -> Result<bool> {
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: 0, revents: 0 };
     loop {
-        // SAFETY: `poll` is one pollfd.
-        match check(Call::Poll, unsafe { libc::poll(&mut poll, 1, 0) }) {
+        match super::fd::poll(core::slice::from_mut(&mut poll), 0) {
             Err(Error { errno: Errno::EINTR, .. }) => continue,
             other => return other.map(|_| poll.revents & libc::POLLHUP != 0),
         }

@@ -55,10 +55,9 @@ pub fn reset() -> Result<()> {
         let nothing = ptr::null::<u8>();
         syscall!(Call::Sigaction, libc::SYS_rt_sigaction, signal, action.as_ptr(), nothing, size_of::<u64>())?;
     }
-    // SAFETY: an all-zero sigset is the empty set.
-    let set: libc::sigset_t = unsafe { zeroed() };
-    // SAFETY: `set` is a signal set.
-    check(Call::Sigprocmask, unsafe { libc::sigprocmask(libc::SIG_SETMASK, &set, ptr::null_mut()) }).map(drop)
+    let (set, nothing) = (0u64, ptr::null::<u8>());
+    syscall!(Call::Sigprocmask, libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const set, nothing, size_of::<u64>())
+        .map(drop)
 }
 
 /// _NSIG of the kernel.

@@ -1,7 +1,7 @@
 //! Unix sockets: short messages, with or without a descriptor.
 
 use super::fd::own;
-use super::{Call, Errno, Error, Result, check, syscall};
+use super::{Call, Errno, Error, Result, syscall};
 use core::ffi::CStr;
 use core::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -131,8 +131,8 @@ pub fn send(socket: BorrowedFd, bytes: &[u8], attached: Option<BorrowedFd>) -> R
             libc::CMSG_DATA(first).cast::<RawFd>().write_unaligned(attached.as_raw_fd());
         }
     }
-    // SAFETY: `header` points to `part` and `control`, which live on.
-    check(Call::Send, unsafe { libc::sendmsg(socket.as_raw_fd(), &header, libc::MSG_NOSIGNAL) } as i64).map(drop)
+    // musl's msghdr and cmsghdr have padding in the place of the kernel's upper halves, which is zero here.
+    syscall!(Call::Send, libc::SYS_sendmsg, socket.as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL).map(drop)
 }
 
 /// recvmsg(2): how many bytes came (0: the peer is gone), and the descriptor that came with them.
@@ -146,10 +146,7 @@ pub fn receive(socket: BorrowedFd, bytes: &mut [u8]) -> Result<(usize, Option<Ow
     header.msg_control = (&raw mut control).cast();
     header.msg_controllen = size_of::<Control>() as _;
     let length = loop {
-        // SAFETY: `header` points to `part` and `control`, which may be written.
-        match check(Call::Receive, unsafe { libc::recvmsg(socket.as_raw_fd(), &mut header, libc::MSG_CMSG_CLOEXEC) }
-            as i64)
-        {
+        match syscall!(Call::Receive, libc::SYS_recvmsg, socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) {
             Err(Error { errno: Errno::EINTR, .. }) => continue,
             // The peer ended with our message unread.
             Err(Error { errno: Errno::ECONNRESET, .. }) => return Ok((0, None)),

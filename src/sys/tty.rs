@@ -21,8 +21,7 @@ pub fn open_pty(devpts: BorrowedFd) -> Result<Pty> {
     }
     let master = fd::open_at(devpts, c"ptmx", fd::O_RDWR | libc::O_NOCTTY | fd::O_NOFOLLOW, 0)?;
     let unlock: libc::c_int = 0;
-    // SAFETY: TIOCSPTLCK reads an int.
-    check(Call::Ioctl, unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK as _, &raw const unlock) })?;
+    syscall!(Call::Ioctl, libc::SYS_ioctl, master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock)?;
     let flags = fd::O_RDWR | libc::O_NOCTTY | fd::O_CLOEXEC;
     let slave = own(syscall!(Call::Ioctl, libc::SYS_ioctl, master.as_raw_fd(), libc::TIOCGPTPEER, flags)?);
     Ok(Pty { master, slave })
@@ -45,8 +44,7 @@ pub fn put_in_foreground(terminal: BorrowedFd) -> Result<()> {
 }
 
 fn own_group() -> libc::pid_t {
-    // SAFETY: getpgrp takes nothing and cannot fail.
-    unsafe { libc::getpgrp() }
+    syscall!(Call::Setsid, libc::SYS_getpgid, 0).unwrap_or(0) as libc::pid_t
 }
 
 /// Whether this process's group is the one that is typed to at a terminal.
@@ -68,16 +66,14 @@ pub struct Size {
 /// The size of the terminal's window.
 pub fn size(terminal: BorrowedFd) -> Result<Size> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: TIOCGWINSZ writes a winsize.
-    check(Call::Ioctl, unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ as _, &raw mut size) })?;
+    syscall!(Call::Ioctl, libc::SYS_ioctl, terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size)?;
     Ok(Size { rows: size.ws_row, columns: size.ws_col })
 }
 
 /// Sets the size of the terminal's window; its foreground process group gets SIGWINCH.
 pub fn set_size(terminal: BorrowedFd, size: Size) -> Result<()> {
     let size = libc::winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: TIOCSWINSZ reads a winsize.
-    check(Call::Ioctl, unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ as _, &raw const size) }).map(drop)
+    syscall!(Call::Ioctl, libc::SYS_ioctl, terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size).map(drop)
 }
 
 /// True if the descriptor is a terminal.
