@@ -63,8 +63,8 @@ pub struct Subcommand {
     failure: u8,
     /// Whether a program that is not there, or cannot be executed, has an exit code of its own, as in shells.
     tells_programs: bool,
-    /// Whether it takes as much memory as a start does.
-    is_start: bool,
+    /// What it touches of heap and stack, if it starts a process (`VmHWM`, and faults by `scripts/bench --profile`).
+    touches: Option<(usize, usize)>,
     define: fn() -> Command,
     run: fn(&Globals, &ArgMatches, &Log) -> Done,
     /// Runs what need not be read by clap.
@@ -84,7 +84,7 @@ const fn subcommand<T: Run + CommandFactory>(name: &'static str) -> Subcommand {
         name,
         failure: 1,
         tells_programs: false,
-        is_start: false,
+        touches: None,
         define: T::command,
         run: |globals, matches, log| T::from_arg_matches(matches)?.run(globals, log),
         run_plain: None,
@@ -99,15 +99,26 @@ const fn hot_subcommand<T: Run + CommandFactory + Plain>(name: &'static str) -> 
     }
 }
 
+/// What a config touches that is read without clap.
+const PLAIN: (usize, usize) = (52 << 10, 32 << 10);
+
+/// What a sandbox's, with its filter.
+const SANDBOX: (usize, usize) = (392 << 10, 64 << 10);
+
 /// All subcommands, in the order of `--help`.
 pub const SUBCOMMANDS: &[Subcommand] = &[
     subcommand::<spec::Spec>("spec"),
     subcommand::<unpack::Unpack>("unpack"),
-    Subcommand { is_start: true, ..hot_subcommand::<run::Run>("run") },
-    Subcommand { is_start: true, ..hot_subcommand::<create::Create>("create") },
-    Subcommand { is_start: true, failure: 125, tells_programs: true, ..subcommand::<sandbox::Sandbox>("sandbox") },
+    Subcommand { touches: Some(PLAIN), ..hot_subcommand::<run::Run>("run") },
+    Subcommand { touches: Some(PLAIN), ..hot_subcommand::<create::Create>("create") },
+    Subcommand {
+        touches: Some(SANDBOX),
+        failure: 125,
+        tells_programs: true,
+        ..subcommand::<sandbox::Sandbox>("sandbox")
+    },
     hot_subcommand::<start::Start>("start"),
-    Subcommand { is_start: true, failure: 255, ..hot_subcommand::<exec::Exec>("exec") },
+    Subcommand { touches: Some(PLAIN), failure: 255, ..hot_subcommand::<exec::Exec>("exec") },
     hot_subcommand::<state::State>("state"),
     hot_subcommand::<list::List>("list"),
     hot_subcommand::<kill::Kill>("kill"),
@@ -201,7 +212,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     normalize();
     if name.is_some_and(|name| Path::new(&name).file_name().is_some_and(|name| name == "bwrap")) {
-        memory::populate();
+        memory::populate(SANDBOX.0, SANDBOX.1);
         return bwrap::main(arguments);
     }
     let (globals, rest) = match global::split(arguments) {
@@ -249,10 +260,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 impl Subcommand {
     fn prepare(&self) -> crate::error::Result<()> {
-        if !self.is_start {
-            return Ok(());
-        }
-        memory::populate();
+        let Some((heap, stack)) = self.touches else { return Ok(()) };
+        memory::populate(heap, stack);
         seal::ensure_own()
     }
 }

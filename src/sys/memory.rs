@@ -178,19 +178,15 @@ unsafe impl GlobalAlloc for Arena {
     }
 }
 
-/// What a start touches, of the piece and of the stack: see `scripts/bench --profile`.
-const TOUCHED: usize = 160 << 10;
-const STACK_TOUCHED: usize = 64 << 10;
-
-/// Has the kernel make the memory that a start touches at once: a fault for each page costs a multiple (Linux 5.14; before, that
+/// Has the kernel make the memory at once that a command will touch: a fault for each page costs a multiple (Linux 5.14; before, that
 /// is what happens).
-pub fn populate() {
+pub fn populate(heap: usize, used_stack: usize) {
     let stack = [0u8; 1];
     let top = (stack.as_ptr().addr() & !0xfff) + 0x1000;
     // SAFETY: the pages are this process's own, and what is in them stays as it is; those of the stack that it has not yet are refused.
     unsafe {
-        libc::madvise(PIECE.0.get().cast(), TOUCHED, libc::MADV_POPULATE_WRITE);
-        libc::madvise((top - STACK_TOUCHED) as *mut libc::c_void, STACK_TOUCHED, libc::MADV_POPULATE_WRITE);
+        libc::madvise(PIECE.0.get().cast(), heap.min(SIZE), libc::MADV_POPULATE_WRITE);
+        libc::madvise(top.saturating_sub(used_stack) as *mut libc::c_void, used_stack, libc::MADV_POPULATE_WRITE);
     }
 }
 
