@@ -32,6 +32,8 @@ pub struct Equipment<'a> {
     pub slots: Slots,
 }
 
+type Shared = Sharing<Box<Child>>;
+
 /// The container's process, as its parent sees it.
 pub struct Handle {
     /// Who it is.
@@ -43,7 +45,7 @@ pub struct Handle {
     /// What it sees as the root of all.
     root: OnceCell<OwnedFd>,
     /// What it lives by while it shares this process's memory; and whether that was dumpable before.
-    shared: Cell<Option<(Sharing<Child>, bool)>>,
+    shared: Cell<Option<(Shared, bool)>>,
 }
 
 impl Drop for Handle {
@@ -86,7 +88,7 @@ pub fn spawn(plan: &Rc<Plan>, equipment: Equipment) -> Result<Handle> {
     let Equipment { start, container, mut cgroup, console, slots } = equipment;
     let (was_helped, is_outside, shares_memory, namespaces) = (false, false, false, Default::default());
     let plan = Rc::clone(plan);
-    let mut child = Child {
+    let mut child = Box::new(Child {
         plan,
         socket: theirs,
         start,
@@ -97,7 +99,7 @@ pub fn spawn(plan: &Rc<Plan>, equipment: Equipment) -> Result<Handle> {
         slots,
         shares_memory,
         namespaces,
-    };
+    });
     if child.may_share_memory() && !matches!(cgroup, Birthplace::Taken(_)) {
         let dumpable = creds::is_dumpable().map_err(system)?;
         match make_sharing(child, &cgroup) {
@@ -137,10 +139,10 @@ pub fn spawn(plan: &Rc<Plan>, equipment: Equipment) -> Result<Handle> {
 }
 
 /// Makes a process that shares this one's memory; the child back, where that cannot be made, and why is found out the usual way.
-fn make_sharing(mut child: Child, birthplace: &Birthplace) -> std::result::Result<(Process, Sharing<Child>), Child> {
+fn make_sharing(mut child: Box<Child>, birthplace: &Birthplace) -> std::result::Result<(Process, Shared), Box<Child>> {
     child.shares_memory = true;
     let (namespaces, theirs) = (child.plan.namespaces, child.socket.as_raw_fd());
-    match process::clone_sharing(namespaces, birthplace.directory(), child, Child::live) {
+    match process::clone_sharing(namespaces, birthplace.directory(), child, |child| child.live()) {
         Ok(made) => {
             // The parent's copy: it would hide the child's death.
             fd::close(theirs);
