@@ -100,7 +100,7 @@ const fn hot_subcommand<T: Run + CommandFactory + Plain>(name: &'static str) -> 
 }
 
 /// What a config touches that is read without clap.
-const PLAIN: (usize, usize) = (52 << 10, 32 << 10);
+const PLAIN: (usize, usize) = (52 << 10, 64 << 10);
 
 /// What a sandbox's, with its filter.
 const SANDBOX: (usize, usize) = (392 << 10, 64 << 10);
