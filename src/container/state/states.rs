@@ -3,7 +3,7 @@
 use super::Container;
 use super::directory::{CONFIG, Directory, START, STATE, c_path, draft};
 use crate::error::{Error, Result, found};
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::log::Log;
 use crate::sys::{Errno, creds, fd, process};
 use std::ffi::CString;
@@ -50,7 +50,7 @@ impl States {
                 .because(format!("it belongs to uid {}, who could let it lead elsewhere", link.uid()))
                 .remedy("name the directory itself, or a link of your own"));
         }
-        let canonical = found(path.canonicalize()).map_err(failed)?;
+        let canonical = found(host::canonicalize(path)).map_err(failed)?;
         if canonical.as_deref() == Some(Path::new("/")) {
             return Err(
                 Error::new("--root / cannot hold states").remedy("name a directory such as --root /tmp/rootlet")
