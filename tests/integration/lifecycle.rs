@@ -4,9 +4,10 @@ use crate::sandbox::{Sandbox, binary, eventually, finish, is_root, skip, wait};
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::{Value, json};
 use std::fs;
-use std::io::Read;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -204,6 +205,24 @@ fn nobody_stays_between_the_container_and_its_caller() {
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim();
     let name = fs::read_to_string(format!("/proc/{parent}/comm")).unwrap();
     assert!(!name.contains("rootlet-test"), "the parent is {name}");
+}
+
+#[test]
+fn whoever_waits_is_its_users_own_and_has_all_that_it_was_started_with() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("echo ready; exec sleep 1000");
+    let mut command = sandbox.command_on_bundle(&["run", "box"]);
+    let mut run = command.env("ROOTLET_TEST_WORD", "kept").stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(run.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let path = |file: &str| format!("/proc/{}/{file}", run.id());
+    // Who cannot be looked into is root's there.
+    eventually("it is its user's", || fs::metadata(path("environ")).unwrap().uid() == sandbox.uid());
+    let has = |file: &str, word: &str| fs::read_to_string(path(file)).unwrap().split('\0').any(|found| found == word);
+    assert!(has("environ", "ROOTLET_TEST_WORD=kept") && has("cmdline", "run"));
+    sandbox.rootlet(&["kill", "box", "KILL"]).ok();
+    assert_eq!(wait(&mut run), 137);
+    sandbox.assert_clean();
 }
 
 #[test]
