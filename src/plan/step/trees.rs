@@ -232,17 +232,18 @@ pub fn bind(slots: &mut Slots, bind: &Bind) -> Result<()> {
     let Bind { source, target, recursive, .. } = bind;
     let is_root = target.as_c_str() == c"/";
     // A plain bind by its path is the cheapest.
-    let opened = match slots.source.take() {
+    let tree = match slots.source.take() {
+        Some(opened) => Some(mount::clone_tree(opened.as_fd(), *recursive)?),
         None if bind.source_itself || !bind.attributes.is_empty() || is_root || bind.inode.is_some() => {
-            Some(fd::open(source, fd::O_PATH | if bind.source_itself { fd::O_NOFOLLOW } else { 0 }, 0)?)
+            Some(open_source(bind)?)
         }
-        opened => opened,
+        None => None,
     };
     let flags = fd::O_PATH | if bind.target_itself { fd::O_NOFOLLOW } else { 0 };
     let mount_point = match resolve::open_in_root(slots.root()?, target, flags) {
         Err(Error { errno: Errno::ENOENT, .. }) => {
-            let kind = match &opened {
-                Some(source) => fd::status(source.as_fd())?.kind(),
+            let kind = match &tree {
+                Some(tree) => fd::status(tree.as_fd())?.kind(),
                 None => fd::status(fd::open(source, fd::O_PATH, 0)?.as_fd())?.kind(),
             };
             let kind = if kind == Kind::Directory { Kind::Directory } else { Kind::File };
@@ -253,20 +254,29 @@ pub fn bind(slots: &mut Slots, bind: &Bind) -> Result<()> {
     if !bind.over_proc {
         refuse_proc(&mount_point)?;
     }
-    let Some(opened) = &opened else { return mount::bind(source, &mount_point, *recursive) };
+    let Some(tree) = tree else { return mount::bind(source, &mount_point, *recursive) };
     if let Some(expected) = bind.inode {
-        let status = fd::status(opened.as_fd())?;
+        let status = fd::status(tree.as_fd())?;
         if (status.device, status.inode) != expected {
             return Err(Error::new(Call::OpenTree, Errno::ESTALE));
         }
     }
-    let tree = mount::clone_tree(opened.as_fd(), *recursive)?;
     set_attributes(tree.as_fd(), &bind.attributes)?;
     mount::attach(tree.as_fd(), mount_point.as_fd())?;
     if is_root {
         slots.root = Some(tree);
     }
     Ok(())
+}
+
+/// A detached copy of what a bind shows.
+fn open_source(Bind { source, source_itself, recursive, .. }: &Bind) -> Result<OwnedFd> {
+    if !source_itself && let Ok(tree) = mount::open_tree(source, *recursive) {
+        return Ok(tree);
+    }
+    // In two calls, of which one says what is wrong.
+    let opened = fd::open(source, fd::O_PATH | if *source_itself { fd::O_NOFOLLOW } else { 0 }, 0)?;
+    mount::clone_tree(opened.as_fd(), *recursive)
 }
 
 /// Opens a detached copy of a mount whose ids are mapped, by maps of its own or those of the container's first process. With
