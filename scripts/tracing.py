@@ -134,7 +134,7 @@ def profile(programs, environment, uid, rounds):
                 results[name].append(read(pid, events, names, sections_of(binary)))
     for name, runs in results.items():
         runs = runs[1:]
-        print(f"{name}: medians of {len(runs)} runs, traced")
+        print(f"{name}: medians of {len(runs)} runs, traced, which takes as long again")
         for phase in runs[0][0]:
             print(f"    {phase:24} {statistics.median(run[0][phase] for run in runs) / 1000:8.2f} ms")
         for part in ["parent, before the clone", "parent, after it", "child", "program"]:

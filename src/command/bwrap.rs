@@ -1,6 +1,7 @@
 //! bubblewrap's command line, for who calls rootlet as `bwrap`: its flags, in their order, as a config.
 
 use super::{layers, status};
+use crate::container::create::Data;
 use crate::container::foreground::{Event, Foreground};
 use crate::container::state::directory::DATA;
 use crate::container::{self, Options, Start, States};
@@ -178,7 +179,7 @@ fn run(arguments: Vec<OsString>, log: &Log) -> Result<ExitCode> {
         },
         ..Options::new(&root, "", PathBuf::from("/"))
     };
-    options.data = Some(std::mem::take(&mut sandbox.data));
+    options.data = Some(Data { files: std::mem::take(&mut sandbox.data), ..Data::default() });
     if !sandbox.layers.is_empty() {
         let mut layer = layers::choose(Path::new("tmp"), &host)?;
         let server = layers::cover_sources(&mut sandbox.config, &sandbox.layers, &mut layer, &host)?;

@@ -3,6 +3,8 @@
 
 use super::heading;
 use super::layers;
+use crate::container::create::Data;
+use crate::container::state::directory::DATA;
 use crate::container::{Options, interrupt};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -70,6 +72,9 @@ pub struct Changes {
     /// Let what only root of the host may do seem to succeed, as package managers ask for it: chown, setuid, mknod and the like
     #[arg(long, help_heading = heading::PRIVILEGES)]
     fake_root: bool,
+    /// Have the program's processes reaped and its signals passed on by a first process, as it would not have them as pid 1
+    #[arg(long)]
+    init: bool,
     /// System call filter: `default`, `none`, or a file with a profile, also one of Docker or podman
     #[arg(long, value_name = "PROFILE", help_heading = heading::PRIVILEGES)]
     seccomp: Option<String>,
@@ -123,6 +128,7 @@ impl Changes {
             publish: self.publish,
             readonly: if self.writable { Some(false) } else { self.read_only },
             fake_root: self.fake_root,
+            init: self.init,
             seccomp: self.seccomp,
         }
     }
@@ -171,7 +177,16 @@ impl Basis {
             options.request.bundle = interrupt::hold(log, || image::kept::bundle(&source, &how, log))?;
             options.config = PathBuf::from("config.json");
         }
-        let mut value = if is_new { fresh(is_host, &host)? } else { loaded(&options.request.bundle, &options.config)? };
+        let mut value = match is_new {
+            true => default::config(new_kind(is_host, &host), &host)?,
+            false => loaded(&options.request.bundle, &options.config)?,
+        };
+        if is_host {
+            // Nothing but directories to mount on, which are this container's alone: another's could have planted programs there.
+            let data = options.root.directory(&options.request.id).join(DATA);
+            value["root"]["path"] = json!(data.join("root"));
+            options.data = Some(Data { files: Vec::new(), has_host_directories: true });
+        }
         if let Some(rootfs) = &edits.rootfs {
             // It is the caller's directory that it is named from.
             edits.rootfs = Some(std::path::absolute(rootfs).map_err(|error| Error::from_io(rootfs.display(), &error))?);
@@ -210,16 +225,10 @@ fn loaded(bundle: &Path, config: &Path) -> Result<Value> {
     Ok(value)
 }
 
-fn fresh(is_host: bool, host: &Host) -> Result<Value> {
-    if !is_host {
-        return default::config(if host.is_ordinary_user() { Kind::Rootless } else { Kind::Rootful }, host);
+fn new_kind(is_host: bool, host: &Host) -> Kind {
+    match (is_host, host.is_ordinary_user()) {
+        (true, _) => Kind::HostFiles,
+        (false, true) => Kind::Rootless,
+        (false, false) => Kind::Rootful,
     }
-    let mut config = default::config(Kind::HostFiles, host)?;
-    let rootfs = dirs::cache_dir().map(|cache| cache.join("rootlet/host")).ok_or_else(|| {
-        Error::new("--host: there is no directory for its empty root").remedy("set HOME or XDG_CACHE_HOME")
-    })?;
-    // Nothing but directories to mount on: every container can have the same.
-    default::make_host_rootfs(&rootfs)?;
-    config["root"]["path"] = json!(rootfs);
-    Ok(config)
 }

@@ -4,6 +4,7 @@ use super::Globals;
 use super::changes::Basis;
 use super::plan::Format;
 use crate::container::Options;
+use crate::container::state::directory::DATA;
 use crate::error::{Error, Result, printable};
 use crate::host::Host;
 use crate::log::Log;
@@ -49,13 +50,19 @@ impl super::Run for Check {
         options.config = PathBuf::from(file.file_name().unwrap_or_default());
         options.request.fuse = globals.fuse.clone();
         self.basis.apply(&mut options, true, log)?;
-        let (changed, bundle, fuse) = (options.text, options.request.bundle, options.request.fuse);
+        let (changed, bundle, fuse) =
+            (options.text.take(), options.request.bundle.clone(), options.request.fuse.clone());
         // Lines are then those of the config as `spec` would write it.
         let file = match &changed {
             Some(_) => PathBuf::from(format!("{} (with these flags)", file.display())),
             None => file,
         };
-        let text = changed.map_or_else(|| load::read(&file), Ok)?;
+        let mut text = changed.map_or_else(|| load::read(&file), Ok)?;
+        if options.data.is_some() {
+            // Its root is made at its start; what can be looked at now is a directory.
+            let own = options.root.directory(&options.request.id).join(DATA).join("root");
+            text = text.replace(&json!(own).to_string(), &json!("/usr").to_string());
+        }
         let request = Request {
             id: "check".to_owned(),
             bundle,

@@ -121,7 +121,7 @@ impl Globals {
 }
 
 /// The flags that engines write.
-fn read_plain(arguments: &[OsString]) -> Option<(Globals, &[OsString])> {
+pub(super) fn read_plain(arguments: &[OsString]) -> Option<(Globals, &[OsString])> {
     let mut globals = Globals::default();
     let (_, rest) = plain::read(arguments, 0, |name, value| {
         match name {
@@ -145,7 +145,9 @@ pub fn split(arguments: Vec<OsString>) -> std::result::Result<(Globals, Vec<OsSt
     }
 }
 
-fn split_by_clap(mut arguments: Vec<OsString>) -> std::result::Result<(Globals, Vec<OsString>), clap::Error> {
+pub(super) fn split_by_clap(
+    mut arguments: Vec<OsString>,
+) -> std::result::Result<(Globals, Vec<OsString>), clap::Error> {
     let mut definition = tolerant(Globals::command());
     let end = mend_dashes(&definition, &mut arguments, true);
     let (before, rest) = arguments.split_at(end);
@@ -186,21 +188,4 @@ pub fn print_help(globals: &Globals, log: &Log) -> ExitCode {
         env!("CARGO_PKG_VERSION")
     );
     print(&text, log)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn clap_reads_alike_what_is_read_without_it() {
-        let mut plain = 0;
-        for line in plain::tests::lines(&Globals::command()) {
-            let Some((globals, rest)) = read_plain(&line) else { continue };
-            let (theirs, their_rest) = split_by_clap(line.clone()).unwrap();
-            assert_eq!((format!("{globals:?}"), rest), (format!("{theirs:?}"), &their_rest[..]), "{line:?}");
-            plain += 1;
-        }
-        assert!(plain > 50, "{plain}");
-    }
 }

@@ -395,7 +395,7 @@ fn complain(log: &Log, command: &Command, error: clap::Error, failure: u8) -> Ex
         }
         None => {
             let similar = context(ContextKind::SuggestedArg).map(|flag| format!("did you mean {flag}? {help}"));
-            let meant = spelling::meant_flag(&argument).map(|meant| format!("{meant}; {help}"));
+            let meant = spelling::meant_flag(command.get_name(), &argument).map(|meant| format!("{meant}; {help}"));
             meant.filter(|_| error.kind() == ErrorKind::UnknownArgument).or(similar).unwrap_or(help)
         }
     };

@@ -87,10 +87,10 @@ pub fn read_all<'a, const N: usize>(
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use super::*;
-    use crate::command::{SUBCOMMANDS, create, definition, delete, exec, kill, list, parse, run, start, state};
-    use clap::FromArgMatches;
+    use crate::command::{SUBCOMMANDS, create, definition, delete, exec, global, kill, list, parse, run, start, state};
+    use clap::{CommandFactory, FromArgMatches};
     use std::fmt::Debug;
 
     /// xorshift64.
@@ -106,7 +106,7 @@ pub mod tests {
     }
 
     /// Some thousand lines of a command's flags and other words.
-    pub fn lines(command: &clap::Command) -> Vec<Vec<OsString>> {
+    fn lines(command: &clap::Command) -> Vec<Vec<OsString>> {
         let others = ["box", "TERM", "7", "a=b", "-1", "", "-", "--", "json", "run"].map(str::to_owned);
         let mut words = others.to_vec();
         for argument in command.get_arguments() {
@@ -141,6 +141,20 @@ pub mod tests {
             assert_eq!(format!("{read:?}"), format!("{:?}", T::from_arg_matches(&matches).unwrap()), "{line:?}");
         };
         read.map(check).count()
+    }
+
+    #[test]
+    fn clap_reads_flags_alike_that_stand_before_the_command() {
+        let lines = lines(&global::Globals::command()).into_iter();
+        let plain = lines.filter(|line| match global::read_plain(line) {
+            Some((globals, rest)) => {
+                let (theirs, their_rest) = global::split_by_clap(line.clone()).unwrap();
+                assert_eq!((format!("{globals:?}"), rest), (format!("{theirs:?}"), &their_rest[..]), "{line:?}");
+                true
+            }
+            None => false,
+        });
+        assert!(plain.count() > 50);
     }
 
     #[test]

@@ -7,7 +7,9 @@ use super::{Globals, heading, output, status};
 use crate::container::foreground::Foreground;
 use crate::container::trace::Trace;
 use crate::container::{self, Start};
+use crate::error::Error;
 use crate::log::Log;
+use crate::sys::tty;
 use clap::Parser;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -71,6 +73,13 @@ impl super::Run for Run {
         options.request.audit = seeing.seccomp_audit;
         self.basis.apply(&mut options, terminal, log)?;
         if self.detach {
+            if tty::is_terminal(tty::standard_input()) && options.console_socket.is_none() {
+                log.warn(
+                    &Error::new("the container has this terminal as its standard input")
+                        .because("its program reads what you type, also when this command has returned")
+                        .remedy("add </dev/null"),
+                );
+            }
             container::run::run_detached(&options, log)?;
             return Ok(ExitCode::SUCCESS);
         }

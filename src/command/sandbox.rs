@@ -3,6 +3,7 @@
 use super::changes::{Limits, networks};
 use super::heading;
 use super::{Globals, layers, output, status};
+use crate::container::create::Data;
 use crate::container::foreground::Foreground;
 use crate::container::layer::{Change, Layer};
 use crate::container::state::directory::DATA;
@@ -171,7 +172,7 @@ impl Sandbox {
         let data = root.directory(&options.request.id).join(DATA);
         config["root"]["path"] = json!(data.join("root"));
         hide_files(&mut config, &data.join("0"));
-        options.data = Some(vec![(Vec::new(), 0o444)]);
+        options.data = Some(Data { files: vec![(Vec::new(), 0o444)], ..Data::default() });
         let mut before_end = None;
         if let Some(asked) = self.layer.take() {
             let mut layer = layers::choose(&asked, &host)?;

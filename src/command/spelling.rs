@@ -86,9 +86,15 @@ pub fn meant(name: &str) -> Option<String> {
 }
 
 /// What somebody may have meant by a flag that a command has not.
-pub fn meant_flag(argument: &str) -> Option<&'static str> {
+pub fn meant_flag(command: &str, argument: &str) -> Option<&'static str> {
     let name = argument.split(['=', ' ']).next()?;
-    FLAGS.iter().find(|(theirs, _)| *theirs == name).map(|(_, own)| *own)
+    let own = match (command, name) {
+        ("sandbox", "-v" | "--volume" | "--mount") => Some("write --ro DIR, or --rw DIR"),
+        ("sandbox", "--limits") => Some("write --memory, --cpus and --pids"),
+        ("update", "--cpus") => Some("write --cpu-quota MICROSECONDS and --cpu-period MICROSECONDS"),
+        _ => None,
+    };
+    own.or_else(|| FLAGS.iter().find(|(theirs, _)| *theirs == name).map(|(_, own)| *own))
 }
 
 /// Flags may come twice (the last one counts), and booleans may be written `--flag=true`.

@@ -20,7 +20,7 @@ use crate::plan::step::ProgramStep;
 use crate::plan::{Entry, Phase, Plan, Step, print};
 use crate::property::annotations;
 use crate::property::{ADD_PROCESS, Request, add_warnings, compile, without_process};
-use crate::spec::{self, Spec};
+use crate::spec::{self, Spec, default};
 use crate::sys::process::Process;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
@@ -58,13 +58,21 @@ pub struct Options<'a> {
     pub text: Option<String>,
     /// The writable layer that an overlay of the config is about.
     pub layer: Option<Layer>,
-    /// Files that its config names, as `data/0` and so on in its state's directory, and their modes; `data/root` is an
-    /// empty directory beside them.
-    pub data: Option<Vec<(Vec<u8>, u32)>>,
+    /// What its config names in its state's directory.
+    pub data: Option<Data>,
     /// `--seccomp-audit`: where system calls are written down.
     pub audit: Option<OwnedFd>,
     /// What is noted of the time that it takes.
     pub trace: Trace,
+}
+
+/// Files as `data/0` and so on in a state's directory, and beside them the directory `data/root`.
+#[derive(Debug, Default)]
+pub struct Data {
+    /// What is in them, and their modes.
+    pub files: Vec<(Vec<u8>, u32)>,
+    /// Whether that directory has places for what a container of the host's programs shows, instead of nothing.
+    pub has_host_directories: bool,
 }
 
 impl<'a> Options<'a> {
@@ -152,7 +160,7 @@ fn make(options: &Options, log: &Log) -> Result<Created> {
     let mut undo = Undo::default();
     undo.reservation = Some(options.root.reserve(&options.request.id)?);
     undo.layer(options, &spec)?;
-    undo.data(options.data.as_deref())?;
+    undo.data(options.data.as_ref())?;
     undo.resolver(&plan)?;
     let start = undo.listen(options.start)?;
     let notify = undo.notify(options, log)?;
@@ -306,12 +314,16 @@ impl Undo<'_> {
     }
 
     /// Writes files of the command line's, with an owner but no names elsewhere: the state's directory is nobody else's.
-    fn data(&self, data: Option<&[(Vec<u8>, u32)]>) -> Result<()> {
+    fn data(&self, data: Option<&Data>) -> Result<()> {
         let (Some(data), Some(reservation)) = (data, &self.reservation) else { return Ok(()) };
         let directory = reservation.directory.path().join(DATA);
         let failed = |error: std::io::Error| Error::from_io(format!("cannot write to {}", directory.display()), &error);
-        std::fs::create_dir(&directory).and_then(|()| std::fs::create_dir(directory.join("root"))).map_err(failed)?;
-        for (number, (content, mode)) in data.iter().enumerate() {
+        let root = directory.join("root");
+        std::fs::create_dir(&directory).and_then(|()| std::fs::create_dir(&root)).map_err(failed)?;
+        if data.has_host_directories {
+            default::make_host_rootfs(&root)?;
+        }
+        for (number, (content, mode)) in data.files.iter().enumerate() {
             let path = directory.join(number.to_string());
             std::fs::write(&path, content).map_err(failed)?;
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(*mode)).map_err(failed)?;

@@ -188,7 +188,7 @@ fn missing(source: &Source, error: &std::io::Error) -> Error {
         Some((directory, _)) if Path::new(directory).is_dir() => failed.remedy(format!("did you mean oci:{text}?")),
         _ => failed
             .because("rootlet unpacks what is in a file or a directory, and fetches nothing")
-            .remedy(format!("`skopeo copy docker://{text} oci:image:latest`, and then unpack oci:image:latest")),
+            .remedy(super::source::how_to_get(&source.path)),
     }
 }
 

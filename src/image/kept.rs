@@ -41,7 +41,7 @@ fn name(source: &Source, options: &Options) -> Result<String> {
     }
     let failed = |error: std::io::Error| {
         Error::from_io(format!("--image: cannot read {}", source.path.display()), &error)
-            .remedy("name an image as `rootlet unpack --help` has them")
+            .remedy(super::source::how_to_get(&source.path))
     };
     let path = source.path.canonicalize().map_err(failed)?;
     let told = if path.is_dir() { path.join("index.json") } else { path.clone() };

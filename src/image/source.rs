@@ -1,7 +1,7 @@
 //! How a caller names an image.
 
 use crate::error::{Error, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An image by its form, its place and its name in there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,15 @@ impl Source {
             "" => Err(Error::new("\"\" names no image").remedy("write oci:DIR:TAG, or a path")),
             _ => Ok(Source { form: Form::Any, path: text.into(), name: None }),
         }
+    }
+}
+
+/// What mends an image that is not there: a name that no file would have is one of a registry.
+pub fn how_to_get(path: &Path) -> String {
+    let text = path.display().to_string();
+    match text.contains(".tar") || text.ends_with(".tgz") || text.starts_with(['/', '.']) {
+        true => "correct its name; `rootlet unpack --help` has the forms".to_owned(),
+        false => format!("`skopeo copy docker://{text} oci:image:latest`, and then name it as oci:image:latest"),
     }
 }
 

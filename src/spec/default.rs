@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result, found};
 use crate::host::{Cgroups, Host};
+use crate::sys::creds;
 use oci_spec::runtime::{
     Capability, LinuxBuilder, LinuxCapabilitiesBuilder, LinuxDeviceCgroupBuilder, LinuxIdMappingBuilder,
     LinuxNamespaceBuilder, LinuxNamespaceType as Namespace, LinuxResourcesBuilder, Mount, MountBuilder,
@@ -245,6 +246,14 @@ fn host_directories() -> Vec<&'static str> {
 
 /// Makes the root file system of a host bundle: empty places for the mounts, and the host's links into /usr.
 pub fn make_host_rootfs(rootfs: &Path) -> Result<()> {
+    // Whoever the program is, it has to get there.
+    let umask = creds::set_umask(0o022);
+    let made = make_places(rootfs);
+    creds::set_umask(umask);
+    made
+}
+
+fn make_places(rootfs: &Path) -> Result<()> {
     let failed = |path: &Path| {
         let message = format!("cannot make {}", path.display());
         move |error: std::io::Error| Error::from_io(&message, &error)

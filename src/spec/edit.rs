@@ -44,6 +44,7 @@ pub struct Edits {
     pub publish: Vec<String>,
     pub readonly: Option<bool>,
     pub fake_root: bool,
+    pub init: bool,
     pub seccomp: Option<String>,
 }
 
@@ -89,6 +90,9 @@ impl Edits {
         if self.fake_root {
             // `property::annotations` reads it.
             config["annotations"]["org.rootlet.fake-root"] = json!("true");
+        }
+        if self.init {
+            config["annotations"]["org.rootlet.init"] = json!("true");
         }
         match self.seccomp.as_deref() {
             None => {}

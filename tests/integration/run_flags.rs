@@ -1,6 +1,6 @@
 //! `run`, `create`, `plan` and `check` with the flags of `spec`: nobody edits JSON.
 
-use crate::sandbox::{Sandbox, eventually, finish};
+use crate::sandbox::{Sandbox, eventually, finish, wait};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -167,7 +167,12 @@ fn an_image_is_unpacked_once_and_stays_as_it_is() {
     let plan = with_cache(&["plan", "--image", "busybox.tar"]).ok().out;
     assert!(plan.contains("mount overlay on /"), "{plan}");
     with_cache(&["run", "--image", "-", "box"]).fails(&["standard input", "rootlet unpack - BUNDLE"]);
-    with_cache(&["run", "--image", "nosuch", "box"]).fails(&["--image", "nosuch", "ENOENT", "unpack --help"]);
+    with_cache(&["run", "--image", "nosuch", "box"]).fails(&[
+        "--image",
+        "nosuch",
+        "ENOENT",
+        "skopeo copy docker://nosuch",
+    ]);
     with_cache(&["run", "--image", "docker://alpine", "box"]).fails(&["fetches nothing"]);
     // The kernel's own directory there has no permissions at all.
     fs::set_permissions(sandbox.path().join("kept/work/work"), std::os::unix::fs::PermissionsExt::from_mode(0o700))
@@ -193,5 +198,34 @@ fn a_home_can_be_kept_and_one_can_be_oneself() {
     let both = ["--as-me", "--home", "kept-home"];
     assert_eq!(run(&both, "id -u; cat ~/file; stat -c %u ~/file"), format!("{uid}\nx\n{uid}\n"));
     sandbox.rootlet(&["run", "--host", "--as-me", "--user", "1", "box"]).fails(&["--as-me", "--user"]);
+    sandbox.assert_clean();
+}
+
+#[test]
+fn what_a_container_of_the_hosts_programs_changes_is_gone_with_it() {
+    let sandbox = Sandbox::ordinary();
+    let run = |flags: &[&str], script: &str| {
+        let arguments = [&["run", "--host"], flags, &["box", "--", "/usr/bin/sh", "-c", script]].concat();
+        finish(sandbox.command(&arguments)).ok().out
+    };
+    // Those that are links into /usr could be replaced by directories with programs of its own.
+    run(&["--writable"], "rm /bin && mkdir /bin && echo planted >/bin/sh && touch /left");
+    run(&["--mount", "type=bind,src=/etc,dst=/shown"], "test -e /shown/passwd");
+    assert_eq!(run(&[], "readlink /bin; ls -d /left /shown 2>/dev/null; stat -c %a /"), "usr/bin\n755\n");
+    let umask = "umask 077; $rootlet run --host --as-me box -- /usr/bin/id -u";
+    assert_eq!(sandbox.caller(umask).ok().out, format!("{}\n", sandbox.uid()));
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_first_process_can_be_asked_for() {
+    let sandbox = Sandbox::ordinary();
+    let done = sandbox.on_bundle(&["run", "--init", "box", "--", "sh", "-c", "echo $$; cat /proc/1/comm"]).ok();
+    assert_eq!(done.out, "2\nrootlet-init\n");
+    // A program that handles no signal ends by it, as it does not as pid 1.
+    let mut run = sandbox.command_on_bundle(&["run", "--init", "box", "--", "sleep", "1000"]).spawn().unwrap();
+    eventually("it runs", || sandbox.rootlet(&["state", "box"]).out.contains("running"));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(run.id() as i32), nix::sys::signal::SIGTERM).unwrap();
+    assert_eq!(wait(&mut run), 143);
     sandbox.assert_clean();
 }

@@ -17,7 +17,7 @@ pub fn check(plan: &Plan, console_socket: Option<&Path>, in_foreground: bool) ->
             "cannot allocate tty if rootlet will detach without setting console socket",
         )
         .because("the terminal of a detached container is handed over by a socket")
-        .remedy("give --console-socket PATH, or set process.terminal to false")),
+        .remedy("give --no-tty, or set process.terminal to false; or give --console-socket PATH")),
         (true, None, true) => {
             let own = tty::find_own().map_err(|error| Error::from_call("terminal", error))?;
             own.map(drop).ok_or_else(without_terminal)
