@@ -37,15 +37,26 @@ fn is_others(mode: u32, owner: u32, caller: u32) -> bool {
 
 fn unless(is_out_of_reach: impl Fn(fd::Status) -> bool) -> Result<()> {
     let system = |error| Error::from_call("/proc/self/exe", error);
-    let opened = fd::open(c"/proc/self/exe", fd::O_RDONLY, 0);
-    let binary = opened.map_err(|error| match causes::of_proc() {
-        Some(wrong @ (Proc::Missing | Proc::Stale)) => {
-            let cause = wrong.cause();
-            system(error).because(cause.because).remedy(cause.remedy)
-        }
-        _ => system(error),
-    })?;
-    if fd::is_sealed(binary.as_fd()) || is_out_of_reach(fd::status(binary.as_fd()).map_err(system)?) {
+    let open = |flags| {
+        fd::open(c"/proc/self/exe", flags, 0).map_err(|error| match (causes::of_proc(), error.errno) {
+            (Some(wrong @ (Proc::Missing | Proc::Stale)), _) => {
+                let cause = wrong.cause();
+                system(error).because(cause.because).remedy(cause.remedy)
+            }
+            (_, Errno::EACCES) => system(error)
+                .because(
+                    "the container could write to this binary, so it runs from a copy, for which it has to be readable",
+                )
+                .remedy("chmod a+r it"),
+            _ => system(error),
+        })
+    };
+    // It may be executable alone.
+    if is_out_of_reach(fd::status(open(fd::O_PATH)?.as_fd()).map_err(system)?) {
+        return Ok(());
+    }
+    let binary = open(fd::O_RDONLY)?;
+    if fd::is_sealed(binary.as_fd()) {
         return Ok(());
     }
     let sealed = copy_sealed(&binary).map_err(system)?;

@@ -9,13 +9,17 @@ use crate::plan::step::trees::open_mapped;
 use crate::plan::step::{MountStep, Step};
 use crate::plan::{Phase, Place, Plan, Slots, circumstances, hint, print};
 use crate::sys::process::{Cloned, Ended, Process, Sharing};
-use crate::sys::{self, Call, Errno, creds, fd, process, signal, socket};
+use crate::sys::{self, Call, Errno, creds, fd, process, sched, signal, socket};
 use std::cell::{Cell, OnceCell};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 /// How long the end of a child that has closed its socket may take.
 const PATIENCE_MILLISECONDS: i32 = 10_000;
+
+/// RLIMIT_STACK, and what is surely enough of it.
+const STACK: u32 = 3;
+const SMALL_STACK: u64 = 256 << 10;
 
 /// What the child takes along.
 #[derive(Default)]
@@ -293,10 +297,17 @@ impl Handle {
                 "the filter forbids a system call that rootlet itself still needs, as process.noNewPrivileges is false",
             )
             .remedy("set process.noNewPrivileges to true: then the filter comes last"),
-            Ok(Some(Ended::Signaled(signal))) => {
-                Error::new(format!("the container's process was ended by signal {signal} while it was created"))
-                    .because("it ran out of memory, or somebody killed it")
-                    .remedy("see `dmesg`")
+            Ok(Some(Ended::Signaled(number))) => {
+                let error =
+                    Error::new(format!("the container's process was ended by signal {number} while it was created"));
+                let stack =
+                    sched::limit(STACK).ok().filter(|limit| number == signal::SIGSEGV && limit.soft < SMALL_STACK);
+                match stack {
+                    Some(limit) => error
+                        .because(format!("RLIMIT_STACK is {} KiB, which is little", limit.soft >> 10))
+                        .remedy("raise it: `ulimit -s 8192`"),
+                    None => error.because("it ran out of memory, or somebody killed it").remedy("see `dmesg`"),
+                }
             }
             Ok(Some(Ended::Exited(status))) => {
                 Error::new(format!("the container's process ended with status {status} while it was created"))

@@ -85,12 +85,20 @@ fn plan(planner: &mut Planner) -> Result<()> {
         plan_listener(planner, seccomp, &profile)?;
         flags |= sys::SECCOMP_FILTER_FLAG_NEW_LISTENER;
     }
+    let too_many = |instructions: String| {
+        Err(planner
+            .error(format!("the filter has {instructions} instructions"))
+            .because(format!("the kernel takes at most {}", sys::MOST_INSTRUCTIONS))
+            .remedy("write fewer rules that look at arguments"))
+    };
+    // Each of these is one at least.
+    let conditional = profile.rules.iter().filter(|rule| !rule.conditions.is_empty()).count();
+    if conditional > sys::MOST_INSTRUCTIONS {
+        return too_many(format!("more than {conditional}"));
+    }
     let filter = profile.compile().into_boxed_slice();
     if filter.len() > sys::MOST_INSTRUCTIONS {
-        return Err(planner
-            .error(format!("the filter has {} instructions", filter.len()))
-            .because(format!("the kernel takes at most {}", sys::MOST_INSTRUCTIONS))
-            .remedy("write fewer rules that look at arguments"));
+        return too_many(filter.len().to_string());
     }
     planner.step(PrivilegeStep::InstallFilter { filter, flags });
     Ok(())

@@ -482,6 +482,11 @@ pub fn is_sealed(fd: BorrowedFd) -> bool {
     fcntl(fd.as_raw_fd(), libc::F_GET_SEALS, 0).is_ok_and(|seals| seals & libc::F_SEAL_WRITE != 0)
 }
 
+/// ftruncate(2).
+pub fn truncate(fd: BorrowedFd, size: usize) -> Result<()> {
+    syscall!(Call::Write, libc::SYS_ftruncate, fd.as_raw_fd(), size).map(drop)
+}
+
 /// Sets the position to the start.
 pub fn rewind(fd: BorrowedFd) -> Result<()> {
     syscall!(Call::Read, libc::SYS_lseek, fd.as_raw_fd(), 0, libc::SEEK_SET).map(drop)

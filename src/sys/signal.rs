@@ -6,7 +6,8 @@ use core::ptr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 pub use libc::{
-    SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGSYS, SIGTERM, SIGTSTP, SIGTTOU, SIGURG, SIGWINCH,
+    SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSEGV, SIGSTOP, SIGSYS, SIGTERM, SIGTSTP, SIGTTOU, SIGURG,
+    SIGWINCH,
 };
 
 fn full_set() -> libc::sigset_t {

@@ -1,6 +1,6 @@
 //! Whatever is wrong, there is one error that names it, and nothing is left behind.
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, binary, finish, is_root, skip};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -391,4 +391,27 @@ fn a_destination_below_what_is_read_only_is_told_from_one_in_the_root() {
         sandbox.run().fails(&["(/shown/below)", "EROFS", "an earlier mount", "not below a read-only mount"]);
         sandbox.edit(|config| *config = before);
     }
+}
+
+#[test]
+fn a_filter_that_cannot_be_is_refused_before_it_is_made() {
+    let sandbox = Sandbox::ordinary();
+    let rule = |value: u32| json!({"names": ["personality"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": value, "op": "SCMP_CMP_EQ"}]});
+    let rules: Vec<_> = (0..60_000).map(rule).collect();
+    sandbox.edit(|config| config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}));
+    sandbox.on_bundle(&["run", "box"]).fails(&["more than 60000 instructions", "at most 4096"]);
+}
+
+#[test]
+fn a_binary_that_may_only_be_executed_is_named() {
+    if !is_root() {
+        return skip("needs root, whose binary a user may not read");
+    }
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("echo ran");
+    let own = sandbox.mkdir("bin", 0o755).join("rootlet");
+    fs::copy(binary(), &own).unwrap();
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o711)).unwrap();
+    let bundle = sandbox.bundle();
+    finish(sandbox.program(&own, &["run", "-b", bundle.to_str().unwrap(), "box"])).fails(&["EACCES", "chmod a+r"]);
 }

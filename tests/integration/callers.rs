@@ -229,6 +229,39 @@ fn odd_disks_are_named() {
 }
 
 #[test]
+fn where_room_is_short_a_program_runs_and_is_heard_or_does_not_run() {
+    if !is_root() {
+        return skip("needs root, to mount full disks");
+    }
+    let mut ran = 0;
+    for free in (0..=5).map(|pages| pages * 4096) {
+        let sandbox = Sandbox::ordinary();
+        sandbox.sh("echo ran; exit 7");
+        let place = sandbox.mkdir("odd", 0o700);
+        let script = format!(
+            "uid={uid}; place={}; mount -t tmpfs -o size=64k,mode=700,uid=$uid none $place && \
+             head -c $((65536 - {free})) /dev/zero >$place/filler && cd {} && \
+             setpriv --reuid=$uid --regid=$uid --clear-groups \"$@\"",
+            place.display(),
+            sandbox.path().display(),
+            uid = sandbox.uid()
+        );
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &script, "sh", binary().to_str().unwrap()]);
+        command
+            .args(["--root", "odd", "run", "-b", "bundle", "box"])
+            .env("XDG_RUNTIME_DIR", sandbox.path().join("xdg"));
+        let done = finish(command);
+        match done.code {
+            7 => ran += 1,
+            _ => assert!(done.err.contains("ENOSPC"), "{free}: {done:?}"),
+        }
+        assert_eq!(done.out == "ran\n", done.code == 7, "{free}: {done:?}");
+    }
+    assert!((1..6).contains(&ran), "{ran} of 6 had room");
+}
+
+#[test]
 fn a_root_file_system_that_is_full_or_read_only_is_named_or_serves() {
     if !is_root() {
         return skip("needs root, to mount full disks");

@@ -8,9 +8,9 @@ use std::path::Path;
 /// The debug build, which this is, makes 350 besides, to prove what it has open.
 const MOST_CALLS: usize = 905;
 
-/// Page faults of a foreground `run`, without its children: 430 to 450 were seen, as the page cache has the binary, and a sixth more. The debug
+/// Page faults of a foreground `run`, without its children: 430 to 530 were seen, as the page cache has the binary, and a seventh more. The debug
 /// build is ten times the size of the release.
-const MOST_FAULTS: u64 = 520;
+const MOST_FAULTS: u64 = 600;
 
 /// Where a cgroup is made for the container, a start costs more.
 fn makes_a_cgroup() -> bool {

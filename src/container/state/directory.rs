@@ -153,7 +153,20 @@ impl Directory {
             fd::write_all(file.as_fd(), text)?;
             fd::rename_at(self.opened.as_fd(), &c_name(&draft), &c_name(name))
         };
-        write().map_err(|error| match error.errno {
+        // Where there is no room for another one, it is written over.
+        let write_over = || {
+            let _ = fd::unlink_at(self.opened.as_fd(), &c_name(&draft));
+            let file = self.open_file(name, fd::O_WRONLY)?;
+            fd::write_all(file.as_fd(), text)?;
+            fd::truncate(file.as_fd(), text.len())
+        };
+        let written = match write() {
+            Err(error) if matches!(error.errno, Errno::ENOSPC | Errno::EDQUOT) => {
+                write_over().map_err(|_: sys::Error| error)
+            }
+            other => other,
+        };
+        written.map_err(|error| match error.errno {
             Errno::ENOENT => self.gone(),
             Errno::EFBIG => Error::from_call(format!("cannot write {}", self.path.join(name).display()), error)
                 .because("RLIMIT_FSIZE lets this command write no file as large")

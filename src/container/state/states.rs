@@ -353,13 +353,13 @@ impl States {
                 },
                 Err(error) => return Err(error).inspect_err(|_| drop(is_new.then(|| std::fs::remove_dir(made)))),
             };
-            let reserved = |lock: OwnedFd| {
-                let directory = Directory::open_at(lock.as_fd(), &c".".to_owned(), path.clone())?;
-                Ok(Reservation { directory: directory.ok_or_else(|| is_in_the_way(&path))?, lock })
-            };
+            // Opened before it has its name: what fails leaves nothing.
+            let directory = Directory::open_at(lock.as_fd(), &c".".to_owned(), path.clone())
+                .and_then(|opened| opened.ok_or_else(|| is_in_the_way(&path)))
+                .inspect_err(|_| drop(is_new.then(|| std::fs::remove_dir(made))))?;
             if !can_rename {
                 if is_new {
-                    return reserved(lock);
+                    return Ok(Reservation { directory, lock });
                 }
                 drop(lock);
                 self.clear(id, &path)?;
@@ -370,7 +370,9 @@ impl States {
                 let left = Directory::open(draft.clone())?;
                 left.map_or(Ok(()), |left| left.empty())?;
             }
-            let Err(error) = fd::rename_to_new(&c_path(&draft), &c_path(&path)) else { return reserved(lock) };
+            let Err(error) = fd::rename_to_new(&c_path(&draft), &c_path(&path)) else {
+                return Ok(Reservation { directory, lock });
+            };
             let _ = std::fs::remove_dir(&draft);
             match error.errno {
                 Errno::EEXIST => self.clear(id, &path)?,

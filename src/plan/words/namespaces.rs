@@ -3,7 +3,7 @@
 use super::{Advice, in_one_line};
 use crate::plan::print::namespace_names;
 use crate::plan::step::NamespaceStep;
-use crate::sys::{self, Call, Errno};
+use crate::sys::{self, Call, Errno, creds};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -56,6 +56,10 @@ impl NamespaceStep {
 
     pub(super) fn advise(&self, sys::Error { call, errno, .. }: sys::Error) -> Option<Advice> {
         Some(match (self, call, errno) {
+            (NamespaceStep::MapIds { .. }, _, Errno::EACCES) if !creds::is_dumpable().unwrap_or(true) => (
+                "the kernel lets nobody look into a process whose binary its user may not read, nor that user write its maps",
+                "chmod a+r the binary of rootlet",
+            ),
             (NamespaceStep::MapIds { .. }, _, Errno::EPERM | Errno::EACCES) => (
                 "the kernel lets a user map only ids that it may use; where AppArmor restricts user namespaces, none at all",
                 "map one id, your own (`rootlet spec` writes it), and see `sysctl kernel.apparmor_restrict_unprivileged_userns`",
