@@ -44,6 +44,10 @@ pub const FLAGS: [(&str, u64); 4] = [
     ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", sys::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV),
 ];
 
+/// What takes privileges away behind a filter that is installed early.
+const NEEDED_LATER: [&str; 10] =
+    ["prctl", "capset", "setresuid", "setresgid", "setgroups", "close_range", "close", "dup3", "chdir", "fchdir"];
+
 const EPERM: u32 = 1;
 /// MAX_ERRNO of the kernel.
 const MOST_ERRNO: u32 = 4095;
@@ -79,6 +83,18 @@ fn plan(planner: &mut Planner) -> Result<()> {
             .error(format!("execve is not allowed: its action is {name}"))
             .because("the program could not begin")
             .remedy("add a rule that allows execve"));
+    }
+    let pretends = |name: &&&str| {
+        profile.rules.iter().any(|rule| rule.action == Action::errno(0) && rule.names.contains(*name))
+            || profile.fate(name) == Some(Action::errno(0))
+    };
+    if !planner.spec.process().no_new_privileges
+        && let Some(name) = NEEDED_LATER.iter().find(pretends)
+    {
+        return Err(planner
+            .error(format!("{name} is answered as if it had been done"))
+            .because("the filter is installed before privileges are dropped, as process.noNewPrivileges is false, and they would stay")
+            .remedy("set process.noNewPrivileges to true: then the filter comes last; or let it have an error number"));
     }
     let mut flags = flags(planner, seccomp, notifies)?;
     if notifies {

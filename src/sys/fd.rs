@@ -153,6 +153,15 @@ pub fn status(fd: BorrowedFd) -> Result<Status> {
     })
 }
 
+/// The number of the mount that `fd` is on (statx(2), STATX_MNT_ID, Linux 5.8; 0 before).
+pub fn mount_number(fd: BorrowedFd) -> Result<u64> {
+    // SAFETY: an all-zero statx is a valid value; statx fills it.
+    let mut found: libc::statx = unsafe { core::mem::zeroed() };
+    let flags = libc::AT_EMPTY_PATH;
+    syscall!(Call::Stat, libc::SYS_statx, fd.as_raw_fd(), c"".as_ptr(), flags, libc::STATX_MNT_ID, &raw mut found)?;
+    Ok(found.stx_mnt_id)
+}
+
 /// The magic number of the file system that `fd` is on (statfs(2), `f_type`).
 pub fn file_system(fd: BorrowedFd) -> Result<i64> {
     // SAFETY: an all-zero statfs is a valid value; fstatfs fills it.

@@ -280,3 +280,33 @@ fn a_setuid_rootlet_refuses_to_work() {
     fs::set_permissions(&setuid, std::os::unix::fs::PermissionsExt::from_mode(0o4755)).unwrap();
     finish(sandbox.program(&setuid, &["list"])).fails(&["setuid"]);
 }
+
+#[test]
+fn whatever_leads_to_the_hosts_root_is_no_containers_root() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("cat /etc/hostname");
+    let link = sandbox.bundle().join("link");
+    std::os::unix::fs::symlink("/", &link).unwrap();
+    for path in [link.to_str().unwrap(), "link", "/tmp/..", "/../", "/proc/self/root", "/proc/1/root/../"] {
+        sandbox.edit(|config| config["root"]["path"] = json!(path));
+        let done = sandbox.run();
+        assert!(done.code == 1 && done.out.is_empty() && done.err.contains("root.path"), "{path}: {done:?}");
+    }
+}
+
+#[test]
+fn a_filter_that_pretends_leaves_no_privileges() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("grep Cap /proc/self/status");
+    for name in ["prctl", "capset", "setresuid"] {
+        sandbox.edit(|config| {
+            config["process"]["noNewPrivileges"] = json!(false);
+            let rule = json!({"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": 0});
+            config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+        });
+        sandbox.run().fails(&["linux.seccomp", name, "as if it had been done"]);
+    }
+    // Where it comes last, it is the program's alone.
+    sandbox.edit(|config| config["process"]["noNewPrivileges"] = json!(true));
+    assert!(sandbox.run().ok().out.contains("CapEff:"));
+}

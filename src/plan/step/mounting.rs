@@ -131,6 +131,15 @@ impl MountStep {
                     Some(root) => root,
                     None => fd::open(source, fd::O_PATH | fd::O_DIRECTORY, 0)?,
                 };
+                // Whatever path or link leads there.
+                let inode = |fd| fd::status(fd).map(|status| (status.device, status.inode));
+                let hosts = fd::open(c"/", fd::O_PATH | fd::O_DIRECTORY, 0)?;
+                if inode(root.as_fd())? == inode(hosts.as_fd())?
+                    && fd::mount_number(root.as_fd())? == fd::mount_number(hosts.as_fd())?
+                {
+                    return Err(Error::new(Call::PivotRoot, Errno::EBUSY));
+                }
+                drop(hosts);
                 slots.root = Some(mount::bind_root(root.as_fd(), *set)?);
             }
             MountStep::Mount(mount) => trees::mount(slots, mount)?,

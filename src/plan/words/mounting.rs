@@ -230,6 +230,10 @@ impl MountStep {
                 "you may not search a directory on the way to the root file system",
                 "chmod a+x it, or move the bundle",
             ),
+            (MountStep::BindRoot { .. }, Call::PivotRoot, Errno::EBUSY) => (
+                "it leads to the host's root, which cannot be the container's",
+                "name another directory, and bind those that you need; see `rootlet spec --host`",
+            ),
             (MountStep::BindRoot { .. }, Call::OpenTree, Errno::EINVAL) => (
                 "the root file system has mounts below it, and a user namespace may not show what they cover",
                 "unmount them, or choose another directory",

@@ -214,11 +214,13 @@ pub fn superblock_keys(flags: u64) -> Vec<&'static str> {
     known.into_iter().chain([("ro", MS_RDONLY)]).filter(|(_, flag)| flags & flag != 0).map(|(name, _)| name).collect()
 }
 
+/// The last word on access times counts: the kernel takes one.
 fn change(flags: &mut u64, flag: u64, clears: bool) {
+    const TIMES: u64 = MS_NOATIME | MS_RELATIME | MS_STRICTATIME;
     if clears {
         *flags &= !flag;
     } else {
-        *flags |= flag;
+        *flags = *flags & !(if flag & TIMES == 0 { 0 } else { TIMES }) | flag;
     }
 }
 
@@ -298,6 +300,7 @@ mod tests {
         let options = parsed("rro,rnosuid");
         assert_eq!((options.set, options.set_recursively), (0, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID));
         assert_eq!(parsed("relatime").flags, MS_RELATIME);
+        assert_eq!(parsed("noatime,nodiratime,strictatime").flags, MS_NODIRATIME | MS_STRICTATIME);
         assert_eq!(parsed("relatime").clear, MOUNT_ATTR__ATIME);
         assert_eq!(parsed("rrelatime").clear_recursively, MOUNT_ATTR__ATIME);
     }
