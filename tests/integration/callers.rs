@@ -258,7 +258,8 @@ fn where_room_is_short_a_program_runs_and_is_heard_or_does_not_run() {
         }
         assert_eq!(done.out == "ran\n", done.code == 7, "{free}: {done:?}");
     }
-    assert!((1..6).contains(&ran), "{ran} of 6 had room");
+    // Two files need a page each, and the state is written again when the program runs.
+    assert_eq!(ran, 4, "of 6 have room");
 }
 
 #[test]
