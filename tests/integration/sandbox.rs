@@ -66,6 +66,17 @@ pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
+/// Of earlier builds, which no test runs any more.
+fn remove_old_copies(place: &Path) {
+    let prefix = format!("rootlet-test-{}-", nix::unistd::geteuid());
+    for entry in fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+        let is_old = || Some(entry.metadata().ok()?.modified().ok()?.elapsed().ok()? > Duration::from_secs(3600));
+        if entry.path() != place && entry.file_name().to_string_lossy().starts_with(&prefix) && is_old() == Some(true) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// The binary, where every user can execute it and only root can write it: the one that was built, or that of $ROOTLET_BINARY,
 /// such as an older one, to see a test fail.
 pub fn binary() -> &'static Path {
@@ -80,6 +91,7 @@ pub fn binary() -> &'static Path {
             fs::copy(&built, &draft).unwrap();
             fs::set_permissions(&draft, fs::Permissions::from_mode(0o755)).unwrap();
             fs::rename(draft, &place).unwrap();
+            remove_old_copies(&place);
         }
         place
     })
