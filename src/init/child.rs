@@ -76,7 +76,7 @@ pub struct Failure {
 impl Child {
     /// Whether it may share its maker's memory until its program begins, as a copy costs more than all that it does with it: nobody is where
     /// it goes, it makes no process of its own, all that it has is its socket, and the end of that is its last word. (A time
-    /// namespace wants memory of its own.)
+    /// namespace wants memory of its own; and whom the kernel ends for a limit of memory, it ends with all that share it.)
     pub fn may_share_memory(&self) -> bool {
         let plan = &self.plan;
         let makes_processes = |entry: &Entry| {
@@ -95,6 +95,11 @@ impl Child {
             && !plan.is_filtered_early()
             && !plan.pauses()
             && !plan.entries.iter().any(makes_processes)
+            && !plan
+                .cgroup
+                .iter()
+                .flat_map(|cgroup| &cgroup.settings)
+                .any(|setting| setting.file.starts_with("memory."))
             && self.console.is_none()
             && slots.hook_output.is_none()
             && slots.image_output.is_none()
