@@ -5,7 +5,7 @@
 
 use super::handshake::Message;
 use super::join::{self, Entrance};
-use crate::plan::step::{NamespaceStep, ProgramStep, Step};
+use crate::plan::step::{NamespaceStep, ProgramStep, ResourceStep, Step};
 use crate::plan::{CONSOLE, Entry, FIRST_JOIN, Phase, Plan, Slots};
 use crate::sys::{self, Call, Errno, creds, fd, memory, namespace, process, socket, stamps};
 use std::convert::Infallible;
@@ -76,14 +76,16 @@ pub struct Failure {
 impl Child {
     /// Whether it may share its maker's memory until its program begins, as a copy costs more than all that it does with it: nobody is where
     /// it goes, it makes no process of its own, all that it has is its socket, and the end of that is its last word. (A time
-    /// namespace wants memory of its own; and whom the kernel ends for a limit of memory, it ends with all that share it.)
+    /// namespace wants memory of its own; whom the kernel ends for a limit of memory, it ends with all that share it, and
+    /// oom_score_adj is the same for all of them.)
     pub fn may_share_memory(&self) -> bool {
         let plan = &self.plan;
-        let makes_processes = |entry: &Entry| {
+        let wants_its_own = |entry: &Entry| {
             matches!(
                 entry.step,
                 Step::Program(ProgramStep::RunHook(_) | ProgramStep::LeaveInit { .. })
                     | Step::Namespace(NamespaceStep::Unshare { .. })
+                    | Step::Resource(ResourceStep::SetOomScoreAdj { .. })
             )
         };
         let slots = &self.slots;
@@ -94,7 +96,7 @@ impl Child {
             && !plan.waits_when_born()
             && !plan.is_filtered_early()
             && !plan.pauses()
-            && !plan.entries.iter().any(makes_processes)
+            && !plan.entries.iter().any(wants_its_own)
             && !plan
                 .cgroup
                 .iter()

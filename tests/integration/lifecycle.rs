@@ -226,6 +226,22 @@ fn whoever_waits_is_its_users_own_and_has_all_that_it_was_started_with() {
 }
 
 #[test]
+fn what_a_container_is_given_is_not_its_callers() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.edit(|config| config["process"]["oomScoreAdj"] = json!(600));
+    sandbox.sh("cat /proc/self/oom_score_adj; exec sleep 1000");
+    let mut run = sandbox.command_on_bundle(&["run", "box"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(run.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "600\n");
+    let adj = |process: &str| fs::read_to_string(format!("/proc/{process}/oom_score_adj")).unwrap();
+    assert_eq!(adj(&run.id().to_string()), adj("self"));
+    sandbox.rootlet(&["kill", "box", "KILL"]).ok();
+    assert_eq!(wait(&mut run), 137);
+    sandbox.assert_clean();
+}
+
+#[test]
 fn lists_are_tables_json_or_names() {
     let sandbox = Sandbox::ordinary();
     assert_eq!(sandbox.rootlet(&["list", "-f", "json"]).ok().out, "null\n");
