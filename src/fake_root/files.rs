@@ -3,7 +3,7 @@
 use super::lock;
 use super::task::name;
 use crate::owner;
-use crate::sys::fd::{self, Status};
+use crate::sys::fd::{self, HANDLE, Status};
 use crate::sys::notification::{self, S_IFBLK, S_IFCHR, Shown};
 use crate::sys::{Errno, Result, attribute};
 use std::collections::HashMap;
@@ -17,8 +17,9 @@ pub const DEVICE: &CStr = c"user.rootlet.device";
 /// How many files can be remembered that take no attribute.
 const MOST: usize = 1 << 16;
 
-/// File system and inode, which another file has later, and since when this one has.
-type Key = (u64, u64, (i64, u32));
+/// File system and inode, which another file has later, and what that has otherwise: its begin, which may be in the same tick of the
+/// clock, and its handle, which not every file system has.
+type Key = (u64, u64, (i64, u32), [u8; HANDLE]);
 
 /// What is said of files that take no attribute, by file system and inode. Nobody waits for its lock while a file system is asked: that
 /// may be served by a process that asks in turn.
@@ -81,7 +82,7 @@ impl Owners {
 
 fn key(file: &OwnedFd) -> Result<Key> {
     let status = fd::status(file.as_fd())?;
-    Ok((status.device, status.inode, notification::birth(file.as_fd())?))
+    Ok((status.device, status.inode, notification::birth(file.as_fd())?, fd::handle(file.as_fd())))
 }
 
 /// Says that a file is a device; `kind` is S_IFCHR or S_IFBLK.

@@ -162,6 +162,29 @@ pub fn mount_number(fd: BorrowedFd) -> Result<u64> {
     Ok(found.stx_mnt_id)
 }
 
+/// Bytes of a [`handle`]: those of ext4, XFS, btrfs and tmpfs are shorter.
+pub const HANDLE: usize = 64;
+
+/// What a later file with the same inode number has otherwise (name_to_handle_at(2): the inode's generation is in it); zero where the file
+/// system has no handles.
+pub fn handle(fd: BorrowedFd) -> [u8; HANDLE] {
+    /// struct file_handle of linux/fs.h.
+    #[repr(C)]
+    struct FileHandle {
+        length: u32,
+        kind: i32,
+        bytes: [u8; HANDLE],
+    }
+    let mut handle = FileHandle { length: HANDLE as u32, kind: 0, bytes: [0; HANDLE] };
+    let mut mount = 0i32;
+    let flags = libc::AT_EMPTY_PATH;
+    let (path, number) = (c"".as_ptr(), libc::SYS_name_to_handle_at);
+    match syscall!(Call::Stat, number, fd.as_raw_fd(), path, &raw mut handle, &raw mut mount, flags) {
+        Ok(_) => handle.bytes,
+        Err(_) => [0; HANDLE],
+    }
+}
+
 /// The magic number of the file system that `fd` is on (statfs(2), `f_type`).
 pub fn file_system(fd: BorrowedFd) -> Result<i64> {
     // SAFETY: an all-zero statfs is a valid value; fstatfs fills it.
