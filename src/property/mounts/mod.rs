@@ -15,7 +15,7 @@ use crate::plan::{Entry, Phase};
 use crate::spec::Mount;
 use crate::sys::mount;
 use options::{Options, propagations};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 pub const PROPERTY: Property = Property { paths: &["mounts"], phase: Phase::Inside, scope: Scope::Create, plan };
 pub const READONLY: Property =
@@ -363,20 +363,22 @@ fn key(planner: &Planner, option: &str) -> Result<Key> {
     Ok((planner.c_string(key)?, value))
 }
 
-/// Whether an earlier mount has cgroup2 at the place: the same, or a bind of what it is in.
+/// Whether the last of the earlier mounts at the place, or above it, has cgroup2 there: the same, or a bind of what it is in.
 fn shows_cgroups(planner: &Planner, destination: &str) -> bool {
-    planner.plan.entries.iter().filter_map(Entry::mount_step).any(|step| match step {
-        MountStep::Mount(mount) => {
-            mount.kind.as_c_str() == c"cgroup2" && mount.target.as_bytes() == destination.as_bytes()
-        }
-        MountStep::Bind(bind) => {
-            destination.strip_prefix(&*bind.target.to_string_lossy()).is_some_and(|rest| rest.starts_with('/'))
-        }
-        _ => false,
+    let is_above = |target: &CStr| {
+        let rest = destination.strip_prefix(&*target.to_string_lossy());
+        rest.is_some_and(|rest| rest.starts_with('/') || target == c"/")
+    };
+    let is_it = |target: &CStr| target.to_bytes() == destination.as_bytes();
+    planner.plan.entries.iter().filter_map(Entry::mount_step).fold(false, |shown, step| match step {
+        MountStep::Mount(mount) if is_it(&mount.target) => mount.kind.as_c_str() == c"cgroup2",
+        MountStep::Mount(mount) if is_above(&mount.target) => false,
+        MountStep::Bind(bind) if is_above(&bind.target) => true,
+        _ => shown,
     })
 }
 
-fn bind_host(planner: &mut Planner, source: &std::ffi::CStr, target: CString) -> Result<()> {
+fn bind_host(planner: &mut Planner, source: &CStr, target: CString) -> Result<()> {
     let set = mount::MOUNT_ATTR_RDONLY | mount::MOUNT_ATTR_NOSUID | mount::MOUNT_ATTR_NODEV | mount::MOUNT_ATTR_NOEXEC;
     let attributes = Attributes { set, propagation: mount::MS_PRIVATE, recursive: true, ..Attributes::default() };
     planner.step(MountStep::Bind(Bind {
