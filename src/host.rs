@@ -3,7 +3,7 @@
 use crate::capability::{CAP_MKNOD, CAP_SYS_ADMIN};
 use crate::error::{Error, Result, found};
 use crate::passwd;
-use crate::sys::{Errno, creds, fd, landlock, process, sched};
+use crate::sys::{Errno, creds, fd, landlock, namespace, process, sched};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, OsStr};
@@ -172,7 +172,13 @@ impl Host {
 
     /// Version of the kernel.
     pub fn kernel(&self) -> Result<&str> {
-        remember(&self.kernel, || read("/proc/sys/kernel/osrelease")).map(String::as_str)
+        let ask = || {
+            let release =
+                namespace::kernel_release().map_err(|error| Error::from_call("version of the kernel", error))?;
+            let release = CStr::from_bytes_until_nul(&release).unwrap_or_default();
+            Ok(release.to_string_lossy().into_owned())
+        };
+        remember(&self.kernel, ask).map(String::as_str)
     }
 
     /// The caller's oom_score_adj.

@@ -23,13 +23,9 @@ fn kernel(host: &Host) -> Finding {
             "rootlet needs mount_setattr(2), which came with 5.12",
         )
         .mended("boot Linux 5.12 or newer"),
-        // By /proc it is known; its own finding says more.
-        (Err(_), _) => Finding::limited(
-            SUBJECT,
-            Need::Nothing,
-            "not known, as /proc does not tell",
-            "it should be Linux 5.12 or newer",
-        ),
+        (Err(error), _) => {
+            Finding::limited(SUBJECT, Need::Nothing, error.to_string(), "it should be Linux 5.12 or newer")
+        }
     }
 }
 
@@ -46,6 +42,11 @@ fn proc() -> Finding {
         Some(Proc::Stale) => {
             let cause = Proc::Stale.cause();
             let means = "`exec`, `ps` and maps of more than one id take other processes for the container's";
+            Finding::limited(SUBJECT, Need::Nothing, cause.because, means).mended(cause.remedy)
+        }
+        Some(Proc::Partial) => {
+            let cause = Proc::Partial.cause();
+            let means = "linux.sysctl cannot be set, and what only those files tell is not known";
             Finding::limited(SUBJECT, Need::Nothing, cause.because, means).mended(cause.remedy)
         }
         Some(wrong) => Finding::refused(SUBJECT, Need::All, "no container can be made", wrong.cause()),

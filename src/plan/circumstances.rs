@@ -65,6 +65,10 @@ fn with_facts(message: Error, entry: &Entry, error: sys::Error) -> Error {
             }
             None => message,
         },
+        (Step::Namespace(NamespaceStep::SetSysctl { .. }), Call::Open, Errno::ENOENT) => match causes::of_proc() {
+            Some(partial @ Proc::Partial) => by(message, partial.cause()),
+            _ => message,
+        },
         // What is written by a path of /proc, or opened there.
         (
             Step::Namespace(NamespaceStep::MapIds { .. })

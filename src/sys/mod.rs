@@ -74,7 +74,7 @@ calls! {
     SchedSetattr = "sched_setattr", Seccomp = "seccomp", Send = "sendmsg", Setdomainname = "setdomainname", Setgid = "setresgid", Setgroups = "setgroups",
     SetMempolicy = "set_mempolicy", Sethostname = "sethostname", Setns = "setns", Setsid = "setsid", Setuid = "setresuid", Setxattr = "fsetxattr", Sigaction = "rt_sigaction", Signalfd = "signalfd4",
     Sigprocmask = "rt_sigprocmask", Socket = "socket", Socketpair = "socketpair", Stat = "newfstatat", Symlink = "symlinkat", Terminal = "open terminal", Timer = "timer_create",
-    Umount = "umount2", Unlink = "unlinkat", Unshare = "unshare", Utimens = "utimensat", Wait = "waitid", Write = "write",
+    Umount = "umount2", Unlink = "unlinkat", Uname = "uname", Unshare = "unshare", Utimens = "utimensat", Wait = "waitid", Write = "write",
 }
 
 impl Call {

@@ -50,6 +50,15 @@ pub fn set_hostname(name: &CStr) -> Result<()> {
     syscall!(Call::Sethostname, libc::SYS_sethostname, name.as_ptr(), name.count_bytes()).map(drop)
 }
 
+/// Version of the kernel, as uname(2) has it.
+pub fn kernel_release() -> Result<[u8; 65]> {
+    const LENGTH: usize = 65;
+    let mut fields = [[0; LENGTH]; 6];
+    syscall!(Call::Uname, libc::SYS_uname, fields.as_mut_ptr())?;
+    let [_system, _node, release, ..] = fields;
+    Ok(release)
+}
+
 /// setdomainname(2).
 pub fn set_domainname(name: &CStr) -> Result<()> {
     syscall!(Call::Setdomainname, libc::SYS_setdomainname, name.as_ptr(), name.count_bytes()).map(drop)

@@ -1,7 +1,7 @@
 //! `rootlet doctor`: what it finds is what is so, and what it says to do mends it; and errors name the same causes.
 
 use crate::sandbox::{self, Done, Sandbox, binary, eventually, is_root, skip};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -173,9 +173,24 @@ fn a_proc_that_is_wrong_is_named() {
                 mount -t proc proc /proc; $as_user $rootlet run -b $bundle box >&2 && echo mended >&2";
     let done = prepared(&user, line);
     assert!(done.err.contains("there is no /proc") && done.err.ends_with("mended\n"), "{done:?}");
-    let line = "umount -l /proc; mount -t proc -o subset=pid proc /proc; $as_user $rootlet run -b $bundle box; $as_user $rootlet doctor --format json";
+    // Without what the kernel says of itself, containers run, and can be found again.
+    let line = "umount -l /proc; mount -t proc -o subset=pid proc /proc; $as_user $rootlet run -d -b $bundle box >&2 </dev/null && \
+                $as_user $rootlet exec box echo in >&2 && $as_user $rootlet delete -f box >&2; $as_user $rootlet doctor --format json";
+    let change = |key: &str, name: &str, value: Value| {
+        let path = user.path().join("host/config.json");
+        let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        config[key][name] = value;
+        fs::write(path, config.to_string()).unwrap();
+    };
+    change("process", "args", json!(["sleep", "100"]));
     let done = prepared(&user, line);
-    assert!(done.err.contains("subset=pid") && about(&done, "/proc").0 == "missing", "{done:?}");
+    let (verdict, found) = about(&done, "/proc");
+    assert!(done.err == "in\n" && verdict == "limited" && found.contains("subset=pid"), "{done:?}");
+    change("process", "args", json!(["true"]));
+    change("linux", "sysctl", json!({ "kernel.msgmax": "9000" }));
+    let line = "umount -l /proc; mount -t proc -o subset=pid proc /proc; $as_user $rootlet run -b $bundle box";
+    prepared(&user, line).fails(&["linux.sysctl (kernel.msgmax)", "subset=pid", "mount -t proc"]);
+    change("linux", "sysctl", json!({}));
     let line =
         "mount -t tmpfs tmpfs /dev; $as_user $rootlet run -b $bundle box; $as_user $rootlet doctor --format json";
     assert_eq!(about(&prepared(&user, line), "devices").0, "missing");

@@ -31,9 +31,11 @@ fn unknown(pid: i32, error: crate::sys::Error) -> Error {
 impl Identity {
     /// Of a process that has not been reaped.
     pub fn of(pid: i32, pidfd: BorrowedFd) -> Result<Identity> {
-        if fd::file_system(pidfd).map_err(|error| unknown(pid, error))? == fd::PIDFS_MAGIC {
+        if fd::file_system(pidfd).map_err(|error| unknown(pid, error))? == fd::PIDFS_MAGIC
+            && let Some(boot) = boot()?
+        {
             let inode = fd::status(pidfd).map_err(|error| unknown(pid, error))?.inode;
-            return Ok(Identity::Inode(inode, boot()?.to_owned()));
+            return Ok(Identity::Inode(inode, boot.to_owned()));
         }
         match state_of(pid)? {
             Some((_, start_time)) => Ok(Identity::StartTime(start_time)),
@@ -44,7 +46,7 @@ impl Identity {
     /// Whether it was there in this boot, as far as that is known.
     pub fn is_of_this_boot(&self) -> Result<bool> {
         match self {
-            Identity::Inode(_, then) => Ok(then == boot()?),
+            Identity::Inode(_, then) => Ok(then == known_boot()?),
             Identity::StartTime(_) => Ok(true),
         }
     }
@@ -56,7 +58,7 @@ impl Identity {
         let Some(pidfd) = process::find_pidfd(pid).map_err(unknown)? else { return Ok(None) };
         let is_same = match self {
             Identity::Inode(inode, then) => {
-                then == boot()? && fd::status(pidfd.as_fd()).map_err(unknown)?.inode == *inode
+                then == known_boot()? && fd::status(pidfd.as_fd()).map_err(unknown)?.inode == *inode
             }
             Identity::StartTime(time) => match state_of(pid)? {
                 Some((_, start_time)) => start_time == *time,
@@ -82,14 +84,24 @@ pub fn pid_namespace() -> Result<Option<u64>> {
     Ok(metadata.map(|metadata| metadata.ino()))
 }
 
-/// The boot that the system is in.
-fn boot() -> Result<&'static str> {
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// The boot that the system is in; `None` where /proc shows processes alone (subset=pid).
+fn boot() -> Result<Option<&'static str>> {
     static BOOT: OnceLock<String> = OnceLock::new();
     if let Some(boot) = BOOT.get() {
-        return Ok(boot);
+        return Ok(Some(boot));
     }
-    let id = host::read("/proc/sys/kernel/random/boot_id")?;
-    Ok(BOOT.get_or_init(|| id.trim().to_owned()))
+    match host::read(BOOT_ID) {
+        Ok(id) => Ok(Some(BOOT.get_or_init(|| id.trim().to_owned()))),
+        Err(error) if error.errno == Some(Errno::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The boot, where a process was written down with its own.
+fn known_boot() -> Result<&'static str> {
+    boot()?.ok_or_else(|| Error::from_io(BOOT_ID, &std::io::Error::from_raw_os_error(Errno::ENOENT as i32)))
 }
 
 /// Whether all threads of a process are stopped by a signal; `None` if it is gone. Each is looked at: the first may have ended,
@@ -189,7 +201,7 @@ mod tests {
         for identity in [Identity::of(pid, pidfd.as_fd()).unwrap(), Identity::StartTime(start_time)] {
             assert!(identity.open(pid).unwrap().is_some(), "{identity:?}");
         }
-        let others = [Identity::Inode(1, boot().unwrap().to_owned()), Identity::StartTime(start_time + 1)];
+        let others = [Identity::Inode(1, known_boot().unwrap().to_owned()), Identity::StartTime(start_time + 1)];
         let earlier = match Identity::of(pid, pidfd.as_fd()).unwrap() {
             Identity::Inode(inode, _) => Identity::Inode(inode, "an earlier one".to_owned()),
             Identity::StartTime(time) => Identity::StartTime(time + 2),
