@@ -346,7 +346,7 @@ impl Host {
             .find(|path| !name.is_empty() && !name.contains('/') && is_program(path))
     }
 
-    /// Other places at which a directory is to be seen, by what is mounted of its file system.
+    /// Other paths by which a directory is to be seen, by what is mounted of its file system.
     pub fn aliases(&self, directory: &Path) -> Result<Vec<PathBuf>> {
         let mounts = read("/proc/self/mountinfo")?;
         let fields = mounts.lines().filter_map(|line| {

@@ -92,7 +92,7 @@
 //! 2. **`mount_setattr(2)` for every change of flags.** It leaves what it does not name, so flags that are locked by a user
 //!    namespace need no merging and give no EPERM. It needs Linux 5.12. Access times of the host's mounts are always
 //!    locked: `noatime` on a bind gave EPERM here, so it is left out as a decision.
-//! 3. **cgroup2 over a bound /sys needs something in between.** The same file system on the same place is EBUSY (seen on
+//! 3. **cgroup2 over a bound /sys needs something in between.** The same file system on the same mount point is EBUSY (seen on
 //!    every start with a plain cgroup2 host), so a tmpfs without room is mounted first.
 //! 4. **Each side closes its copy of the other's socket.** Without it, a child whose maker was killed waited for ever: found
 //!    by `killed_at_any_moment_it_leaves_a_stopped_state_at_most`.
@@ -121,7 +121,7 @@
 //!     when the mount is gone, reading from /dev/fuse ends the server (seen with squashfuse and fuse-overlayfs).
 //! 14. **A plain bind is one mount(2)**, one with attributes is a tree that gets them before it is attached: set afterwards, by a
 //!     second look-up, they were another mount's in 1 of 150 starts when somebody exchanged names in a shared volume. One mount(2)
-//!     took 5.5 us of the 12 that one of 200 costs; opening the place safely, looking whether it is in procfs, and taking the
+//!     took 5.5 us of the 12 that one of 200 costs; opening the mount point safely, looking whether it is in procfs, and taking the
 //!     mount down are the rest.
 //! 15. **The config is read by types of our own**, owned and not borrowed: some kilobytes are copied, once, and no lifetime
 //!     runs through the floors. oci-spec's types write, and `TryFrom<oci_spec::runtime::Spec>` takes them over.

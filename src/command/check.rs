@@ -19,7 +19,7 @@ use std::process::ExitCode;
 /// Name all that is wrong with a config, and run nothing
 #[derive(Debug, Parser)]
 #[command(after_help = "\
-Each problem has its place and the property; errors come first, then warnings (something is ignored) and notes (something is
+Each problem has its position and the property; errors come first, then warnings (something is ignored) and notes (something is
 done otherwise than asked, on this host and for you). The exit code is 1 if there are errors.
 
 Examples:

@@ -77,9 +77,9 @@ fn as_text(about: &Value) -> String {
         row("privileges", format!("{gains}; system call filters: {}", privileges["filters"]));
     }
     for mount in about["mounts"].as_array().into_iter().flatten() {
-        let (place, kind, source) = (word(&mount["destination"]), word(&mount["type"]), word(&mount["source"]));
+        let (destination, kind, source) = (word(&mount["destination"]), word(&mount["type"]), word(&mount["source"]));
         let options = words(&mount["options"]).replace(' ', ",");
-        row("mount", format!("{place} {kind} {source} {options} ({})", word(&mount["property"])));
+        row("mount", format!("{destination} {kind} {source} {options} ({})", word(&mount["property"])));
     }
     if let Some(cgroup) = about["cgroup"].as_str() {
         row("cgroup", cgroup.to_owned());

@@ -23,33 +23,34 @@ pub fn choose(asked: &Path, host: &Host) -> Result<Layer> {
             is_served: false,
         });
     }
-    let place = match std::env::var_os("TMPDIR").filter(|path| !path.is_empty()) {
+    let directory = match std::env::var_os("TMPDIR").filter(|path| !path.is_empty()) {
         Some(chosen) => absolute("TMPDIR", Path::new(&chosen))?,
-        None => place(host)?,
+        None => usual_directory(host)?,
     };
-    if !place.is_dir() {
-        return Err(Error::new(format!("--layer tmp: {} is no directory", place.display()))
+    if !directory.is_dir() {
+        return Err(Error::new(format!("--layer tmp: {} is no directory", directory.display()))
             .because("TMPDIR says that temporary layers are made there")
             .remedy("make it, or set TMPDIR to another one"));
     }
     // Nobody else's: its name is made by a hasher that starts at random.
     let name = format!("{LAYERS}{:016x}", RandomState::new().hash_one(std::process::id()));
-    Ok(Layer { directory: place.join(name), is_temporary: true, over: Vec::new(), is_served: false })
+    Ok(Layer { directory: directory.join(name), is_temporary: true, over: Vec::new(), is_served: false })
 }
 
 fn absolute(what: &str, path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|error| Error::from_io(format!("{what} {}", path.display()), &error))
 }
 
-/// The first place where the kernel makes layers; if there is none, the first.
-fn place(host: &Host) -> Result<PathBuf> {
-    let places: Vec<_> = PLACES_OF_LAYERS.iter().map(PathBuf::from).filter(|place| place.is_dir()).collect();
-    for place in &places {
-        if host.obstacle_to_layer(place)?.is_none() {
-            return Ok(place.clone());
+/// The first directory where the kernel makes layers; if there is none, the first.
+fn usual_directory(host: &Host) -> Result<PathBuf> {
+    let directories: Vec<_> =
+        PLACES_OF_LAYERS.iter().map(PathBuf::from).filter(|directory| directory.is_dir()).collect();
+    for directory in &directories {
+        if host.obstacle_to_layer(directory)?.is_none() {
+            return Ok(directory.clone());
         }
     }
-    places.into_iter().next().ok_or_else(|| Error::new("--layer tmp: there is no /var/tmp").remedy("set TMPDIR"))
+    directories.into_iter().next().ok_or_else(|| Error::new("--layer tmp: there is no /var/tmp").remedy("set TMPDIR"))
 }
 
 /// Puts an overlay over the root, as the first of the mounts; the program that serves it, if the kernel cannot.
@@ -65,10 +66,10 @@ pub fn cover(config: &mut Value, bundle: &Path, layer: &Layer, host: &Host) -> R
     Ok(server)
 }
 
-/// Puts overlays in the place of binds of these directories; the program that serves them, if the kernel cannot.
+/// Puts overlays where these directories would be bound; the program that serves them, if the kernel cannot.
 pub fn cover_places(
     config: &mut Value,
-    places: Vec<PathBuf>,
+    directories: Vec<PathBuf>,
     layer: &mut Layer,
     host: &Host,
 ) -> Result<Option<PathBuf>> {
@@ -81,14 +82,14 @@ pub fn cover_places(
         };
         layer.directory = own;
     }
-    for place in &places {
-        if let Some(below) = host.mount_below(place)? {
-            return Err(Error::new(format!("--layer: {} cannot be covered by a layer", place.display()))
+    for directory in &directories {
+        if let Some(below) = host.mount_below(directory)? {
+            return Err(Error::new(format!("--layer: {} cannot be covered by a layer", directory.display()))
                 .because(format!("{} is mounted below it, and the kernel lays no overlay over that", below.display()))
                 .remedy("go to a directory without mounts below it, or leave the layer out"));
         }
     }
-    layer.over = places;
+    layer.over = directories;
     if layer.over.is_empty() {
         return Err(
             Error::new("--layer: there is nothing that is writable").remedy("give --rw DIR, or leave --layer out")
@@ -110,14 +111,14 @@ pub fn cover_places(
 /// Gives overlays that have none an upper directory each, by their index among the mounts and what is on top below it.
 pub fn cover_sources(
     config: &mut Value,
-    places: &[(usize, PathBuf)],
+    directories: &[(usize, PathBuf)],
     layer: &mut Layer,
     host: &Host,
 ) -> Result<Option<PathBuf>> {
     let absolute = |path: &PathBuf| path.canonicalize().map_err(|error| Error::from_io(path.display(), &error));
-    layer.over = places.iter().map(|(_, path)| absolute(path)).collect::<Result<_>>()?;
+    layer.over = directories.iter().map(|(_, path)| absolute(path)).collect::<Result<_>>()?;
     let (mounts, server) = overlays(Path::new("/"), layer, host)?;
-    for ((index, _), mount) in places.iter().zip(mounts) {
+    for ((index, _), mount) in directories.iter().zip(mounts) {
         let own = mount["options"].as_array().into_iter().flatten();
         let own: Vec<_> =
             own.filter(|option| option.as_str().is_some_and(|text| !text.starts_with("lowerdir="))).collect();
@@ -135,8 +136,8 @@ fn overlays(root: &Path, layer: &Layer, host: &Host) -> Result<(Vec<Value>, Opti
     let obstacle = host.obstacle_to_layer(parent)?;
     let server = obstacle.as_ref().and_then(|_| host.find_program(SERVER));
     if let (Some(obstacle), None) = (&obstacle, &server) {
-        let place = layer.directory.display();
-        return Err(Error::new(format!("--layer: the kernel makes no writable layer in {place}"))
+        let directory = layer.directory.display();
+        return Err(Error::new(format!("--layer: the kernel makes no writable layer in {directory}"))
             .because(obstacle.clone())
             .remedy(format!("name a directory of a local file system (ext4, xfs, btrfs), or install {SERVER}")));
     }

@@ -43,7 +43,7 @@ Examples:
   rootlet sandbox --status-fd 3 -- ./ci.sh 3>/tmp/events.json             CI: what began, and how it ended, as JSON lines
   rootlet sandbox --print-config -- make > box/config.json                the same for any OCI runtime
 
-Of several flags about places, the one for the deeper place counts. What is made anew in a home that is shared, or in its .config, .cargo, .local
+Of several flags about paths, the one for the deeper path counts. What is made anew in a home that is shared, or in its .config, .cargo, .local
 or the like, is gone at the end; what is there is shared. When the time is up, SIGTERM comes, and SIGKILL 2 s later.
 Exit codes: that of COMMAND; 128 + the signal that ended it; 124 when the time is up; 125 if rootlet failed, 126 if COMMAND cannot
 be executed, 127 if there is none.")]
@@ -221,7 +221,7 @@ impl Sandbox {
         let named = flags.iter().flat_map(|(paths, access)| paths.iter().map(|path| (path, *access)));
         let find =
             |(path, access): (&PathBuf, Access)| Ok((Found::named(access.flag(), path, &directory.path)?, access));
-        let places = named.map(find).collect::<Result<_>>()?;
+        let paths = named.map(find).collect::<Result<_>>()?;
         // In the background, nobody types to it.
         let has_terminal = tty::is_terminal(tty::standard_input())
             && tty::is_terminal(tty::standard_output())
@@ -248,7 +248,7 @@ impl Sandbox {
                 Share::Rw => Access::Writable,
                 Share::Ro => Access::ReadOnly,
             }),
-            places,
+            paths,
             env: self.env.clone(),
             has_whole_environment: self.env_all,
             is_root: self.root,

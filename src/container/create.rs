@@ -71,7 +71,7 @@ pub struct Options<'a> {
 pub struct Data {
     /// What is in them, and their modes.
     pub files: Vec<(Vec<u8>, u32)>,
-    /// Whether that directory has places for what a container of the host's programs shows, instead of nothing.
+    /// Whether that directory has mount points for what a container of the host's programs shows, instead of nothing.
     pub has_host_directories: bool,
 }
 
@@ -337,7 +337,7 @@ impl Undo<'_> {
         network::write_resolver(helper, &reservation.directory)
     }
 
-    /// Makes the place for the program's notifications, and listens there if it starts at once.
+    /// Makes the directory for the program's notifications, and listens there if it starts at once.
     pub(super) fn notify(&self, options: &Options, log: &Log) -> Result<Option<notify::Relay>> {
         let (Some(directory), Some(reservation)) = (&options.request.notify, &self.reservation) else {
             return Ok(None);

@@ -121,15 +121,15 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     }
     let cgroup = find_cgroup(container, options.cgroup.as_deref())?;
     if !options.ignore_paused
-        && let Some((record, place)) = &cgroup
-        && let Some(frozen) = tree::find_frozen(place, &record.path)?
+        && let Some((record, directory)) = &cgroup
+        && let Some(frozen) = tree::find_frozen(directory, &record.path)?
     {
         return Err(Error::new(format!("cgroup {}, in which the process would be, is frozen", frozen.display()))
             .because("it would wait until somebody thaws it")
             .remedy("write 0 to cgroup.freeze there, or give --ignore-paused"));
     }
     let mut take = |pid| match &cgroup {
-        Some((record, place)) => record.take(place, &host, pid),
+        Some((record, directory)) => record.take(directory, &host, pid),
         None => Err(super::state::not_running()),
     };
     let equipment = Equipment {
@@ -138,7 +138,7 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
         cgroup: match &cgroup {
             None => Birthplace::Same,
             Some((record, _)) if record.is_out_of_reach(&host)? => Birthplace::Taken(&mut take),
-            Some((_, place)) => Birthplace::Directory(tree::open_alone(place)?),
+            Some((_, directory)) => Birthplace::Directory(tree::open_alone(directory)?),
         },
         console: options.console_socket.as_deref().map(publish::connect).transpose()?,
         slots: prepare(&plan, [None, None])?,
@@ -204,12 +204,12 @@ fn find_cgroup<'a>(container: &'a Container, below: Option<&str>) -> Result<Opti
         (Some(record), Some(below)) => {
             // As runc's: [controllers:]path; version 2 has one hierarchy for all of them.
             let path = below.rsplit(':').next().unwrap_or_default().trim_matches('/');
-            let place = record.path.join(path);
-            if path.split('/').any(|part| matches!(part, "." | "..")) || !tree::exists(&place, "cgroup.procs")? {
+            let directory = record.path.join(path);
+            if path.split('/').any(|part| matches!(part, "." | "..")) || !tree::exists(&directory, "cgroup.procs")? {
                 let remedy = "name one that exists below the container's own";
                 return refused(format!("{below:?} is not a cgroup of the container"), remedy);
             }
-            Ok(Some((record, place)))
+            Ok(Some((record, directory)))
         }
     }
 }

@@ -237,9 +237,9 @@ struct Listing {
 }
 
 impl Listing {
-    /// Lists what an upper directory has over a lower one, which is shown at `place`. overlayfs.rst: a whiteout is a character device
+    /// Lists what an upper directory has over a lower one, which is shown at `shown`. overlayfs.rst: a whiteout is a character device
     /// 0:0, and a directory that is opaque hides the lower one of its name.
-    fn list(&mut self, upper: &Path, lower: Option<&Path>, place: &Path) {
+    fn list(&mut self, upper: &Path, lower: Option<&Path>, shown: &Path) {
         let closed = upper.symlink_metadata().map(|metadata| metadata.permissions()).ok();
         let closed = closed.filter(|closed| closed.mode() & 0o700 != 0o700);
         if closed.is_some() {
@@ -249,7 +249,7 @@ impl Listing {
         match fs::read_dir(upper).and_then(Iterator::collect::<std::io::Result<Vec<_>>>) {
             Ok(entries) => {
                 for entry in entries {
-                    if let Err(error) = self.look_at(&entry.path(), &entry.file_name(), lower, place) {
+                    if let Err(error) = self.look_at(&entry.path(), &entry.file_name(), lower, shown) {
                         self.failures.push(Error::from_io(entry.path().display(), &error));
                     }
                 }
@@ -263,36 +263,36 @@ impl Listing {
         }
     }
 
-    fn look_at(&mut self, path: &Path, name: &OsStr, lower: Option<&Path>, place: &Path) -> std::io::Result<()> {
+    fn look_at(&mut self, path: &Path, name: &OsStr, lower: Option<&Path>, shown: &Path) -> std::io::Result<()> {
         let metadata = path.symlink_metadata()?;
         if let Some(deleted) = name.as_bytes().strip_prefix(WHITEOUT.as_bytes()).filter(|_| self.is_served) {
             if !deleted.starts_with(WHITEOUT.as_bytes()) {
-                self.changes.push((place.join(OsStr::from_bytes(deleted)), Change::Deleted));
+                self.changes.push((shown.join(OsStr::from_bytes(deleted)), Change::Deleted));
             }
             return Ok(());
         }
-        let place = place.join(name);
+        let shown = shown.join(name);
         if metadata.file_type().is_char_device() && metadata.rdev() == 0 {
-            self.changes.push((place, Change::Deleted));
+            self.changes.push((shown, Change::Deleted));
             return Ok(());
         }
         let below = lower.map(|lower| lower.join(name));
         let before = below.as_ref().map(|below| found(below.symlink_metadata())).transpose()?.flatten();
         if !metadata.is_dir() {
-            self.changes.push((place, if before.is_some() { Change::Changed } else { Change::Added }));
+            self.changes.push((shown, if before.is_some() { Change::Changed } else { Change::Added }));
             return Ok(());
         }
         let was_directory = before.as_ref().is_some_and(fs::Metadata::is_dir);
         let is_opaque = was_directory && is_opaque(path)?;
         match &before {
-            None => self.changes.push((place.clone(), Change::Added)),
+            None => self.changes.push((shown.clone(), Change::Added)),
             Some(before) if !was_directory || is_opaque || before.mode() != metadata.mode() => {
-                self.changes.push((place.clone(), Change::Changed));
+                self.changes.push((shown.clone(), Change::Changed));
             }
             Some(_) => {}
         }
         let below = below.filter(|_| was_directory && !is_opaque);
-        self.list(path, below.as_deref(), &place);
+        self.list(path, below.as_deref(), &shown);
         Ok(())
     }
 }

@@ -38,11 +38,11 @@ pub fn probe(host: &Host) -> Vec<Finding> {
         Err(error) => return unknown(error),
         Ok(level) => level,
     };
-    let place = hierarchy.own.display();
+    let own = hierarchy.own.display();
     let mut findings = Vec::new();
     let bus = host.bus().ok().flatten();
     let available = if level.is_writable {
-        findings.push(Finding::ok(SUBJECT, Need::Nothing, format!("{place} is yours")));
+        findings.push(Finding::ok(SUBJECT, Need::Nothing, format!("{own} is yours")));
         level.controllers.clone()
     } else if let (Some(bus), Ok(Some(manager))) = (&bus, host.manager_cgroup()) {
         findings.push(Finding::ok(SUBJECT, Need::Nothing, format!("made by systemd, by {}", bus.display())));
@@ -52,7 +52,7 @@ pub fn probe(host: &Host) -> Vec<Finding> {
         level.controllers.clone()
     } else {
         findings.push(
-            Finding::missing(SUBJECT, Need::Limits, format!("{place} is not yours, and there is no systemd of yours to ask"), nothing).mended(
+            Finding::missing(SUBJECT, Need::Limits, format!("{own} is not yours, and there is no systemd of yours to ask"), nothing).mended(
                 "run it in a unit with Delegate=yes (as root: `systemd-run --uid=USER -p Delegate=yes -t ...`), or log in so that \
                  a systemd of yours runs (`loginctl enable-linger USER`, and XDG_RUNTIME_DIR)",
             ),

@@ -7,6 +7,7 @@ pub mod causes;
 mod cgroups;
 mod checkpoint;
 mod devices;
+mod directories;
 mod filters;
 mod fuse;
 mod ids;
@@ -16,7 +17,6 @@ mod mounts;
 mod namespaces;
 mod network;
 mod outer;
-mod places;
 mod session;
 mod trial;
 
@@ -132,7 +132,7 @@ const PROBES: &[fn(&Host) -> Vec<Finding>] = &[
     fuse::probe,
     filters::probe,
     cgroups::probe,
-    places::probe,
+    directories::probe,
     session::probe,
     limits::probe,
     modules::probe,

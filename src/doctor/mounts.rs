@@ -31,12 +31,12 @@ pub fn probe(host: &Host) -> Vec<Finding> {
     let bind = || mount::open_tree(c"/", true).map(drop);
     let overlay = || {
         // In a file system of this process alone.
-        let place = fd::open(c"/", fd::O_PATH | fd::O_DIRECTORY, 0)?;
+        let root = fd::open(c"/", fd::O_PATH | fd::O_DIRECTORY, 0)?;
         let tree = mount::make_tree(c"tmpfs", c"tmpfs", std::iter::empty(), 0)?;
         for name in [c"lower", c"upper", c"work"] {
             fd::make_dir_at(tree.as_fd(), name, 0o755)?;
         }
-        mount::attach(tree.as_fd(), place.as_fd())?;
+        mount::attach(tree.as_fd(), root.as_fd())?;
         fd::chdir(tree.as_fd())?;
         let options = [
             (c"lowerdir", Some(c"lower")),

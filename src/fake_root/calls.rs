@@ -2,7 +2,7 @@
 
 use super::files::{DEVICE, keep_device};
 use super::ids::{self, Credentials, SAME, Table};
-use super::task::{Place, Task, name};
+use super::task::{PathAt, Task, name};
 use super::{State, lock};
 use crate::capability::{CAP_SETFCAP, CAP_SETGID, CAP_SETUID};
 use crate::owner;
@@ -163,16 +163,16 @@ impl Call {
         match self {
             Call::Chown(named, first) => {
                 let [uid, gid] = [argument(asked, first) as u32, argument(asked, first + 1) as u32];
-                chown(state, &task, &task.find_file(&named.place(asked)?)?, (uid, gid))
+                chown(state, &task, &task.find_file(&named.path_at(asked)?)?, (uid, gid))
             }
             Call::Stat(named, buffer) => {
-                let file = task.find_file(&named.place(asked)?)?;
+                let file = task.find_file(&named.path_at(asked)?)?;
                 let Some(shown) = state.owners.find(&file)? else { return Ok(Answer::Kernels) };
                 task.write(argument(asked, buffer), &notification::stat(file.as_fd(), shown)?)?;
                 Ok(Answer::Value(0))
             }
             Call::Statx => {
-                let file = task.find_file(&Named::At(2).place(asked)?)?;
+                let file = task.find_file(&Named::At(2).path_at(asked)?)?;
                 let Some(shown) = state.owners.find(&file)? else { return Ok(Answer::Kernels) };
                 let told = notification::statx(file.as_fd(), argument(asked, 3) as u32, shown)?;
                 task.write(argument(asked, 4), &told)?;
@@ -196,12 +196,12 @@ fn argument(asked: &Asked, index: usize) -> u64 {
 
 impl Named {
     /// An error for flags that the kernel does not know, or takes in another way.
-    fn place(self, asked: &Asked) -> Result<Place> {
+    fn path_at(self, asked: &Asked) -> Result<PathAt> {
         let [first, second] = [argument(asked, 0), argument(asked, 1)];
         Ok(match self {
-            Named::Path => Place { directory: AT_FDCWD, path: Some(first), flags: 0 },
-            Named::Link => Place { directory: AT_FDCWD, path: Some(first), flags: AT_SYMLINK_NOFOLLOW },
-            Named::Descriptor => Place { directory: first as i32, path: None, flags: 0 },
+            Named::Path => PathAt { directory: AT_FDCWD, path: Some(first), flags: 0 },
+            Named::Link => PathAt { directory: AT_FDCWD, path: Some(first), flags: AT_SYMLINK_NOFOLLOW },
+            Named::Descriptor => PathAt { directory: first as i32, path: None, flags: 0 },
             Named::At(flags) => {
                 let flags = argument(asked, flags) as i32;
                 // Linux 6.11: no path at all is an empty one.
@@ -209,7 +209,7 @@ impl Named {
                 if flags & !(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_SYNC_TYPE) != 0 {
                     return Err(sys::Error::new(sys::Call::Stat, Errno::EINVAL));
                 }
-                Place { directory: first as i32, path, flags }
+                PathAt { directory: first as i32, path, flags }
             }
         })
     }
@@ -333,7 +333,7 @@ fn create(state: &State, task: &Task, asked: &Asked, made: Made) -> Result<Answe
 
 /// What is kept for fake root is nobody's to copy.
 fn listxattr(task: &Task, asked: &Asked, named: Named) -> Result<Answer> {
-    let file = task.find_file(&named.place(asked)?)?;
+    let file = task.find_file(&named.path_at(asked)?)?;
     let mut names = vec![0; attribute::LONGEST_LIST];
     let length = attribute::list_by_path(&name(&file), &mut names)?;
     let names = names.get(..length).unwrap_or_default();
@@ -361,7 +361,7 @@ fn setxattr(task: &Task, asked: &Asked, named: Named) -> Result<Answer> {
         return Ok(Answer::Kernels);
     }
     let status = task.read_file(c"status")?;
-    let file = task.find_file(&named.place(asked)?)?;
+    let file = task.find_file(&named.path_at(asked)?)?;
     let value = task.read(value, length as usize)?;
     // linux/capability.h, struct vfs_cap_data. execve(2) is EPERM for a file with what nobody here can have.
     let half = |at: usize| value.get(at..at + 4).map_or(0, |half| u64::from(number(half)));

@@ -20,7 +20,7 @@ pub struct Task<'a> {
 
 /// What a call names a file by.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct PathAt {
     /// A directory, or the file itself where there is no path.
     pub directory: i32,
     /// Where the path stands in the thread's memory.
@@ -155,20 +155,20 @@ impl<'a> Task<'a> {
     }
 
     /// Finds a file as the thread's own call would, and opens it as O_PATH.
-    pub fn find_file(&self, place: &Place) -> Result<OwnedFd> {
-        let path = match place.path {
+    pub fn find_file(&self, named: &PathAt) -> Result<OwnedFd> {
+        let path = match named.path {
             Some(address) => self.read_string(address)?,
-            None if place.directory < 0 => return Err(Error::new(Call::Open, Errno::EBADF)),
-            None => return self.open_directory(place.directory, 0),
+            None if named.directory < 0 => return Err(Error::new(Call::Open, Errno::EBADF)),
+            None => return self.open_directory(named.directory, 0),
         };
         if path.is_empty() {
-            return match place.flags & AT_EMPTY_PATH {
+            return match named.flags & AT_EMPTY_PATH {
                 0 => Err(Error::new(Call::Open, Errno::ENOENT)),
-                _ => self.open_directory(place.directory, 0),
+                _ => self.open_directory(named.directory, 0),
             };
         }
-        let itself = if place.flags & AT_SYMLINK_NOFOLLOW != 0 { fd::O_NOFOLLOW } else { 0 };
-        self.look_up(place.directory, &path, fd::O_PATH | itself)
+        let itself = if named.flags & AT_SYMLINK_NOFOLLOW != 0 { fd::O_NOFOLLOW } else { 0 };
+        self.look_up(named.directory, &path, fd::O_PATH | itself)
     }
 
     /// Opens what a path leads to from a directory of the thread's.

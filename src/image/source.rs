@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// An image by its form, its place and its name in there.
+/// An image by its form, its path and its name in there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// What it is said to be.

@@ -69,7 +69,7 @@ pub fn explain_entry(error: sys::Error) -> Error {
                 "its user namespace is not yours, or you are in another one than when it was created; or its first process is \
                  becoming its program at this moment",
             )
-            .remedy("try again, as the user and from the place that created the container"),
+            .remedy("try again, as the user and from the user namespace that created the container"),
         Errno::EINVAL => message.because("entering all at once needs Linux 5.8").remedy("use a newer kernel"),
         _ => message,
     }

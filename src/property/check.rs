@@ -1,4 +1,4 @@
-//! All that is wrong with a config, at once and with its place.
+//! All that is wrong with a config, at once and with its position.
 
 use super::Request;
 use crate::error::Error;
@@ -47,7 +47,7 @@ pub struct Problem {
 /// A config has more mistakes than anybody reads before it has this many.
 const MOST_TYPE_ERRORS: usize = 200;
 
-/// Finds all problems of a config's text, by their places. Nothing is run.
+/// Finds all problems of a config's text, by their positions. Nothing is run.
 pub fn check(text: &str, request: &Request, host: &Host) -> Vec<Problem> {
     let mut value = match serde_json::from_str::<Value>(text) {
         Ok(value) => value,

@@ -96,7 +96,7 @@ pub const ORDER: &[Property] = &[
     intel_rdt::PROPERTY,
     cgroup::RESOURCES,
     cgroup::PATH,
-    // Looks at which of the cgroup's places was chosen.
+    // Looks at what was chosen for the cgroup.
     delegation::PROPERTY,
     // exec only: what follows writes to files of /proc, and the host's may be out of sight when the namespaces are entered.
     root::PROC,

@@ -1,4 +1,4 @@
-//! NOTIFY_SOCKET of the caller: where the program says that it is ready (sd_notify(3)), at the place that runc gives it.
+//! NOTIFY_SOCKET of the caller: where the program says that it is ready (sd_notify(3)), by the path that runc gives it.
 
 use super::mounts::options;
 use super::{Planner, Property, Scope};

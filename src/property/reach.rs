@@ -38,14 +38,14 @@ pub fn check(planner: &Planner, what: &str, process: &str) -> Result<()> {
         let Some(source) = mount.source.as_deref().filter(|source| !source.is_empty()) else { continue };
         let source = planner.host.canonical(&planner.request.bundle.join(source))?;
         let is_shown = |proc: &&PathBuf| {
-            let place = match proc.strip_prefix(&source) {
+            let shown = match proc.strip_prefix(&source) {
                 Ok(rest) => Path::new(&mount.destination).join(rest),
                 Err(_) if source.starts_with(proc) => return true,
                 Err(_) => return false,
             };
             // What is covered is uncovered by nobody who may not mount; in a user namespace of its own, it is locked (mount_namespaces(7)).
             let covers =
-                |other: &Mount| Path::new(&other.destination) == place && other.kind.as_deref() == Some("proc");
+                |other: &Mount| Path::new(&other.destination) == shown && other.kind.as_deref() == Some("proc");
             may_mount || !planner.spec.mounts.iter().skip(index + 1).any(covers)
         };
         if let Some(proc) = procs.iter().find(is_shown) {

@@ -20,7 +20,7 @@ pub const PROPERTY: Property = Property { paths: &["mounts"], phase: Phase::Jail
 const KERNELS: [&str; 7] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"];
 
 /// A directory by its device and inode, whatever it is called.
-type Place = (u64, u64);
+type Inode = (u64, u64);
 
 fn plan(planner: &mut Planner) -> Result<()> {
     // Root's containers that get the host's files manage it, as with runc.
@@ -34,12 +34,12 @@ fn plan(planner: &mut Planner) -> Result<()> {
         !is_kernels || mount.options.iter().any(|option| option == "bind" || option == "rbind")
     };
     for states in &planner.request.states {
-        let above = places_above(states)?;
+        let above = directories_above(states)?;
         let binds = planner.spec.mounts.iter().filter(is_bind);
         let binds = binds.filter_map(|mount| Some((mount.source.as_deref()?, mount)));
         for (source, mount) in binds.filter(|(source, _)| !source.is_empty()) {
-            let Some(place) = place_of(&planner.request.bundle.join(source))? else { continue };
-            let Some(rest) = above.get(&place) else { continue };
+            let Some(inode) = inode_of(&planner.request.bundle.join(source))? else { continue };
+            let Some(rest) = above.get(&inode) else { continue };
             let shown = Path::new("/").join(mount.destination.trim_start_matches('/')).join(rest);
             // Who may write above it could put another one in its place.
             let between: Vec<_> = rest.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty()).collect();
@@ -75,20 +75,20 @@ fn plan(planner: &mut Planner) -> Result<()> {
 }
 
 /// The directories that a path is in, and itself, with what follows from there on.
-fn places_above(path: &Path) -> Result<BTreeMap<Place, PathBuf>> {
-    let mut places = BTreeMap::new();
+fn directories_above(path: &Path) -> Result<BTreeMap<Inode, PathBuf>> {
+    let mut above = BTreeMap::new();
     let Some(path) = found(host::canonicalize(path)).map_err(|error| Error::from_io(path.display(), &error))? else {
-        return Ok(places);
+        return Ok(above);
     };
-    for above in path.ancestors() {
-        if let (Some(place), Ok(rest)) = (place_of(above)?, path.strip_prefix(above)) {
-            places.insert(place, rest.to_owned());
+    for directory in path.ancestors() {
+        if let (Some(inode), Ok(rest)) = (inode_of(directory)?, path.strip_prefix(directory)) {
+            above.insert(inode, rest.to_owned());
         }
     }
-    Ok(places)
+    Ok(above)
 }
 
-fn place_of(path: &Path) -> Result<Option<Place>> {
+fn inode_of(path: &Path) -> Result<Option<Inode>> {
     match found(metadata(path)) {
         // What the caller cannot look at, it cannot bind.
         Err(error) if error.raw_os_error() == Some(Errno::EACCES as i32) => Ok(None),

@@ -196,7 +196,7 @@ impl Program {
         self.backwards.len() - label.0 - 1
     }
 
-    /// A place that a conditional jump reaches: `label`, or a long jump to it.
+    /// A target that a conditional jump reaches: `label`, or a long jump to it.
     fn within_reach(&mut self, label: Label) -> Label {
         match self.distance(label) {
             distance if distance > NEAR => self.write(JUMP, distance as u32, 0, 0),

@@ -244,7 +244,7 @@ fn host_directories() -> Vec<&'static str> {
     ["/usr", "/etc"].into_iter().chain(Path::new("/opt").is_dir().then_some("/opt")).chain(own).collect()
 }
 
-/// Makes the root file system of a host bundle: empty places for the mounts, and the host's links into /usr.
+/// Makes the root file system of a host bundle: empty mount points, and the host's links into /usr.
 pub fn make_host_rootfs(rootfs: &Path) -> Result<()> {
     // Whoever the program is, it has to get there.
     let umask = creds::set_umask(0o022);

@@ -113,15 +113,15 @@ impl Edits {
             return Ok(());
         }
         let own = std::env::var("HOME").ok().filter(|home| self.as_me && home.starts_with('/') && home != "/");
-        let place = own.unwrap_or_else(|| "/root".to_owned());
-        set_variable(config, &format!("HOME={place}"))?;
+        let directory = own.unwrap_or_else(|| "/root".to_owned());
+        set_variable(config, &format!("HOME={directory}"))?;
         let mount = match &self.home {
             Some(home) => {
                 let source = std::path::absolute(home).map_err(|error| Error::from_io("--home", &error))?;
-                json!({ "destination": place, "type": "none", "source": source, "options": ["rbind", "nosuid", "nodev"] })
+                json!({ "destination": directory, "type": "none", "source": source, "options": ["rbind", "nosuid", "nodev"] })
             }
             None => {
-                json!({ "destination": place, "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "mode=700"] })
+                json!({ "destination": directory, "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "mode=700"] })
             }
         };
         push_mount(config, mount);

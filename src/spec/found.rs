@@ -35,7 +35,7 @@ impl Found {
             if metadata.uid() != 0 || above.is_some_and(|above| above.starts_with(current)) {
                 return Err(Error::new(format!("{what} leads by the link {}", link.display()))
                     .because("a program in a sandbox may have made it, to be shown what it leads to")
-                    .remedy("name the place itself: see `realpath` of it"));
+                    .remedy("name the path itself: see `realpath` of it"));
             }
             absolute = link.canonicalize().map_err(failed)?.join(rest);
         }

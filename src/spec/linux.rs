@@ -6,39 +6,39 @@ use std::collections::BTreeMap;
 object! {
     /// `linux` (config-linux.md).
     Linux {
-        /// New namespaces, or ones to join.
+        /// Namespaces that are made, or joined by a path.
         namespaces: List<Namespace>,
-        /// Ids of the user namespace.
+        /// User ids in the container and those that they are outside.
         uid_mappings: List<IdMapping>,
-        /// Ids of the user namespace.
+        /// Group ids in the container and those that they are outside.
         gid_mappings: List<IdMapping>,
-        /// Clocks of the time namespace.
+        /// What the clocks `monotonic` and `boottime` of the time namespace are ahead.
         time_offsets: Option<BTreeMap<String, TimeOffset>>,
-        /// Device nodes to make.
+        /// Device nodes that are made, besides the usual ones.
         devices: List<Device>,
-        /// Network devices to move in.
+        /// Network devices that are moved in, by their names in the runtime's network namespace.
         net_devices: Option<BTreeMap<String, NetDevice>>,
-        /// Where the container's cgroup is.
+        /// Path of the container's cgroup, or `SLICE:PREFIX:NAME` of a systemd scope.
         cgroups_path: Option<String>,
-        /// Limits.
+        /// Limits of the container's cgroup.
         resources: Option<Resources>,
         /// `shared`, `slave`, `private`, `unbindable` and their recursive forms.
         rootfs_propagation: Option<String>,
-        /// System call filter.
+        /// Which system calls are allowed.
         seccomp: Option<Seccomp>,
-        /// Kernel parameters.
+        /// Kernel parameters of the container's namespaces, such as `net.ipv4.ip_forward`.
         sysctl: Map,
-        /// Paths to hide.
+        /// Paths in the container that show nothing.
         masked_paths: List<String>,
-        /// Paths to make read-only.
+        /// Paths in the container that cannot be written to.
         readonly_paths: List<String>,
-        /// SELinux label of mounts.
+        /// SELinux context of the container's mounts.
         mount_label: Option<String>,
-        /// Execution domain.
+        /// Execution domain (personality(2)).
         personality: Option<Personality>,
-        /// Cache and memory bandwidth.
+        /// Shares of the cache and of the bandwidth of memory (resctrl).
         intel_rdt: Option<IntelRdt>,
-        /// NUMA policy.
+        /// NUMA policy of the process.
         memory_policy: Option<MemoryPolicy>,
     }
 }
@@ -49,7 +49,7 @@ object! {
         /// `pid`, `network`, `mount`, `ipc`, `uts`, `user`, `cgroup` or `time`.
         #[serde(rename = "type")]
         kind: String,
-        /// One to join.
+        /// File of the namespace that is joined, such as `/proc/PID/ns/net`; absent: a new one.
         path: Option<String>,
     }
 }
@@ -63,7 +63,7 @@ object! {
         /// First id outside.
         #[serde(rename = "hostID")]
         host_id: u32,
-        /// How many.
+        /// How many ids follow one another.
         size: u32,
     }
 }
@@ -71,9 +71,9 @@ object! {
 object! {
     /// One of `linux.timeOffsets`.
     TimeOffset {
-        /// Seconds.
+        /// Seconds ahead; negative: behind.
         secs: i64,
-        /// Nanoseconds.
+        /// Nanoseconds that are added.
         nanosecs: u32,
     }
 }
@@ -81,20 +81,20 @@ object! {
 object! {
     /// One of `linux.devices`.
     Device {
-        /// `c`, `b`, `u` or `p`.
+        /// `c` and `u` for character devices, `b` for block devices, `p` for a FIFO.
         #[serde(rename = "type")]
         kind: String,
-        /// In the container.
+        /// Absolute path in the container.
         path: String,
-        /// Not for `p`.
+        /// Major number; a FIFO has none.
         major: Option<i64>,
-        /// Not for `p`.
+        /// Minor number; a FIFO has none.
         minor: Option<i64>,
-        /// Permissions.
+        /// Permission bits of the node, 0666 if absent.
         file_mode: Option<u32>,
-        /// Owner in the container.
+        /// Owner, as an id of the container.
         uid: Option<u32>,
-        /// Group in the container.
+        /// Group, as an id of the container.
         gid: Option<u32>,
     }
 }
@@ -119,7 +119,7 @@ impl Namespace {
 object! {
     /// One of `linux.netDevices`, by its name in the runtime's network namespace.
     NetDevice {
-        /// Its name in the container; absent: the same.
+        /// Name in the container; absent: the same as outside.
         name: Option<String>,
     }
 }

@@ -1,4 +1,4 @@
-//! Loading config.json: one pass, and every complaint with its place.
+//! Loading config.json: one pass, and every complaint with its position.
 
 use super::{Spec, schema};
 use crate::error::{Error, Result};

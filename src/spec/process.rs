@@ -5,38 +5,38 @@ use super::{List, Raw, object};
 object! {
     /// `process` (config.md).
     Process {
-        /// Attach a terminal.
+        /// Whether the standard streams are a new terminal.
         terminal: bool,
-        /// Its first size.
+        /// Size of the terminal at first.
         console_size: Option<ConsoleSize>,
-        /// Who runs it.
+        /// User and groups that the program runs as.
         user: User,
         /// The program and its arguments.
         args: List<String>,
         /// Only for Windows.
         command_line: Raw,
-        /// `NAME=VALUE`.
+        /// The whole environment of the program, each `NAME=VALUE`.
         env: List<String>,
-        /// An absolute path in the container.
+        /// Current directory of the program, an absolute path in the container.
         cwd: String,
-        /// The five sets.
+        /// Capabilities of the program, in five sets.
         capabilities: Option<Capabilities>,
-        /// Resource limits.
+        /// Resource limits (setrlimit(2)).
         rlimits: List<Rlimit>,
-        /// PR_SET_NO_NEW_PRIVS.
+        /// Whether execve gains nothing by setuid bits and file capabilities (PR_SET_NO_NEW_PRIVS).
         no_new_privileges: bool,
-        /// Profile of AppArmor.
+        /// AppArmor profile that the program runs under.
         apparmor_profile: Option<String>,
-        /// -1000 to 1000.
+        /// How likely it is killed when memory is used up, -1000 to 1000 (proc_pid_oom_score_adj(5)).
         oom_score_adj: Option<i32>,
-        /// Scheduling policy.
+        /// Scheduling policy and what belongs to it.
         scheduler: Option<Scheduler>,
-        /// Label of SELinux.
+        /// SELinux label that the program runs under.
         selinux_label: Option<String>,
-        /// Priority of input and output.
+        /// Class and priority of input and output.
         #[serde(rename = "ioPriority")]
         io_priority: Option<IoPriority>,
-        /// CPUs of an exec'd process.
+        /// Processors of a program that `exec` starts.
         #[serde(rename = "execCPUAffinity")]
         exec_cpu_affinity: Option<ExecCpuAffinity>,
     }
@@ -45,9 +45,9 @@ object! {
 object! {
     /// `process.execCPUAffinity`: lists of CPUs such as `0-3,7`.
     ExecCpuAffinity {
-        /// Before the process is in its cgroup.
+        /// Processors until the process is in the container's cgroup.
         initial: Option<String>,
-        /// From then on.
+        /// Processors from then on.
         #[serde(rename = "final")]
         last: Option<String>,
     }
@@ -66,13 +66,13 @@ object! {
 object! {
     /// `process.user` (config.md, POSIX-platform user).
     User {
-        /// In the container's user namespace.
+        /// User id in the container.
         uid: u32,
-        /// In the container's user namespace.
+        /// Group id in the container.
         gid: u32,
-        /// The file mode creation mask.
+        /// File mode creation mask, such as 18 for 0022.
         umask: Option<u32>,
-        /// Supplementary groups.
+        /// Supplementary group ids in the container.
         additional_gids: List<u32>,
         /// Only for Windows.
         username: Option<String>,
@@ -82,7 +82,7 @@ object! {
 object! {
     /// `process.capabilities`: names such as `CAP_CHOWN`.
     Capabilities {
-        /// What may ever be gained.
+        /// What may ever be gained by execve.
         bounding: List<String>,
         /// What is in force.
         effective: List<String>,

@@ -6,28 +6,28 @@ use std::collections::BTreeMap;
 object! {
     /// `linux.resources`.
     Resources {
-        /// Which devices may be used.
+        /// Which device nodes may be read, written and made; the last rule that matches counts.
         devices: List<DeviceRule>,
-        /// Memory.
+        /// Limits of memory.
         memory: Option<Memory>,
-        /// Processors.
+        /// Shares of processors, and which ones.
         cpu: Option<Cpu>,
-        /// Number of processes.
+        /// How many processes there may be.
         pids: Option<Pids>,
-        /// Block devices.
+        /// Weights and rates of block devices.
         #[serde(rename = "blockIO")]
         block_io: Option<BlockIo>,
-        /// Huge pages.
+        /// Limits of huge pages, by their size.
         hugepage_limits: List<HugepageLimit>,
-        /// Network priorities, of cgroup v1.
+        /// Class and priorities of packets (cgroup v1 only).
         network: Option<Network>,
-        /// RDMA, by device.
+        /// Limits of RDMA, by the name of the device.
         rdma: Option<BTreeMap<String, Rdma>>,
-        /// Files of cgroup v2 by their names.
+        /// Values by the names of their files in cgroup v2, such as `memory.high`.
         unified: Option<BTreeMap<String, String>>,
-        /// Not here, but in `process.oomScoreAdj`, since 1.0.0.
+        /// Stands in `process.oomScoreAdj` since version 1.0.0 of the specification.
         oom_score_adj: Option<i64>,
-        /// Not here, but in `memory`, since 1.0.0.
+        /// Stands in `memory` since version 1.0.0 of the specification.
         #[serde(rename = "disableOOMKiller")]
         disable_oom_killer: Option<bool>,
     }
@@ -36,16 +36,16 @@ object! {
 object! {
     /// One of `linux.resources.devices`.
     DeviceRule {
-        /// Allow or deny.
+        /// Whether what matches is allowed.
         allow: bool,
-        /// `a`, `b` or `c`; absent: all.
+        /// `b` for block devices, `c` for character devices; `a` or absent: both.
         #[serde(rename = "type")]
         kind: Option<String>,
-        /// Absent: all.
+        /// Major number of the device; absent: any.
         major: Option<i64>,
-        /// Absent: all.
+        /// Minor number of the device; absent: any.
         minor: Option<i64>,
-        /// Of `r`, `w`, `m`.
+        /// Letters of `r` (read), `w` (write) and `m` (make its node).
         access: Option<String>,
     }
 }
@@ -53,25 +53,25 @@ object! {
 object! {
     /// `linux.resources.memory`, in bytes; -1 is no limit.
     Memory {
-        /// Most.
+        /// The most that may be used (memory.max).
         limit: Option<i64>,
-        /// What it should have under pressure.
+        /// What is left to it under pressure (memory.low).
         reservation: Option<i64>,
-        /// Most of memory and swap together.
+        /// The most of memory and swap together (memory.swap.max holds the difference).
         swap: Option<i64>,
-        /// Obsolete.
+        /// The most of the kernel's memory; obsolete: no kernel since 5.16 takes it.
         kernel: Option<i64>,
-        /// Of cgroup v1.
+        /// The most of the buffers of TCP (cgroup v1 only).
         #[serde(rename = "kernelTCP")]
         kernel_tcp: Option<i64>,
-        /// Of cgroup v1: 0 to 100.
+        /// How readily pages are swapped, 0 to 100 (cgroup v1 only).
         swappiness: Option<u64>,
-        /// Of cgroup v1.
+        /// Whether processes wait instead of being killed when memory is used up (cgroup v1 only).
         #[serde(rename = "disableOOMKiller")]
         disable_oom_killer: Option<bool>,
-        /// Of cgroup v1.
+        /// Whether cgroups below are counted in (cgroup v1 only).
         use_hierarchy: Option<bool>,
-        /// Refuse a new limit below what is used.
+        /// Whether a new limit below what is used is refused, where `update` would else have processes killed.
         check_before_update: Option<bool>,
     }
 }
@@ -79,23 +79,23 @@ object! {
 object! {
     /// `linux.resources.cpu`.
     Cpu {
-        /// Relative weight.
+        /// Relative weight, as in cgroup v1: 2 to 262144 (cpu.weight, to which it is converted).
         shares: Option<u64>,
-        /// Microseconds in a period.
+        /// Time in each period, in microseconds; -1 is no limit (cpu.max).
         quota: Option<i64>,
-        /// Microseconds that may be saved up.
+        /// Time that may be saved up for a later period, in microseconds (cpu.max.burst).
         burst: Option<u64>,
-        /// Microseconds.
+        /// Length of a period, in microseconds (cpu.max).
         period: Option<u64>,
-        /// Of cgroup v1.
+        /// Time of realtime processes in each period, in microseconds (cgroup v1 only).
         realtime_runtime: Option<i64>,
-        /// Of cgroup v1.
+        /// Length of a period of realtime processes, in microseconds (cgroup v1 only).
         realtime_period: Option<u64>,
-        /// A list such as `0-3,7`.
+        /// Processors that may be used, a list such as `0-3,7` (cpuset.cpus).
         cpus: Option<String>,
-        /// A list of memory nodes.
+        /// NUMA nodes whose memory may be used, a list such as `0-1` (cpuset.mems).
         mems: Option<String>,
-        /// 1: SCHED_IDLE for the whole cgroup.
+        /// 1 if all of it is scheduled as SCHED_IDLE (cpu.idle).
         idle: Option<i64>,
     }
 }
@@ -103,7 +103,7 @@ object! {
 object! {
     /// `linux.resources.pids`.
     Pids {
-        /// -1 is no limit.
+        /// The most processes and threads; -1 is no limit (pids.max).
         limit: Option<i64>,
     }
 }
@@ -111,20 +111,20 @@ object! {
 object! {
     /// `linux.resources.blockIO`.
     BlockIo {
-        /// 10 to 1000.
+        /// Relative weight, 10 to 1000 (io.bfq.weight, or io.weight, to which it is converted).
         weight: Option<u16>,
-        /// Of cgroup v1.
+        /// Weight against the cgroups below (cgroup v1 only).
         leaf_weight: Option<u16>,
-        /// Weights of devices.
+        /// Weights for single devices.
         weight_device: List<WeightDevice>,
-        /// Bytes in a second.
+        /// The most that is read, in bytes a second (io.max).
         throttle_read_bps_device: List<ThrottleDevice>,
-        /// Bytes in a second.
+        /// The most that is written, in bytes a second (io.max).
         throttle_write_bps_device: List<ThrottleDevice>,
-        /// Operations in a second.
+        /// The most reads, in operations a second (io.max).
         #[serde(rename = "throttleReadIOPSDevice")]
         throttle_read_iops_device: List<ThrottleDevice>,
-        /// Operations in a second.
+        /// The most writes, in operations a second (io.max).
         #[serde(rename = "throttleWriteIOPSDevice")]
         throttle_write_iops_device: List<ThrottleDevice>,
     }
@@ -133,13 +133,13 @@ object! {
 object! {
     /// One of `linux.resources.blockIO.weightDevice`.
     WeightDevice {
-        /// Of the device.
+        /// Major number of the device.
         major: i64,
-        /// Of the device.
+        /// Minor number of the device.
         minor: i64,
-        /// 10 to 1000.
+        /// Relative weight, 10 to 1000.
         weight: Option<u16>,
-        /// Of cgroup v1.
+        /// Weight against the cgroups below (cgroup v1 only).
         leaf_weight: Option<u16>,
     }
 }
@@ -147,11 +147,11 @@ object! {
 object! {
     /// One of `linux.resources.blockIO.throttle*Device`.
     ThrottleDevice {
-        /// Of the device.
+        /// Major number of the device.
         major: i64,
-        /// Of the device.
+        /// Minor number of the device.
         minor: i64,
-        /// In a second.
+        /// Bytes or operations a second, as the list says that it is in.
         rate: u64,
     }
 }
@@ -159,9 +159,9 @@ object! {
 object! {
     /// One of `linux.resources.hugepageLimits`.
     HugepageLimit {
-        /// Such as `2MB`.
+        /// Size of the pages with its unit, such as `2MB`.
         page_size: String,
-        /// Bytes.
+        /// The most of such pages, in bytes (hugetlb.2MB.max).
         limit: u64,
     }
 }
@@ -169,10 +169,10 @@ object! {
 object! {
     /// `linux.resources.network`.
     Network {
-        /// Of cgroup v1.
+        /// Class of the packets, for tc(8) (cgroup v1 only).
         #[serde(rename = "classID")]
         class_id: Option<u32>,
-        /// Of cgroup v1.
+        /// Priorities by interface (cgroup v1 only).
         priorities: List<InterfacePriority>,
     }
 }
@@ -180,9 +180,9 @@ object! {
 object! {
     /// One of `linux.resources.network.priorities`.
     InterfacePriority {
-        /// Of the interface.
+        /// Name of the interface.
         name: String,
-        /// The higher, the sooner.
+        /// The higher, the sooner a packet is sent.
         priority: u32,
     }
 }
@@ -190,9 +190,9 @@ object! {
 object! {
     /// One of `linux.resources.rdma`.
     Rdma {
-        /// Most handles.
+        /// The most handles of the device.
         hca_handles: Option<u32>,
-        /// Most objects.
+        /// The most objects of the device.
         hca_objects: Option<u32>,
     }
 }

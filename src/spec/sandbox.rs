@@ -14,7 +14,7 @@ use std::ffi::OsString;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// What a command may do at a place.
+/// What a command may do with a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// `--rw`: what is written is the host's.
@@ -52,8 +52,8 @@ pub struct Sandbox {
     pub runtime_directory: Option<PathBuf>,
     /// Whether the command sees the homes; `ReadOnly` or `Writable`.
     pub home_access: Option<Access>,
-    /// Other places.
-    pub places: Vec<(Found, Access)>,
+    /// Other paths.
+    pub paths: Vec<(Found, Access)>,
     /// Whether what is writable is covered by a layer.
     pub has_layer: bool,
     /// NAME=VALUE, or NAME for the caller's own value.
@@ -91,9 +91,9 @@ pub struct Written {
 /// they could be asked to do something outside.
 const OWN: [(&str, &str); 3] = [("/tmp", "mode=1777"), ("/var/tmp", "mode=1777"), ("/run", "mode=755")];
 
-/// A mount, by the place that it is at.
+/// A mount, by what it shows, and how.
 #[derive(Debug)]
-struct Place {
+struct MountPoint {
     path: PathBuf,
     access: Access,
     /// The flag, or why it is there.
@@ -104,9 +104,9 @@ struct Place {
     inode: Option<(u64, u64)>,
 }
 
-impl Place {
-    fn new(path: PathBuf, access: Access, reason: &'static str) -> Place {
-        Place { path, access, reason, mode: "mode=700", inode: None }
+impl MountPoint {
+    fn new(path: PathBuf, access: Access, reason: &'static str) -> MountPoint {
+        MountPoint { path, access, reason, mode: "mode=700", inode: None }
     }
 
     fn is_named(&self) -> bool {
@@ -118,7 +118,7 @@ impl Place {
     }
 
     fn mount(&self) -> Result<Value> {
-        let Place { path, access, .. } = self;
+        let MountPoint { path, access, .. } = self;
         let path_text = text_of(path)?;
         Ok(match access {
             Access::Memory => memory(path, &[self.mode]),
@@ -144,72 +144,72 @@ impl Place {
 /// What is bound over a file that is hidden.
 pub const NOTHING: &str = "/dev/null";
 
-/// The places of a sandbox, while they are put together.
-struct Places<'a> {
+/// The mount points of a sandbox, while they are put together.
+struct MountPoints<'a> {
     sandbox: &'a Sandbox,
-    all: Vec<Place>,
+    all: Vec<MountPoint>,
     notes: Vec<Error>,
     secrets: OnceCell<Vec<PathBuf>>,
 }
 
-impl Places<'_> {
+impl MountPoints<'_> {
     /// All, those above before those below them.
-    fn of(sandbox: &Sandbox) -> Result<(Vec<Place>, Vec<Error>)> {
-        let mut places = Places { sandbox, all: Vec::new(), notes: Vec::new(), secrets: OnceCell::new() };
-        places.add_named()?;
+    fn of(sandbox: &Sandbox) -> Result<(Vec<MountPoint>, Vec<Error>)> {
+        let mut points = MountPoints { sandbox, all: Vec::new(), notes: Vec::new(), secrets: OnceCell::new() };
+        points.add_named()?;
         for (path, mode) in OWN {
-            if is_directory(Path::new(path))? && !places.has(Path::new(path)) {
-                places.all.push(Place { mode, ..Place::new(path.into(), Access::Memory, "a sandbox's own") });
+            if is_directory(Path::new(path))? && !points.has(Path::new(path)) {
+                points.all.push(MountPoint { mode, ..MountPoint::new(path.into(), Access::Memory, "a sandbox's own") });
             }
         }
         if let Some(directory) = &sandbox.runtime_directory
-            && places.deepest(directory).is_none()
+            && points.deepest(directory).is_none()
         {
-            places.all.push(Place::new(directory.clone(), Access::Memory, "a sandbox's own"));
+            points.all.push(MountPoint::new(directory.clone(), Access::Memory, "a sandbox's own"));
         }
         if let Some(file) = default::resolver_file()? {
-            places.all.push(Place::new(file.into(), Access::ReadOnly, "names of hosts"));
+            points.all.push(MountPoint::new(file.into(), Access::ReadOnly, "names of hosts"));
         }
-        places.add_directory()?;
+        points.add_directory()?;
         for home in &sandbox.homes {
-            if places.all.iter().any(|place| place.path == *home && place.is_named() && !place.shows_the_host()) {
+            if points.all.iter().any(|point| point.path == *home && point.is_named() && !point.shows_the_host()) {
                 continue;
             }
             // Of what is above it, or by its own flag, it is as much seen.
-            let shown = places.deepest(home).filter(|place| place.shows_the_host()).map(|place| place.access);
+            let shown = points.deepest(home).filter(|point| point.shows_the_host()).map(|point| point.access);
             let shown = shown.or(sandbox.home_access);
-            places.all.retain(|place| place.path != *home);
+            points.all.retain(|point| point.path != *home);
             match shown {
-                None => places.all.push(Place::new(home.clone(), Access::Memory, "your home")),
-                Some(access) => places.split(home, home, access)?,
+                None => points.all.push(MountPoint::new(home.clone(), Access::Memory, "your home")),
+                Some(access) => points.split(home, home, access)?,
             }
         }
         for path in &sandbox.aliases {
-            // Shown again at a place where nobody looks for it.
-            if !places.has(path) && is_directory(path)? {
-                places.all.push(Place::new(path.clone(), Access::Hidden, "your home"));
+            // Shown again by a path where nobody looks for it.
+            if !points.has(path) && is_directory(path)? {
+                points.all.push(MountPoint::new(path.clone(), Access::Hidden, "your home"));
             }
         }
-        places.hide_secrets();
+        points.hide_secrets();
         if !sandbox.has_layer {
-            places.pin();
+            points.pin();
         }
-        // The last that is pushed for a place would cover it, and what is deeper must come later. The sort is stable.
-        places.all.sort_by_key(|place| depth(&place.path));
-        Ok((places.all, places.notes))
+        // The last that is pushed for a path would cover it, and what is deeper must come later. The sort is stable.
+        points.all.sort_by_key(|point| depth(&point.path));
+        Ok((points.all, points.notes))
     }
 
     fn has(&self, path: &Path) -> bool {
-        self.all.iter().any(|place| place.path == path)
+        self.all.iter().any(|point| point.path == path)
     }
 
-    /// The deepest place that a path is in.
-    fn deepest(&self, path: &Path) -> Option<&Place> {
-        self.all.iter().filter(|place| path.starts_with(&place.path)).max_by_key(|place| depth(&place.path))
+    /// The deepest mount point that a path is in.
+    fn deepest(&self, path: &Path) -> Option<&MountPoint> {
+        self.all.iter().filter(|point| path.starts_with(&point.path)).max_by_key(|point| depth(&point.path))
     }
 
     fn add_named(&mut self) -> Result<()> {
-        for (found, access) in &self.sandbox.places {
+        for (found, access) in &self.sandbox.paths {
             let (path, access) = (&found.path, *access);
             if matches!(access, Access::Writable | Access::ReadOnly) && is_in_every_sandbox(path) {
                 continue;
@@ -220,7 +220,7 @@ impl Places<'_> {
                     .because("a layer lies over directories, and what is written to the file would be the host's")
                     .remedy("name the directory that it is in, or leave one of them out"));
             }
-            match self.all.iter().find(|place| place.path == *path) {
+            match self.all.iter().find(|point| point.path == *path) {
                 Some(other) if other.access != access => {
                     let (first, second) = (other.reason, access.flag());
                     return Err(Error::new(format!("{first} {0} and {second} {0}", path.display()))
@@ -228,9 +228,10 @@ impl Places<'_> {
                         .remedy("leave one of them out"));
                 }
                 Some(_) => {}
-                None => {
-                    self.all.push(Place { inode: Some(found.inode), ..Place::new(path.clone(), access, access.flag()) })
-                }
+                None => self.all.push(MountPoint {
+                    inode: Some(found.inode),
+                    ..MountPoint::new(path.clone(), access, access.flag())
+                }),
             }
         }
         Ok(())
@@ -244,13 +245,13 @@ impl Places<'_> {
                 .because(format!("{by} {}", path.display()))
                 .remedy("give --rw . if the command is to have it, or go elsewhere"))
         };
-        let named = self.all.iter().filter(|place| place.is_named() && own.starts_with(&place.path));
-        let named = named.max_by_key(|place| depth(&place.path));
-        if named.is_some_and(|place| place.path == own) {
+        let named = self.all.iter().filter(|point| point.is_named() && own.starts_with(&point.path));
+        let named = named.max_by_key(|point| depth(&point.path));
+        if named.is_some_and(|point| point.path == own) {
             return Ok(());
         }
-        if let Some(place) = named.filter(|place| place.access == Access::Hidden) {
-            return hide(&place.path, "--hide says so of");
+        if let Some(point) = named.filter(|point| point.access == Access::Hidden) {
+            return hide(&point.path, "--hide says so of");
         }
         let secret = self.secrets().iter().filter(|secret| own.starts_with(secret)).max_by_key(|secret| depth(secret));
         if let Some(secret) = secret.filter(|secret| named.is_none_or(|named| depth(&named.path) < depth(secret))) {
@@ -283,7 +284,8 @@ impl Places<'_> {
             return Ok(());
         }
         self.say_what_is_above(&own);
-        self.all.push(Place { inode: Some(inode), ..Place::new(own, Access::Writable, "the current directory") });
+        self.all
+            .push(MountPoint { inode: Some(inode), ..MountPoint::new(own, Access::Writable, "the current directory") });
         Ok(())
     }
 
@@ -291,7 +293,7 @@ impl Places<'_> {
     fn say_what_is_above(&mut self, own: &Path) {
         let is_top = |directory: &&Path| directory.join(".git").exists();
         let Some(top) = own.ancestors().find(is_top).filter(|top| *top != own) else { return };
-        if !self.deepest(top).is_some_and(Place::shows_the_host)
+        if !self.deepest(top).is_some_and(MountPoint::shows_the_host)
             && self.sandbox.homes.iter().any(|home| top.starts_with(home))
         {
             self.notes.push(
@@ -311,7 +313,7 @@ impl Places<'_> {
                 .remedy("give --share-home=ro, or leave the layer out"));
         }
         let failed = |error: std::io::Error| Error::from_io(directory.display(), &error);
-        self.all.push(Place::new(directory.to_owned(), Access::Memory, "your home"));
+        self.all.push(MountPoint::new(directory.to_owned(), Access::Memory, "your home"));
         for entry in std::fs::read_dir(directory).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             let Ok(name) = path.strip_prefix(home) else { continue };
@@ -323,7 +325,7 @@ impl Places<'_> {
             if kind.is_dir() && SECRETS.iter().any(|secret| Path::new(secret).starts_with(name)) {
                 self.split(home, &path, access)?;
             } else if kind.is_dir() || kind.is_file() || self.is_harmless(&path) {
-                self.all.push(Place::new(path, access, "your home"));
+                self.all.push(MountPoint::new(path, access, "your home"));
             }
         }
         Ok(())
@@ -344,22 +346,22 @@ impl Places<'_> {
     fn hide_secrets(&mut self) {
         for path in self.secrets().to_vec() {
             let is_shown = match self.deepest(&path) {
-                Some(place) => place.shows_the_host(),
+                Some(point) => point.shows_the_host(),
                 None => !is_special(&path),
             };
             if is_shown && !self.has(&path) {
-                self.all.push(Place::new(path, Access::Hidden, "secrets"));
+                self.all.push(MountPoint::new(path, Access::Hidden, "secrets"));
             }
         }
     }
 
-    /// Makes each directory between a writable place and one in it that is not a mount of its own: renamed, it would take what is below along,
+    /// Makes each directory between a writable mount point and one in it that is not a mount of its own: renamed, it would take what is below along,
     /// and leave room for another.
     fn pin(&mut self) {
         let mut pinned: Vec<PathBuf> = Vec::new();
-        for inner in self.all.iter().filter(|place| place.access != Access::Writable) {
-            let outer = self.all.iter().filter(|place| place.path != inner.path && inner.path.starts_with(&place.path));
-            let Some(outer) = outer.max_by_key(|place| depth(&place.path)) else { continue };
+        for inner in self.all.iter().filter(|point| point.access != Access::Writable) {
+            let outer = self.all.iter().filter(|point| point.path != inner.path && inner.path.starts_with(&point.path));
+            let Some(outer) = outer.max_by_key(|point| depth(&point.path)) else { continue };
             if outer.access != Access::Writable {
                 continue;
             }
@@ -368,7 +370,7 @@ impl Places<'_> {
         }
         pinned.sort();
         pinned.dedup();
-        self.all.extend(pinned.into_iter().map(|path| Place::new(path, Access::Writable, "what is in it")));
+        self.all.extend(pinned.into_iter().map(|path| MountPoint::new(path, Access::Writable, "what is in it")));
     }
 }
 
@@ -408,13 +410,13 @@ impl Sandbox {
                 }
             }
         }
-        let (places, mut notes) = Places::of(self)?;
+        let (points, mut notes) = MountPoints::of(self)?;
         let mut writable = Vec::new();
-        for place in places {
-            if place.access == Access::Writable && place.path.is_dir() {
-                writable.push(place.path.clone());
+        for point in points {
+            if point.access == Access::Writable && point.path.is_dir() {
+                writable.push(point.path.clone());
             }
-            push_mount(&mut config, place.mount()?);
+            push_mount(&mut config, point.mount()?);
         }
         self.say_what_root_lacks(host, &mut notes);
         self.set_environment(&mut config, host)?;
@@ -513,7 +515,7 @@ fn depth(path: &Path) -> usize {
 /// File systems of the kernel's, of which a sandbox has its own.
 const SPECIAL: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// Whether it is the kernel's, and not a place for files.
+/// Whether it is the kernel's, and nothing that holds files.
 pub fn is_special(path: &Path) -> bool {
     SPECIAL.iter().any(|special| path.starts_with(special))
 }

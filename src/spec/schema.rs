@@ -198,7 +198,7 @@ pub fn nearest(unknown: &str) -> Option<String> {
         let start = unknown.rfind('.').map_or("", |dot| unknown.get(..=dot).unwrap_or_default());
         format!("{start}{known}")
     };
-    // A slip of the pen, then the right name in the wrong place, then a name from memory.
+    // A slip of the pen, then the right name in the wrong object, then a name from memory.
     let slips = near.clone().filter(|(likeness, _)| *likeness > 0.9).map(|(_, known)| known);
     // Many begin alike (throttleReadBpsDevice, throttleReadIOPSDevice): the one with the least to mend.
     if let Some(known) = slips.min_by_key(|known| strsim::damerau_levenshtein(&known.to_lowercase(), &lower)) {

@@ -245,7 +245,7 @@ pub fn make_dir_at(dir: BorrowedFd, name: &CStr, mode: u32) -> Result<()> {
     syscall!(Call::Mkdir, libc::SYS_mkdirat, dir.as_raw_fd(), name.as_ptr(), mode).map(drop)
 }
 
-/// Makes an empty file, as a place to mount on.
+/// Makes an empty file, as a mount point.
 pub fn make_file_at(dir: BorrowedFd, name: &CStr) -> Result<()> {
     make_node_at(dir, name, libc::S_IFREG | 0o644, 0, 0)
 }

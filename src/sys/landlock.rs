@@ -62,10 +62,10 @@ impl Rules {
     /// Allows some of it below a path.
     pub fn allow(&self, path: &CStr, rights: u64) -> Result<()> {
         const LANDLOCK_RULE_PATH_BENEATH: u32 = 1;
-        let place = fd::open(path, fd::O_PATH, 0)?;
-        let is_directory = fd::status(place.as_fd())?.kind() == fd::Kind::Directory;
+        let opened = fd::open(path, fd::O_PATH, 0)?;
+        let is_directory = fd::status(opened.as_fd())?.kind() == fd::Kind::Directory;
         let allowed = if is_directory { rights } else { rights & OF_FILES };
-        let rule = PathBeneath { allowed, parent: place.as_raw_fd() };
+        let rule = PathBeneath { allowed, parent: opened.as_raw_fd() };
         let ruleset = self.0.as_raw_fd();
         syscall!(Call::Landlock, SYS_ADD_RULE, ruleset, LANDLOCK_RULE_PATH_BENEATH, &raw const rule, 0).map(drop)
     }

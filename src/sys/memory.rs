@@ -110,7 +110,7 @@ impl Arena {
         }
     }
 
-    /// The place of `pointer` in the piece, if it came from there.
+    /// The offset of `pointer` in the piece, if it came from there.
     fn offset(pointer: *mut u8) -> Option<usize> {
         let offset = pointer.addr().wrapping_sub(PIECE.0.get().addr());
         (offset < SIZE).then_some(offset)

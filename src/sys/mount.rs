@@ -188,7 +188,7 @@ pub fn remount(target: &OwnedFd, flags: u64, data: Option<&CStr>) -> Result<()> 
     .map(drop)
 }
 
-/// Makes `root` the root of the mount namespace and lets go of the old one, without a place for it: pivot_root(".", ".").
+/// Makes `root` the root of the mount namespace and lets go of the old one, without a mount point for it: pivot_root(".", ".").
 /// No mount may be shared, or the host would see the unmounting.
 pub fn pivot_root(root: BorrowedFd) -> Result<()> {
     let old = fd::open(c"/", fd::O_PATH | fd::O_DIRECTORY, 0)?;

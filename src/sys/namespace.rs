@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 pub use libc::{CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS};
 
-/// CLONE_NEWTIME (Linux 5.6); as a signal's place in clone(2) it works in unshare(2), setns(2) and clone3(2) only.
+/// CLONE_NEWTIME (Linux 5.6); as clone(2) has its signal in that bit, it works in unshare(2), setns(2) and clone3(2) only.
 pub const CLONE_NEWTIME: i32 = 0x80;
 
 /// setns(2).

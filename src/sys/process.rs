@@ -105,7 +105,7 @@ pub fn clone(namespaces: i32, sibling: bool, cgroup: Option<BorrowedFd>) -> Resu
 }
 
 fn clone_without_clone3(flags: i32, exit_signal: u64, pidfd: &mut RawFd) -> Result<i64> {
-    // Flags, stack, place of the pidfd: the first three arguments are the same on every architecture.
+    // Flags, stack, address of the pidfd: the first three arguments are the same on every architecture.
     syscall!(Call::Fork, libc::SYS_clone, flags as u32 as u64 | exit_signal, 0, &raw mut *pidfd, 0, 0)
 }
 
@@ -164,7 +164,7 @@ pub fn clone_sharing<T: 'static>(
     stack.populate();
     let life = stack.top().wrapping_byte_sub(size_of::<Life<T>>()).addr() & !(align_of::<Life<T>>().max(16) - 1);
     let life = stack.0.with_addr(life).cast::<Life<T>>();
-    // SAFETY: the place is in the mapping, aligned, and nobody else's.
+    // SAFETY: the address is in the mapping, aligned, and nobody else's.
     unsafe { life.write(Life { owned, live, pid: AtomicU32::new(1) }) };
     let mut pidfd: RawFd = -1;
     let kinds = libc::CLONE_VM | libc::CLONE_PIDFD | libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_CLEARTID;
@@ -200,10 +200,10 @@ impl<T> Sharing<T> {
                 break;
             }
             // SAFETY: as above.
-            let place = unsafe { (*self.life).pid.as_ptr() };
-            let _ = syscall!(Call::Wait, libc::SYS_futex, place, libc::FUTEX_WAIT, pid, ptr::null::<u8>());
+            let word = unsafe { (*self.life).pid.as_ptr() };
+            let _ = syscall!(Call::Wait, libc::SYS_futex, word, libc::FUTEX_WAIT, pid, ptr::null::<u8>());
         }
-        // SAFETY: the other process has other memory by now; what is read is not looked at again, and its place is given back.
+        // SAFETY: the other process has other memory by now; what is read is not looked at again, and its memory is given back.
         unsafe {
             let life = self.life.read();
             ManuallyDrop::drop(&mut self.stack);
@@ -249,7 +249,7 @@ impl Stack {
 
     fn new() -> Result<Stack> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
-        // SAFETY: a new mapping at a place of the kernel's choice.
+        // SAFETY: a new mapping where the kernel chooses.
         let mapping =
             unsafe { libc::mmap(ptr::null_mut(), Stack::SIZE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
         if mapping == libc::MAP_FAILED {

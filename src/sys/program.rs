@@ -8,7 +8,7 @@ use core::ptr;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-/// Strings with the table of pointers that execve(2) wants, made ready before the clone. One place is left free for a
+/// Strings with the table of pointers that execve(2) wants, made ready before the clone. One slot is left free for a
 /// string that is known only in the child.
 pub struct Strings {
     strings: Vec<CString>,

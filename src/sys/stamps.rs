@@ -10,7 +10,7 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 /// Makes room for the steps of a plan. Whoever is cloned from now on writes there.
 pub fn begin(steps: usize) -> Result<()> {
     let length = steps * 2 * size_of::<AtomicU64>();
-    // SAFETY: a new mapping at a place of the kernel's choice.
+    // SAFETY: a new mapping where the kernel chooses.
     let mapping = unsafe {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         libc::mmap(ptr::null_mut(), length.max(1), protection, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1, 0)
@@ -31,7 +31,7 @@ pub fn now() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-fn place(step: usize, is_end: bool) -> Option<&'static AtomicU64> {
+fn cell(step: usize, is_end: bool) -> Option<&'static AtomicU64> {
     let stamps = STAMPS.load(Ordering::Relaxed);
     if stamps.is_null() || step >= COUNT.load(Ordering::Relaxed) {
         return None;
@@ -42,13 +42,13 @@ fn place(step: usize, is_end: bool) -> Option<&'static AtomicU64> {
 
 /// A step begins, or ends, now.
 pub fn stamp(step: usize, is_end: bool) {
-    if let Some(place) = place(step, is_end) {
-        place.store(now(), Ordering::Relaxed);
+    if let Some(cell) = cell(step, is_end) {
+        cell.store(now(), Ordering::Relaxed);
     }
 }
 
 /// When a step began and ended; an end is 0 if it never came, as that of execve.
 pub fn of(step: usize) -> Option<(u64, u64)> {
-    let begin = place(step, false)?.load(Ordering::Relaxed);
-    (begin != 0).then(|| (begin, place(step, true).map_or(0, |end| end.load(Ordering::Relaxed))))
+    let begin = cell(step, false)?.load(Ordering::Relaxed);
+    (begin != 0).then(|| (begin, cell(step, true).map_or(0, |end| end.load(Ordering::Relaxed))))
 }

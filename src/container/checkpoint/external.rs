@@ -119,7 +119,7 @@ fn makers<'a>(plan: &'a Plan, mounts: &[Mount], root: BorrowedFd) -> Makers<'a> 
     }
     let mut made = BTreeMap::new();
     for (id, steps) in on_top {
-        // One place may have been mounted on several times. The last mount is on top, and the parent of each is below it.
+        // One mount point may have been mounted on several times. The last mount is on top, and the parent of each is below it.
         let mut mount = find(mounts, id);
         for step in steps.into_iter().rev() {
             let Some(this) = mount else { break };

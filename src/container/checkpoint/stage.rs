@@ -69,7 +69,7 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Covers the place, in this namespace alone: whoever the container's root is must be able to get there.
+    /// Covers the path, in this namespace alone: whoever the container's root is must be able to get there.
     fn cover(&self) -> sys::Result<()> {
         let path = open(&c_path(&self.path))?;
         // A descriptor is named by its number there.
@@ -101,7 +101,7 @@ fn open(directory: &CStr) -> sys::Result<OwnedFd> {
     fd::open(directory, fd::O_PATH | fd::O_DIRECTORY, 0)
 }
 
-/// Makes the places that mounts need in the root, as a fresh copy of it may lack them.
+/// Makes the mount points that are needed in the root, as a fresh copy of it may lack them.
 fn make_mount_points(plan: &Plan, root: &OwnedFd) -> Result<()> {
     let mut covered: Vec<&CStr> = Vec::new();
     for entry in &plan.entries {
@@ -158,7 +158,7 @@ fn standard_streams(images: &Path) -> Result<Vec<(String, OwnedFd)>> {
                 .remedy(format!("redirect it to a file, as in `rootlet restore ... {number}>FILE`")));
         }
         if is_replaced(&name) {
-            // CRIU takes what it is given away from its place, and wants its own standard input as well.
+            // CRIU takes what it is given away from its number, and wants its own standard input as well.
             let copy = fd::duplicate_above(fd::borrow(number), 3);
             let copy = copy.and_then(|copy| fd::dup_to(copy.as_fd(), copy.as_raw_fd()).map(|()| copy));
             streams.push((name, copy.map_err(|error| Error::from_call(format!("descriptor {number}"), error))?));

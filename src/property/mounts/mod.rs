@@ -21,7 +21,7 @@ pub const PROPERTY: Property = Property { paths: &["mounts"], phase: Phase::Insi
 pub const READONLY: Property =
     Property { paths: &["mounts"], phase: Phase::Jailed, scope: Scope::Create, plan: plan_readonly };
 
-/// What lxcfs and its like serve: the only places below /proc where a bind cannot deceive the runtime (as in runc).
+/// What lxcfs and its like serve: the only paths below /proc where a bind cannot deceive the runtime (as in runc).
 const BELOW_PROC: [&str; 11] = [
     "/proc/cpuinfo",
     "/proc/diskstats",
@@ -159,7 +159,7 @@ fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString
         if options.means_symlinks() {
             return Err(planner
                 .error("idmap goes neither with src-nofollow nor with dest-nofollow")
-                .remedy("name the place that the symlink leads to"));
+                .remedy("name the path that the symlink leads to"));
         }
         let mapped = mapped::plan(planner, mount, &options, source)?;
         planner.step(MountStep::Attach(Box::new(Attach { mapped, target, over_proc, attributes })));
@@ -179,7 +179,7 @@ fn bind(planner: &mut Planner, mount: &Mount, destination: &str, target: CString
     Ok(())
 }
 
-/// The number by which a tree is kept: its place in `mounts`.
+/// The number by which a tree is kept: its index in `mounts`.
 fn tree(planner: &Planner) -> usize {
     planner.current.index.unwrap_or(0)
 }
@@ -275,7 +275,7 @@ fn new(
             false => planner.host.hierarchy_options(&OF_CGROUPS)?,
         };
         if shows_cgroups(planner, destination) {
-            // The same file system twice on one place is EBUSY, and a bound /sys shows it there.
+            // The same file system twice on one mount point is EBUSY, and a bound /sys shows it there.
             planner.step(MountStep::Mount(trees::Mount {
                 source: c"tmpfs".into(),
                 target: target.clone(),
@@ -305,7 +305,7 @@ fn new(
         options.flags |= mount::MS_NODEV;
     }
     let source = planner.c_string(mount.source.as_deref().unwrap_or(kind))?;
-    // Mounts below it must find their places made; it becomes read-only when all are there.
+    // Mounts below it must find their mount points made; it becomes read-only when all are there.
     let becomes_readonly = kind == "tmpfs" && options.flags & mount::MS_RDONLY != 0;
     let propagation: Vec<_> = propagations(&options.propagation).filter(|one| is_a_change(planner, *one)).collect();
     // As with the peers: tmpfs alone would be open to everybody.
@@ -363,7 +363,7 @@ fn key(planner: &Planner, option: &str) -> Result<Key> {
     Ok((planner.c_string(key)?, value))
 }
 
-/// Whether the last of the earlier mounts at the place, or above it, has cgroup2 there: the same, or a bind of what it is in.
+/// Whether the last of the earlier mounts there, or above it, has cgroup2 there: the same, or a bind of what it is in.
 fn shows_cgroups(planner: &Planner, destination: &str) -> bool {
     let is_above = |target: &CStr| {
         let rest = destination.strip_prefix(&*target.to_string_lossy());

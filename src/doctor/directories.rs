@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 const STATES: &str = "XDG_RUNTIME_DIR";
 const HOME: &str = "home";
-const LAYERS: &str = "place of layers";
+const LAYERS: &str = "directory of layers";
 
 pub fn probe(host: &Host) -> Vec<Finding> {
     let mut findings = vec![runtime_directory()];
@@ -23,7 +23,7 @@ pub fn probe(host: &Host) -> Vec<Finding> {
             HOME,
             Need::Nothing,
             "none",
-            "`run --host` and `run --image` have no place for what they keep",
+            "`run --host` and `run --image` have no directory for what they keep",
         )
         .mended("export HOME=DIR, or XDG_CACHE_HOME=DIR, one that is yours"),
     });
@@ -64,29 +64,29 @@ fn runtime_directory() -> Finding {
 }
 
 fn of_home(home: &Path) -> Finding {
-    let place = home.display();
+    let shown = home.display();
     let options = options_of(home);
     let has = |option: &str| options.iter().any(|known| known == option);
     let is_writable = home.metadata().is_ok_and(|metadata| metadata.uid() == creds::effective_uid()) && !has("ro");
     if has("noexec") {
-        return Finding::limited(HOME, Need::Nothing, format!("{place} is on a mount that is noexec"), "programs of a root file system there cannot be executed")
+        return Finding::limited(HOME, Need::Nothing, format!("{shown} is on a mount that is noexec"), "programs of a root file system there cannot be executed")
             .mended("keep bundles elsewhere, such as in /var/tmp; or as root: mount -o remount,exec the mount (`findmnt -T ~`), and in /etc/fstab");
     }
     if !is_writable {
         return Finding::limited(
             HOME,
             Need::Nothing,
-            format!("{place} cannot be written to"),
+            format!("{shown} cannot be written to"),
             "`run --image` and `--host` keep nothing there",
         )
         .mended("export XDG_CACHE_HOME=DIR, one that is yours");
     }
-    Finding::ok(HOME, Need::Nothing, format!("{place} can hold bundles"))
+    Finding::ok(HOME, Need::Nothing, format!("{shown} can hold bundles"))
 }
 
 fn layers(host: &Host) -> Finding {
     let chosen = std::env::var_os("TMPDIR").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let places: Vec<PathBuf> = match chosen {
+    let directories: Vec<PathBuf> = match chosen {
         Some(chosen) => vec![chosen],
         None => PLACES_OF_LAYERS.map(PathBuf::from).into_iter().filter(|path| path.is_dir()).collect(),
     };
@@ -96,23 +96,23 @@ fn layers(host: &Host) -> Finding {
         }
         Ok(()) => host.obstacle_to_layer(path).ok(),
     };
-    match places.iter().find(|path| obstacle(path) == Some(None)) {
-        Some(place) => Finding::ok(LAYERS, Need::Nothing, format!("`--layer tmp` is in {}", place.display())),
+    match directories.iter().find(|path| obstacle(path) == Some(None)) {
+        Some(directory) => Finding::ok(LAYERS, Need::Nothing, format!("`--layer tmp` is in {}", directory.display())),
         None => {
-            let found = places
+            let found = directories
                 .first()
                 .and_then(obstacle)
                 .flatten()
                 .unwrap_or_else(|| "no directory for temporary files".to_owned());
-            Finding::limited(LAYERS, Need::Nothing, found, "`--layer tmp` needs fuse-overlayfs, or another place")
+            Finding::limited(LAYERS, Need::Nothing, found, "`--layer tmp` needs fuse-overlayfs, or another directory")
                 .mended("export TMPDIR=DIR, of a local file system; or: apt-get install fuse-overlayfs")
         }
     }
 }
 
 /// Writes to a file without a name, which nobody sees and nothing is left of.
-fn try_to_write(place: &Path) -> sys::Result<()> {
-    let path = CString::new(place.as_os_str().as_bytes()).unwrap_or_default();
+fn try_to_write(directory: &Path) -> sys::Result<()> {
+    let path = CString::new(directory.as_os_str().as_bytes()).unwrap_or_default();
     match fd::open(&path, fd::O_TMPFILE | fd::O_WRONLY, 0o600) {
         // The file system has no such files: it is not known.
         Err(error) if matches!(error.errno, Errno::EOPNOTSUPP | Errno::EISDIR) => Ok(()),
