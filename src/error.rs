@@ -14,7 +14,7 @@ use std::path::Path;
 pub struct Error {
     /// The property by its path in config.json, such as `mounts[3]`; empty if no property is to blame.
     pub property: String,
-    /// What was done or found.
+    /// The operation that failed, or the fact that was found.
     pub message: String,
     /// The errno, if the kernel said no.
     pub errno: Option<Errno>,
@@ -30,9 +30,9 @@ pub struct Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Program {
-    /// It cannot be executed.
+    /// The program is there, and cannot be executed.
     Unusable = 126,
-    /// There is none.
+    /// There is no such program.
     Missing = 127,
 }
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// The version 2 hierarchy, as the caller sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchy {
-    /// Where it is mounted.
+    /// Mount point of the hierarchy.
     pub root: PathBuf,
     /// The directory of the caller's own cgroup.
     pub own: PathBuf,

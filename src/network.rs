@@ -26,7 +26,7 @@ pub enum Helper {
 pub const HELPERS: [Helper; 2] = [Helper::Pasta, Helper::Slirp4netns];
 
 impl Helper {
-    /// Its program.
+    /// Name of the program.
     pub fn name(self) -> &'static str {
         match self {
             Helper::Pasta => "pasta",
@@ -48,9 +48,9 @@ impl Helper {
 pub struct Port {
     /// Where it listens; everywhere, if that is not said.
     pub address: Option<IpAddr>,
-    /// On the host.
+    /// Port of the host.
     pub host: u16,
-    /// In the container.
+    /// Port of the container.
     pub container: u16,
     /// Whether it is of UDP, and not of TCP.
     pub is_udp: bool,

@@ -3,9 +3,9 @@
 /// A line of /etc/passwd: name:password:uid:gid:comment:home:shell.
 #[derive(Debug, PartialEq, Eq)]
 pub struct User<'a> {
-    /// Its name.
+    /// Name of the user.
     pub name: &'a [u8],
-    /// Its uid, if that is a number.
+    /// Uid, if that is a number.
     pub uid: Option<u32>,
     /// The gid of its own group, if that is a number.
     pub gid: Option<u32>,
@@ -25,9 +25,9 @@ impl User<'_> {
 /// A line of /etc/group: name:password:gid:members.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Group<'a> {
-    /// Its name.
+    /// Name of the group.
     pub name: &'a [u8],
-    /// Its gid, if that is a number.
+    /// Gid, if that is a number.
     pub gid: Option<u32>,
     /// Names of users, between commas.
     pub members: &'a [u8],

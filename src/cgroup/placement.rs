@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 /// Who makes a container's cgroup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CgroupManager {
-    /// Whoever may.
+    /// The first manager that may: a directory of one's own, then systemd.
     #[default]
     Any,
     /// systemd.
@@ -24,7 +24,7 @@ pub struct Wish<'a> {
     pub id: &'a str,
     /// `linux.cgroupsPath`.
     pub path: Option<&'a str>,
-    /// Who is to make it.
+    /// Who is to make the cgroup.
     pub manager: CgroupManager,
     /// Controllers that settings need.
     pub controllers: &'a [String],
@@ -35,7 +35,7 @@ pub struct Wish<'a> {
 /// What is chosen.
 #[derive(Debug, PartialEq)]
 pub struct Choice {
-    /// Where.
+    /// Where the cgroup is, if there is one.
     pub place: Place,
     /// Why there.
     pub reason: String,

@@ -17,11 +17,11 @@ const LONGEST: usize = 1 << 20;
 
 /// A scope that is to be.
 pub struct Scope<'a> {
-    /// What it is below.
+    /// Slice that the scope is in.
     pub slice: &'a str,
-    /// Its name.
+    /// Name of the scope, with its suffix.
     pub name: &'a str,
-    /// What systemctl shows.
+    /// Description that systemctl shows.
     pub description: &'a str,
     /// Besides, or instead of what rootlet sets.
     pub properties: &'a [UnitProperty],

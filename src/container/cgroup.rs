@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// What the state keeps of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Its directory.
+    /// Directory of the cgroup.
     pub path: PathBuf,
     /// What its controllers come through, from there down.
     pub base: PathBuf,
@@ -90,7 +90,7 @@ impl Record {
 #[derive(Debug)]
 pub struct Making<'a> {
     cgroup: Option<&'a Cgroup>,
-    /// What was made.
+    /// The cgroup that was made, as the state keeps it.
     pub record: Option<Record>,
     /// Limits that the kernel has refused, where that is no error.
     pub left_out: Vec<Decision>,

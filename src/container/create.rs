@@ -40,9 +40,9 @@ pub enum Start {
 /// How a container is to be created.
 #[derive(Debug)]
 pub struct Options<'a> {
-    /// Where its state goes.
+    /// The root of states that the container's is in.
     pub root: &'a States,
-    /// What the plan depends on.
+    /// What the caller asks for, on which the plan depends.
     pub request: Request,
     /// The config, from the bundle.
     pub config: PathBuf,
@@ -101,9 +101,9 @@ impl<'a> Options<'a> {
 /// [`Created::keep`] or by dropping it, and find the container by [`States::find`]; or end it by [`Created::forget`].
 #[derive(Debug)]
 pub struct Created {
-    /// Its state.
+    /// The container, with its state.
     pub container: Container,
-    /// Its first process.
+    /// The first process.
     pub process: Process,
     /// Its terminal, if there is one and no console socket took it.
     pub terminal: Option<OwnedFd>,

@@ -17,7 +17,7 @@ const PATIENCE_MILLISECONDS: i32 = 10_000;
 pub struct Handed {
     /// CLONE_NEW* of what it does not share with its maker; none if /proc shows them all the same.
     namespaces: Vec<(i32, OwnedFd)>,
-    /// Its root.
+    /// Root directory of the container.
     pub root: Option<OwnedFd>,
 }
 

@@ -30,7 +30,7 @@ pub struct Changes {
     pub file: Option<PathBuf>,
     /// A directory in the container.
     pub cwd: Option<String>,
-    /// Whether it gets a terminal.
+    /// Whether the process gets a terminal of its own.
     pub terminal: bool,
     /// `UID`, `UID:GID`, `NAME` or `NAME:GROUP`.
     pub user: Option<String>,
@@ -49,7 +49,7 @@ pub struct Changes {
 /// How a process is to be added; by default in the foreground, and nobody is told.
 #[derive(Debug, Default)]
 pub struct Options {
-    /// What it is.
+    /// What is different from the container's own process.
     pub changes: Changes,
     /// What its plan depends on, besides.
     pub request: Request,
@@ -59,11 +59,11 @@ pub struct Options {
     pub ignore_paused: bool,
     /// A cgroup below the container's, which exists.
     pub cgroup: Option<String>,
-    /// Where its pid is written.
+    /// File that the process' pid is written to.
     pub pid_file: Option<PathBuf>,
     /// Who gets its terminal; without one, the caller.
     pub console_socket: Option<PathBuf>,
-    /// Who gets its pidfd.
+    /// Socket that the process' pidfd is sent to.
     pub pidfd_socket: Option<PathBuf>,
 }
 

@@ -15,7 +15,7 @@ use std::os::fd::OwnedFd;
 pub struct Follow<'a> {
     /// The process.
     pub init: &'a Handle,
-    /// What it does.
+    /// The plan whose process is followed.
     pub plan: &'a Plan,
     /// The container that it belongs to.
     pub container: &'a Container,
@@ -29,7 +29,7 @@ pub struct Follow<'a> {
     pub outputs: [Option<OwnedFd>; 2],
     /// Where system calls are written down, if they are.
     pub audit: Option<&'a OwnedFd>,
-    /// What ends all this.
+    /// What makes an end of waiting.
     pub interrupt: Interrupt,
 }
 
@@ -38,11 +38,11 @@ pub struct Follow<'a> {
 pub struct Followed {
     /// The master of its terminal.
     pub terminal: Option<OwnedFd>,
-    /// What failed and was survived.
+    /// Steps that failed and may, each with what that means.
     pub tolerated: Vec<Decision>,
     /// The inode of its pid namespace, if it waits and nobody may look it up.
     pub pid_namespace: Option<u32>,
-    /// Who writes system calls down.
+    /// Pid of the process that writes system calls down.
     pub audit: Option<i32>,
 }
 

@@ -12,7 +12,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Of a command whose time is up, as of timeout(1).
 const TIMED_OUT: i32 = 124;
 
-/// Whom events are told.
+/// Told of each event, as it happens.
 pub type Report = Box<dyn Fn(&Event)>;
 
 /// How a foreground command stays with a container.
@@ -71,24 +71,24 @@ impl Foreground {
 /// What happens to a container in the foreground.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// It is there.
+    /// The container has been made; its program does not run yet.
     Created {
-        /// Its name.
+        /// Id of the container.
         id: &'a str,
-        /// Its first process.
+        /// First process of the container.
         process: &'a Process,
     },
-    /// Its program runs.
+    /// The program runs.
     Started,
     /// The kernel has ended one of its processes for want of memory.
     OutOfMemory,
-    /// Its first process has ended.
+    /// The first process has ended.
     Exited {
-        /// How.
+        /// How it has ended: an exit code or a signal.
         ended: Ended,
         /// What the exit code of this command will be.
         code: i32,
-        /// Whether its time was up.
+        /// Whether it was ended because its time was up.
         is_over: bool,
     },
 }

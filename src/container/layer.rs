@@ -18,7 +18,7 @@ const OWNER: &str = "container";
 /// Where an overlay writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// What it is made in.
+    /// Directory with the upper and the work directory.
     pub directory: PathBuf,
     /// Whether it is gone with the container.
     pub is_temporary: bool,
@@ -31,7 +31,7 @@ pub struct Layer {
 /// The directories of one overlay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// What it lies over.
+    /// Directory that the layer lies over.
     pub lower: PathBuf,
     /// overlayfs's upperdir: what was changed.
     pub upper: PathBuf,
@@ -42,11 +42,11 @@ pub struct Part {
 /// What was done to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
-    /// It was not there.
+    /// The path was not there before.
     Added,
-    /// It is another now.
+    /// The path has other contents, or another mode.
     Changed,
-    /// It is not there any more.
+    /// The path is not there any more.
     Deleted,
 }
 

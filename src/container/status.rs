@@ -14,15 +14,15 @@ use std::path::Path;
 /// Status of a container (runtime.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Its maker is still at it.
+    /// Whoever creates it has not finished.
     Creating,
     /// Waits for `start`.
     Created,
-    /// Its program runs.
+    /// The program runs.
     Running,
     /// Its processes are stopped, until `resume`.
     Paused,
-    /// Its first process has ended.
+    /// The first process has ended.
     Stopped,
 }
 

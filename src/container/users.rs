@@ -82,7 +82,7 @@ fn memberships(table: &[u8], name: &str, primary: u32) -> Vec<u32> {
 /// The root of a container.
 #[derive(Debug)]
 pub struct Root {
-    /// Its first process.
+    /// Pid of the first process.
     pub process: i32,
     /// The root itself, where it was handed over.
     pub opened: Option<OwnedFd>,

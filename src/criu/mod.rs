@@ -29,7 +29,7 @@ const NOTIFY: i64 = 6;
 /// How a container's cgroups are treated: criu_cg_mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CgroupMode {
-    /// Not at all.
+    /// CRIU leaves cgroups alone.
     Ignore = 0,
     /// Made again; their properties only where they were missing.
     Soft = 3,
@@ -82,7 +82,7 @@ pub struct Request {
     pub page_server: Option<(String, i32)>,
     /// Namespaces (CLONE_NEW*) of which only the shell is made.
     pub empty_namespaces: i32,
-    /// How cgroups are treated.
+    /// How CRIU treats cgroups.
     pub cgroups: Option<CgroupMode>,
     /// The cgroup that a restore puts what it makes into, as its file system is mounted: "/" is its root.
     pub cgroup_root: Option<String>,
@@ -188,7 +188,7 @@ pub struct Notice {
     pub event: String,
     /// The first process.
     pub pid: i32,
-    /// What comes with it.
+    /// Descriptor that came with the notification.
     pub attached: Option<OwnedFd>,
 }
 
@@ -199,7 +199,7 @@ pub struct Worker {
     socket: Option<OwnedFd>,
 }
 
-/// Its standard streams.
+/// Where the standard streams of CRIU lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Streams {
     /// The caller's, which a restored process may get.
@@ -241,7 +241,7 @@ impl Worker {
         Ok(Worker { child, socket: Some(socket) })
     }
 
-    /// Its pid.
+    /// Pid of CRIU itself.
     pub fn pid(&self) -> i32 {
         self.child.id() as i32
     }

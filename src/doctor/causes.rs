@@ -167,7 +167,7 @@ pub fn apparmor() -> Cause {
     )
 }
 
-/// Whether it does.
+/// Whether AppArmor keeps ordinary users from user namespaces (Ubuntu 23.10 and newer).
 pub fn is_restricted_by_apparmor() -> bool {
     setting("kernel/apparmor_restrict_unprivileged_userns").as_deref() == Some("1")
 }
@@ -190,13 +190,13 @@ pub fn is_filtered() -> bool {
 /// What is wrong with /proc.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proc {
-    /// There is none.
+    /// No /proc is mounted.
     Missing,
-    /// It is another pid namespace's.
+    /// /proc is that of another pid namespace.
     Stale,
-    /// It shows processes alone (subset=pid).
+    /// /proc shows processes alone (subset=pid).
     Partial,
-    /// Nothing can be written to it.
+    /// Nothing can be written to /proc.
     ReadOnly,
     /// Parts of it are covered.
     Masked(Vec<String>),
@@ -239,7 +239,7 @@ fn is_write_refused() -> bool {
 }
 
 impl Proc {
-    /// In words.
+    /// The cause in words, with what mends it.
     pub fn cause(&self) -> Cause {
         match self {
             Proc::Missing => cause(

@@ -32,7 +32,7 @@ pub enum Verdict {
     Ok,
     /// Some of it.
     Limited,
-    /// Nothing.
+    /// It is not there.
     Missing,
 }
 
@@ -62,9 +62,9 @@ pub enum Need {
 /// What a probe has found.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
-    /// What was asked about.
+    /// Subject of the question.
     pub subject: &'static str,
-    /// What there is of it.
+    /// The answer in a word.
     pub verdict: Verdict,
     /// What was found.
     pub found: String,
@@ -74,7 +74,7 @@ pub struct Finding {
     /// What mends it: a command, or a file and a line.
     #[serde(rename = "try", skip_serializing_if = "Option::is_none")]
     pub mend: Option<String>,
-    /// Who needs it.
+    /// Which configs need it.
     #[serde(skip)]
     pub need: Need,
 }

@@ -93,7 +93,7 @@ impl Blobs {
         Ok(Blobs::Archive { path: source.path.clone(), file, parts, form })
     }
 
-    /// What is here.
+    /// How the image is stored.
     pub fn form(&self) -> Form {
         match self {
             Blobs::Directory(..) => Form::Layout,
@@ -101,7 +101,7 @@ impl Blobs {
         }
     }
 
-    /// Where it is, for messages.
+    /// Path of the image, for messages.
     pub fn path(&self) -> &Path {
         match self {
             Blobs::Directory(path, _) | Blobs::Archive { path, .. } => path,

@@ -24,7 +24,7 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// This machine.
+    /// The platform of this machine.
     pub fn here() -> Platform {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => "amd64",
@@ -96,15 +96,15 @@ pub struct Config {
     variant: Option<String>,
     /// When it was made.
     pub created: Option<String>,
-    /// By whom.
+    /// Name of its author.
     pub author: Option<String>,
-    /// What a container of it does.
+    /// What a container of the image runs, and how.
     pub config: Option<Process>,
     rootfs: RootFs,
 }
 
 impl Config {
-    /// For which machine it is.
+    /// The platform that the image is for.
     pub fn platform(&self) -> Platform {
         Platform { os: self.os.clone(), architecture: self.architecture.clone(), variant: self.variant.clone() }
     }
@@ -135,7 +135,7 @@ pub struct Process {
 /// A layer, from below.
 #[derive(Debug)]
 pub struct Layer {
-    /// For messages.
+    /// Name of the image, for messages.
     pub name: String,
     /// The name of its part.
     pub part: String,
@@ -150,7 +150,7 @@ pub struct Layer {
 pub struct Image {
     /// What it says of itself; a root file system says nothing.
     pub config: Config,
-    /// What it is made of.
+    /// Layers, the lowest first.
     pub layers: Vec<Layer>,
     /// Whether names that begin with `.wh.` remove what is below.
     pub has_whiteouts: bool,

@@ -30,7 +30,7 @@ use std::io::Write;
 use std::path::Path;
 use tree::Tree;
 
-/// What one image may bring.
+/// The most that an image may bring.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of all its layers, unpacked.
@@ -42,14 +42,14 @@ pub struct Limits {
 /// Nobody's image is larger by chance.
 pub const LIMITS: Limits = Limits { bytes: 64 << 30, files: 2_000_000 };
 
-/// How to unpack.
+/// How an image is unpacked.
 #[derive(Debug)]
 pub struct Options {
     /// For which machine, where an image is for several.
     pub platform: Platform,
     /// For whom config.json is written.
     pub kind: default::Kind,
-    /// What the image may bring.
+    /// The most that the image may bring.
     pub limits: Limits,
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// An image by its form, its path and its name in there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// What it is said to be.
+    /// Form that the name says it has.
     pub form: Form,
     /// A directory or a file; `-` is standard input.
     pub path: PathBuf,
@@ -14,7 +14,7 @@ pub struct Source {
     pub name: Option<String>,
 }
 
-/// What holds an image.
+/// Form in which an image is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// An OCI layout, a directory (image-layout.md).

@@ -18,10 +18,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// The cgroup that a process is born in.
 #[derive(Default)]
 pub enum Birthplace<'a> {
-    /// Its maker's.
+    /// The cgroup of whoever makes it.
     #[default]
     Same,
-    /// One by its directory.
+    /// A cgroup by its directory.
     Directory(OwnedFd),
     /// Where a process is taken: called with its pid, from within it, this returns the directory.
     Taken(&'a mut dyn FnMut(i32) -> Result<OwnedFd>),

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 /// How a container is entered.
 #[derive(Debug, Default)]
 pub enum Entrance {
-    /// Not at all.
+    /// No namespace is joined.
     #[default]
     None,
     /// By the pidfd of its first process.

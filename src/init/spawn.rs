@@ -40,7 +40,7 @@ type Shared = Sharing<Box<Child>>;
 
 /// The container's process, as its parent sees it.
 pub struct Handle {
-    /// Who it is.
+    /// The process that was made.
     pub process: Process,
     /// The handshake.
     pub socket: OwnedFd,

@@ -96,7 +96,7 @@ pub struct Entry {
     pub phase: Phase,
     /// Why.
     pub origin: Origin,
-    /// What is done.
+    /// The verb and its data.
     pub step: Step,
     /// Errors that are noted and survived.
     pub tolerate: &'static [Errno],
@@ -119,7 +119,7 @@ impl Entry {
 /// A namespace to join before the process is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Join {
-    /// One by its file.
+    /// A namespace by its file, such as `/proc/PID/ns/net`.
     File {
         /// CLONE_NEW*.
         kind: i32,
@@ -150,7 +150,7 @@ impl Join {
 pub struct Decision {
     /// The property by its path in config.json.
     pub property: String,
-    /// What is done instead.
+    /// What is done instead of what was asked for.
     pub done: String,
     /// Why.
     pub reason: String,
@@ -165,7 +165,7 @@ impl fmt::Display for Decision {
 /// The agent that gets the listener of a system call filter (config-linux.md, seccomp).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
-    /// Its socket.
+    /// Path of the agent's socket.
     pub path: PathBuf,
     /// What it is told besides the state.
     pub metadata: String,
@@ -174,11 +174,11 @@ pub struct Listener {
 /// The way out of the container's network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
-    /// Who passes packets on.
+    /// The program that passes packets on.
     pub helper: Helper,
-    /// Where that is.
+    /// Path of that program on the host.
     pub program: PathBuf,
-    /// What leads in.
+    /// Ports of the host that lead to ports of the container.
     pub ports: Vec<Port>,
 }
 
@@ -187,7 +187,7 @@ pub struct Network {
 pub struct Supervisor {
     /// Its user: the container's root.
     pub uid: u32,
-    /// Its group.
+    /// Group id, in the container.
     pub gid: u32,
     /// Whether the caller's supplementary groups are dropped.
     pub drops_groups: bool,
@@ -207,7 +207,7 @@ pub struct Told {
 /// The container's cgroup.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cgroup {
-    /// Where it is.
+    /// Where the cgroup is, if there is one.
     pub place: Place,
     /// Why there.
     pub reason: String,
@@ -234,18 +234,18 @@ pub struct Cgroup {
 pub enum Place {
     /// Nowhere: the container stays in its maker's.
     None,
-    /// In a directory of one's own.
+    /// A directory that rootlet makes in a cgroup of the caller's own.
     Directory {
         /// It exists, and nothing above it is touched.
         base: PathBuf,
         /// The cgroup itself.
         path: PathBuf,
-        /// Whether another name would do.
+        /// Whether another name would do, where this one is taken.
         is_proposal: bool,
     },
-    /// In a scope that systemd makes.
+    /// A scope that systemd makes.
     Scope {
-        /// How to reach systemd.
+        /// The bus by which systemd is reached.
         bus: Bus,
         /// The scope's slice.
         slice: String,
@@ -253,9 +253,9 @@ pub enum Place {
         name: String,
         /// The cgroup below it that is rootlet's to set.
         subgroup: String,
-        /// What its config says of it.
+        /// What annotations of the config say of the scope.
         properties: Vec<UnitProperty>,
-        /// Whether another name would do.
+        /// Whether another name would do, where this one is taken.
         is_proposal: bool,
     },
 }
@@ -263,7 +263,7 @@ pub enum Place {
 /// A D-Bus of a systemd.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bus {
-    /// Its socket.
+    /// Path of the socket that the filter's listener is sent to.
     pub path: PathBuf,
     /// The user's, or the system's.
     pub is_user: bool,
@@ -276,7 +276,7 @@ pub struct Setting {
     pub property: &'static str,
     /// Such as `memory.max`.
     pub file: String,
-    /// What is written.
+    /// What is written to the file.
     pub value: String,
     /// It is left out where there is no such file: it lifts a limit, or another setting is enough.
     pub is_optional: bool,
@@ -285,7 +285,7 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// One that must be written.
+    /// A setting that must be written, or the container is not made.
     pub fn new(property: &'static str, file: impl Into<String>, value: impl Into<String>) -> Setting {
         Setting { property, file: file.into(), value: value.into(), ..Setting::default() }
     }
@@ -333,7 +333,7 @@ pub struct Plan {
     pub fake_root: Option<Supervisor>,
     /// Descriptors above 2 that the program inherits. All others are closed before the Bare steps.
     pub preserved_descriptors: u32,
-    /// Whether there is a terminal.
+    /// Whether the process gets a terminal.
     pub has_terminal: bool,
     /// The container's cgroup; `None` in the plan of `exec`.
     pub cgroup: Option<Cgroup>,

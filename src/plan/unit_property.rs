@@ -4,9 +4,9 @@
 /// A property of systemd.unit(5) and its like.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnitProperty {
-    /// Its name on the bus.
+    /// Name of the property on the bus, such as `TimeoutStopUSec`.
     pub name: String,
-    /// Its value.
+    /// Value, by its type on the bus.
     pub value: Value,
 }
 

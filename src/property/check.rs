@@ -9,7 +9,7 @@ use crate::spec::{Spec, load};
 use serde::Serialize;
 use serde_json::Value;
 
-/// How bad a problem is.
+/// How serious a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -24,15 +24,15 @@ pub enum Level {
 /// One problem of a config.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Problem {
-    /// How bad it is.
+    /// How serious the problem is.
     pub level: Level,
     /// As errors name it, such as `mounts[3]`.
     pub property: String,
     /// JSON pointer (RFC 6901).
     pub pointer: String,
-    /// From 1.
+    /// Line in config.json, counted from 1.
     pub line: usize,
-    /// From 1, in characters.
+    /// Column in characters, counted from 1.
     pub column: usize,
     /// What is wrong.
     pub message: String,

@@ -65,7 +65,7 @@ pub use network::FILE as RESOLVER_FILE;
 pub use notify_socket::VARIABLE as NOTIFY_VARIABLE;
 pub use planner::Planner;
 
-/// Whose business a property is.
+/// Whether a property belongs to the container or to each process in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// The container's, when it is created.
@@ -82,7 +82,7 @@ pub struct Property {
     pub paths: &'static [&'static str],
     /// When its steps are run, unless it says otherwise.
     pub phase: Phase,
-    /// Whether `exec` has it, too.
+    /// Whether `exec` has the property, too.
     pub scope: Scope,
     /// Reads the config and writes steps.
     pub plan: fn(&mut Planner) -> Result<()>,
@@ -228,7 +228,7 @@ impl Property {
     }
 }
 
-/// What the command line said.
+/// What the command line, or the library's caller, says besides the config.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
     /// The container's name.

@@ -33,7 +33,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
         .map(|call| call.name)
 }
 
-/// Its number on this machine.
+/// Number of a system call on this machine.
 pub fn native_number(name: &str) -> Option<u32> {
     // The first of the family.
     table::find(name)?.number(0)
@@ -115,9 +115,9 @@ pub enum Operator {
 pub struct Condition {
     /// 0 to 5.
     pub argument: u8,
-    /// How it is compared.
+    /// How the argument is compared.
     pub operator: Operator,
-    /// With what.
+    /// What the argument is compared with.
     pub value: u64,
 }
 
@@ -126,7 +126,7 @@ pub struct Condition {
 pub struct Rule<'a> {
     /// Names; those that an architecture does not have are nothing to it.
     pub names: Vec<&'a str>,
-    /// What happens.
+    /// What happens to a call that matches.
     pub action: Action,
     /// All must hold.
     pub conditions: Vec<Condition>,
@@ -135,11 +135,11 @@ pub struct Rule<'a> {
 /// A filter before its compilation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile<'a> {
-    /// For what no rule names.
+    /// What happens to calls that no rule names.
     pub default: Action,
     /// The native one must be among them.
     pub architectures: Vec<Architecture>,
-    /// In the order of the config.
+    /// Rules, in the order of the config.
     pub rules: Vec<Rule<'a>>,
 }
 

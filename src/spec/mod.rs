@@ -115,23 +115,23 @@ object! {
         process: Option<Process>,
         /// The root file system.
         root: Option<Root>,
-        /// What is mounted, in order.
+        /// Mounts, in the order in which they are made.
         mounts: List<Mount>,
         /// Programs run around the life of the container.
         hooks: Option<Hooks>,
         /// Free text.
         annotations: Map,
-        /// What only Linux has.
+        /// Properties that only Linux has.
         linux: Option<Linux>,
-        /// For another platform.
+        /// Properties of Windows, which are refused.
         windows: Raw,
-        /// For another platform.
+        /// Properties of Solaris, which are refused.
         solaris: Raw,
-        /// For another platform.
+        /// Properties of z/OS, which are refused.
         zos: Raw,
-        /// For another platform.
+        /// Properties of FreeBSD, which are refused.
         freebsd: Raw,
-        /// For virtual machines.
+        /// Properties of virtual machines, which are refused.
         vm: Raw,
     }
 }
@@ -156,11 +156,11 @@ object! {
         kind: Option<String>,
         /// A path (relative to the bundle) or what the file system takes.
         source: Option<String>,
-        /// As in mount(8).
+        /// Options as mount(8) has them, and those of the specification.
         options: List<String>,
-        /// For an idmapped mount.
+        /// User ids that an idmapped mount shows as others.
         uid_mappings: List<IdMapping>,
-        /// For an idmapped mount.
+        /// Group ids that an idmapped mount shows as others.
         gid_mappings: List<IdMapping>,
     }
 }
@@ -197,13 +197,13 @@ impl Hooks {
     }
 }
 
-/// One hook.
+/// A program that is run at a point of the container's life.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct Hook {
     /// An absolute path.
     pub path: String,
-    /// Including argument 0.
+    /// Arguments, of which the first is argument 0.
     pub args: List<String>,
     /// `NAME=VALUE`; absent: the runtime's environment.
     pub env: Option<Vec<String>>,

@@ -36,9 +36,9 @@ fn mounts(text: &str) -> Vec<Mount> {
 
 /// Where something in the container comes from.
 enum Source<'a> {
-    /// It is mounted afresh.
+    /// A file system that is mounted afresh.
     Own,
-    /// From the host.
+    /// A bind of this path of the host.
     Host(&'a CStr),
     /// It is masked: a file by the null device, a directory by a tmpfs.
     Null,

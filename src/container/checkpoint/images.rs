@@ -29,7 +29,7 @@ pub struct Images {
     pub shell_job: bool,
     /// Keep file locks.
     pub file_locks: bool,
-    /// How cgroups are treated.
+    /// How CRIU treats cgroups.
     pub cgroups: Option<CgroupMode>,
     /// Make an empty network namespace.
     pub empty_network: bool,

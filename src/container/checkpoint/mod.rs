@@ -29,7 +29,7 @@ const LOG: &str = "dump.log";
 /// How a container is to be written.
 #[derive(Debug, Default)]
 pub struct Options {
-    /// Where, and what of it.
+    /// Where the images go, and what CRIU is told.
     pub images: Images,
     /// The images of an earlier pre-dump, relative to these.
     pub parent: Option<PathBuf>,

@@ -26,7 +26,7 @@ const LOG: &str = "restore.log";
 /// How a container is to be made again.
 #[derive(Debug)]
 pub struct Options {
-    /// From what.
+    /// Where the images are, and what CRIU is told.
     pub images: Images,
     /// Close TCP connections.
     pub tcp_close: bool,

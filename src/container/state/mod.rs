@@ -24,7 +24,7 @@ const LARGEST: u64 = 64 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
-    /// Of config.json.
+    /// `ociVersion` of config.json.
     pub oci_version: String,
     /// The container's name.
     pub id: String,
@@ -43,7 +43,7 @@ pub struct State {
     pub rootfs: PathBuf,
     /// RFC 3339 with nanoseconds, UTC.
     pub created: String,
-    /// Of config.json.
+    /// `annotations` of config.json.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotations: Map,
     /// The user who created it.
@@ -121,9 +121,9 @@ impl State {
 /// A container of a root of states: its name, its directory and what is known of it.
 #[derive(Clone, Debug)]
 pub struct Container {
-    /// Its name.
+    /// Id of the container.
     pub id: String,
-    /// Its directory.
+    /// Directory of the state.
     pub directory: Directory,
     /// `None`: its maker has not written it yet, or was killed before, or it is damaged.
     pub state: Option<State>,
@@ -358,7 +358,7 @@ pub fn not_running() -> Error {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct View<'a> {
-    /// Of config.json.
+    /// `ociVersion` of config.json.
     pub oci_version: &'a str,
     /// The container's name.
     pub id: &'a str,
@@ -374,7 +374,7 @@ pub struct View<'a> {
     pub rootfs: &'a Path,
     /// RFC 3339.
     pub created: &'a str,
-    /// Of config.json.
+    /// `annotations` of config.json.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub annotations: Option<&'a std::collections::BTreeMap<String, String>>,
     /// The user's name, in `list` only.

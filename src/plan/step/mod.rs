@@ -25,7 +25,7 @@ pub use resources::ResourceStep;
 pub enum Step {
     /// The container's files.
     Mount(MountStep),
-    /// What namespaces hold.
+    /// What belongs to a namespace: names, sysctls, clocks, devices.
     Namespace(NamespaceStep),
     /// Limits, processors, memory.
     Resource(ResourceStep),

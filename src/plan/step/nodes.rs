@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// A device node or fifo.
 #[derive(Debug, Default, PartialEq)]
 pub struct Node {
-    /// Where it is.
+    /// Path in the container.
     pub path: CString,
     /// Its type and permissions (inode(7)).
     pub mode: u32,
@@ -18,16 +18,16 @@ pub struct Node {
     pub major: u32,
     /// Minor number of the device.
     pub minor: u32,
-    /// Its owner.
+    /// Owner, as an id of the container.
     pub uid: u32,
-    /// Its owner's group.
+    /// Group, as an id of the container.
     pub gid: u32,
 }
 
 /// The host's node of a device.
 #[derive(Debug, Default, PartialEq)]
 pub struct HostNode {
-    /// Where it is on the host.
+    /// Path on the host.
     pub source: CString,
     /// What it must be, and where it goes; its permissions and owner stay as they are.
     pub node: Node,

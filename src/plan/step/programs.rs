@@ -85,7 +85,7 @@ impl ProgramStep {
 pub struct Program {
     /// Absolute path.
     pub path: CString,
-    /// Including argument 0.
+    /// Arguments, of which the first is argument 0.
     pub arguments: Strings,
     /// The whole environment; `None`: the runtime's own.
     pub environment: Option<Strings>,

@@ -24,9 +24,9 @@ pub struct Mount {
 /// A file or directory of the host that is shown in the container.
 #[derive(Debug, Default, PartialEq)]
 pub struct Bind {
-    /// Where it is.
+    /// Path on the host.
     pub source: CString,
-    /// Where it goes.
+    /// Mount point in the container.
     pub target: CString,
     /// Whether all below it comes along.
     pub recursive: bool,
@@ -47,7 +47,7 @@ pub struct Bind {
 pub struct Attach {
     /// What is copied, and how its ids are mapped.
     pub mapped: Mapped,
-    /// Where it goes.
+    /// Mount point in the container.
     pub target: CString,
     /// Whether its destination may lie in procfs.
     pub over_proc: bool,
@@ -60,7 +60,7 @@ pub struct Attach {
 pub struct Server {
     /// Absolute path on the host.
     pub path: CString,
-    /// Including argument 0.
+    /// Arguments, of which the first is argument 0.
     pub arguments: Strings,
     /// Its ids in the container's user namespace.
     pub ids: (u32, u32),
@@ -73,13 +73,13 @@ pub struct Server {
 pub struct FuseMount {
     /// What mountinfo shows as its source.
     pub source: CString,
-    /// In the container.
+    /// Mount point in the container.
     pub target: CString,
     /// For fsconfig(2); the descriptor is added to them.
     pub options: Box<[Key]>,
     /// MOUNT_ATTR_*.
     pub set: u64,
-    /// Who serves it.
+    /// The program that serves the file system.
     pub server: Server,
 }
 
@@ -102,7 +102,7 @@ pub type Maps = (Box<[u8]>, Box<[u8]>);
 /// A mount of the host's whose ids are mapped.
 #[derive(Debug, Default, PartialEq)]
 pub struct Mapped {
-    /// Where it is.
+    /// Path on the host.
     pub source: CString,
     /// Whether all below it comes along.
     pub recursive: bool,
@@ -120,13 +120,13 @@ pub type Key = (CString, Option<CString>);
 /// A new file system that mount(2) could not make in one call: it is complete before it is anywhere to be seen.
 #[derive(Debug, Default, PartialEq)]
 pub struct NewTree {
-    /// Where it goes.
+    /// Mount point in the container.
     pub target: CString,
-    /// Its type.
+    /// Type of the file system.
     pub kind: CString,
     /// What mountinfo calls its source.
     pub source: CString,
-    /// For fsconfig(2).
+    /// Options, as keys of fsconfig(2).
     pub options: Box<[Key]>,
     /// MOUNT_ATTR_*.
     pub set: u64,
