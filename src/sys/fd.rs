@@ -613,14 +613,13 @@ pub fn rename_to_new(from: &CStr, to: &CStr) -> Result<()> {
 
 /// renameat(2).
 pub fn rename_at(dir: BorrowedFd, from: &CStr, to: &CStr) -> Result<()> {
-    let dir = dir.as_raw_fd();
-    syscall!(Call::Rename, libc::SYS_renameat, dir, from.as_ptr(), dir, to.as_ptr()).map(drop)
+    move_to(dir, from, dir, to)
 }
 
-/// renameat(2) into another directory.
+/// renameat(2) into another directory; riscv64 has renameat2(2) alone.
 pub fn move_to(dir: BorrowedFd, from: &CStr, to_dir: BorrowedFd, to: &CStr) -> Result<()> {
     let (dir, to_dir) = (dir.as_raw_fd(), to_dir.as_raw_fd());
-    syscall!(Call::Rename, libc::SYS_renameat, dir, from.as_ptr(), to_dir, to.as_ptr()).map(drop)
+    syscall!(Call::Rename, libc::SYS_renameat2, dir, from.as_ptr(), to_dir, to.as_ptr(), 0).map(drop)
 }
 
 /// Whether there is something of that name (faccessat(2)).
