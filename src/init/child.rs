@@ -6,7 +6,8 @@
 use super::handshake::Message;
 use super::join::{self, Entrance};
 use crate::plan::step::{NamespaceStep, ProgramStep, ResourceStep, Step};
-use crate::plan::{CONSOLE, Entry, FIRST_JOIN, Phase, Plan, Slots};
+use crate::plan::{CONSOLE, Entry, FIRST_JOIN, Join, Phase, Plan, Slots};
+use crate::sys::process::Sharing;
 use crate::sys::{self, Call, Errno, creds, fd, memory, namespace, process, socket, stamps};
 use std::convert::Infallible;
 use std::ffi::CStr;
@@ -67,6 +68,9 @@ const NAMESPACES: [(&CStr, i32); 8] = [
     (c"../ns/time", namespace::CLONE_NEWTIME),
 ];
 
+/// What a process lives by that shares its maker's memory.
+pub type Shared = Sharing<Box<Child>>;
+
 /// A step that failed, by its index.
 pub struct Failure {
     pub step: u32,
@@ -74,9 +78,10 @@ pub struct Failure {
 }
 
 impl Child {
-    /// Whether it may share its maker's memory until its program begins, as a copy costs more than all that it does with it: nobody is where
-    /// it goes, it makes no process of its own, all that it has is its socket, and the end of that is its last word. (A time
-    /// namespace wants memory of its own; whom the kernel ends for a limit of memory, it ends with all that share it, and
+    /// Whether it may share its maker's memory until its program begins, as a copy costs more than all that it does with it: it makes no
+    /// process of its own, all that it has is its socket and its container, and the end of the socket is its last word. Whoever is
+    /// where it goes has no power over this memory, which belongs to the caller's user namespace (ptrace(2); `mm->user_ns`).
+    /// (A time namespace wants memory of its own; whom the kernel ends for a limit of memory, it ends with all that share it, and
     /// oom_score_adj is the same for all of them.)
     pub fn may_share_memory(&self) -> bool {
         let plan = &self.plan;
@@ -89,9 +94,13 @@ impl Child {
             )
         };
         let slots = &self.slots;
+        let kinds = match (&plan.joins[..], &self.container) {
+            ([], Entrance::None) => plan.namespaces,
+            ([Join::Container { kinds }], Entrance::Process(_)) => *kinds,
+            _ => 0,
+        };
         matches!(self.start, Beginning::Now)
-            && plan.namespaces & namespace::CLONE_NEWUSER != 0
-            && plan.joins.is_empty()
+            && kinds & namespace::CLONE_NEWUSER != 0
             && plan.all_namespaces() & namespace::CLONE_NEWTIME == 0
             && !plan.waits_when_born()
             && !plan.is_filtered_early()
@@ -106,6 +115,12 @@ impl Child {
             && slots.hook_output.is_none()
             && slots.image_output.is_none()
             && slots.trees.capacity() == 0
+    }
+
+    /// The descriptors of one that may share memory.
+    pub fn descriptors(&self) -> [Option<RawFd>; 2] {
+        let (container, _) = self.container.descriptors();
+        [Some(&self.socket), container].map(|fd| fd.map(AsRawFd::as_raw_fd))
     }
 
     /// Takes one back that has shared this process's memory, and is gone: what it had open then was not this process's.

@@ -6,12 +6,12 @@
 //! namespaces. It shares the parent's memory, as by vfork(2): copying it for a tenth of a millisecond's life cost as much
 //! again.
 
-use super::child::{Child, Failure};
+use super::child::{Child, Failure, Shared};
 use super::join::{OWN, enter};
 use crate::error::{Error, Result};
 use crate::plan::Phase;
 use crate::sys::namespace::{self, CLONE_NEWNS, CLONE_NEWUSER};
-use crate::sys::process::{self, Cloned, Process, clone, run_apart};
+use crate::sys::process::{self, Cloned, Process, run_apart};
 use crate::sys::{self, creds};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -50,13 +50,30 @@ pub enum Made {
     /// The clone failed.
     Childless(sys::Error),
     /// The process is made by a helper, and its pidfd is not the parent's.
-    Cloned(i32),
-    /// The process is made.
-    Born(Process),
+    Cloned(i32, Option<Shared>),
+    /// The process is made; what it lives by, if it shares the memory of its maker.
+    Born(Process, Option<Shared>),
 }
 
-/// Goes to where the process is to be born and clones it, which lives as `child`.
-pub fn go_and_clone(child: &mut Child, birthplace: &mut Birthplace) -> Made {
+/// Clones the process, which lives as the child; that stays, unless the two share the memory.
+pub fn clone(slot: &mut Option<Box<Child>>, sibling: bool, cgroup: Option<BorrowedFd>) -> Made {
+    if let Some(child) = slot.take_if(|child| child.shares_memory) {
+        match process::clone_sharing(child.plan.namespaces, sibling, cgroup, child, |child| child.live()) {
+            Ok((process, shared)) => return Made::Born(process, Some(shared)),
+            // Why is found out the usual way.
+            Err(child) => slot.insert(child).shares_memory = false,
+        }
+    }
+    let Some(child) = slot else { return Made::Lost };
+    match process::clone(child.plan.namespaces, sibling, cgroup) {
+        Ok(Cloned::Child) => child.live(),
+        Ok(Cloned::Parent(process)) => Made::Born(process, None),
+        Err(error) => Made::Childless(error),
+    }
+}
+
+/// Goes to where the process is to be born and clones it.
+pub fn go_and_clone(child: &mut Option<Box<Child>>, birthplace: &mut Birthplace) -> Made {
     let mut made = Made::Lost;
     let was_taken = matches!(birthplace, Birthplace::Taken(_));
     let dumpable = match creds::is_dumpable() {
@@ -64,9 +81,11 @@ pub fn go_and_clone(child: &mut Child, birthplace: &mut Birthplace) -> Made {
         Err(error) => return Made::Childless(error),
     };
     let ran = run_apart(&mut || made = help(child, birthplace));
-    // It belongs to the memory, and so it was the parent's, too.
-    if let Err(error) = creds::set_dumpable(dumpable) {
-        if let Made::Cloned(pid) = made {
+    // It belongs to the memory, and so it was the parent's, too. As long as the process has that, nobody may look into it.
+    if !matches!(made, Made::Cloned(_, Some(_)))
+        && let Err(error) = creds::set_dumpable(dumpable)
+    {
+        if let Made::Cloned(pid, _) = made {
             process::end_child(pid);
         }
         return Made::Childless(error);
@@ -76,18 +95,24 @@ pub fn go_and_clone(child: &mut Child, birthplace: &mut Birthplace) -> Made {
         let _ = process::wait(*helper, true);
     }
     match ran.map_or_else(Made::Childless, |_| made) {
-        Made::Cloned(pid) => Process::open(pid).map_or_else(
-            |error| {
+        Made::Cloned(pid, shared) => match Process::open(pid) {
+            Ok(process) => Made::Born(process, shared),
+            Err(error) => {
                 process::end_child(pid);
+                if let Some(shared) = shared {
+                    shared.take_back().forget();
+                    // What is made in its stead finds it as it was.
+                    let _ = creds::set_dumpable(dumpable);
+                }
                 Made::Childless(error)
-            },
-            Made::Born,
-        ),
+            }
+        },
         made => made,
     }
 }
 
-fn help(child: &mut Child, birthplace: &mut Birthplace) -> Made {
+fn help(slot: &mut Option<Box<Child>>, birthplace: &mut Birthplace) -> Made {
+    let Some(child) = slot else { return Made::Lost };
     if let Err(failure) = child.run(Phase::Outside) {
         return Made::Failed(failure);
     }
@@ -122,14 +147,13 @@ fn help(child: &mut Child, birthplace: &mut Birthplace) -> Made {
     if let Err(error) = secluded {
         return Made::Childless(error);
     }
-    match clone(child.plan.namespaces, true, cgroup) {
-        Ok(Cloned::Child) => child.live(),
-        Ok(Cloned::Parent(process)) => {
+    match clone(slot, true, cgroup) {
+        Made::Born(process, shared) => {
             let pid = process.pid;
             // The number means nothing in the parent.
             std::mem::forget(process);
-            Made::Cloned(pid)
+            Made::Cloned(pid, shared)
         }
-        Err(error) => Made::Childless(error),
+        made => made,
     }
 }

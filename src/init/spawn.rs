@@ -1,6 +1,6 @@
 //! Making the container's process.
 
-use super::child::{Beginning, Child, Failure};
+use super::child::{Beginning, Child, Failure, Shared};
 use super::handshake::Message;
 use super::helper::{self, Birthplace, Made};
 use super::join::Entrance;
@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 use crate::plan::step::trees::open_mapped;
 use crate::plan::step::{MountStep, Step};
 use crate::plan::{Phase, Place, Plan, Slots, circumstances, hint, print};
-use crate::sys::process::{Cloned, Ended, Process, Sharing};
+use crate::sys::process::{Ended, Process};
 use crate::sys::{self, Call, Errno, creds, fd, process, sched, signal, socket};
 use std::cell::{Cell, OnceCell};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 /// How long the end of a child that has closed its socket may take.
@@ -35,8 +35,6 @@ pub struct Equipment<'a> {
     /// What earlier steps have left for it.
     pub slots: Slots,
 }
-
-type Shared = Sharing<Box<Child>>;
 
 /// The container's process, as its parent sees it.
 pub struct Handle {
@@ -104,17 +102,17 @@ pub fn spawn(plan: &Rc<Plan>, equipment: Equipment) -> Result<Handle> {
         shares_memory,
         namespaces,
     });
-    if child.may_share_memory() && !matches!(cgroup, Birthplace::Taken(_)) {
-        let dumpable = creds::is_dumpable().map_err(system)?;
-        match make_sharing(child, &cgroup) {
-            Ok((process, sharing)) => {
-                let shared = Cell::new(Some((sharing, dumpable)));
-                return Ok(Handle { process, socket, waits: false, root: OnceCell::new(), shared });
-            }
-            Err(own) => child = own,
-        }
-    }
     let plan = Rc::clone(&child.plan);
+    let dumpable = creds::is_dumpable().map_err(system)?;
+    child.shares_memory = child.may_share_memory()
+        && match &cgroup {
+            Birthplace::Same => true,
+            // What limits the cgroup of a container has is not known to who goes there.
+            Birthplace::Directory(_) => plan.joins.is_empty(),
+            Birthplace::Taken(_) => false,
+        };
+    let descriptors = child.descriptors();
+    let mut child = Some(child);
     let mut made = make(&mut child, &mut cgroup);
     if let (
         Birthplace::Directory(directory),
@@ -122,9 +120,11 @@ pub fn spawn(plan: &Rc<Plan>, equipment: Equipment) -> Result<Handle> {
     ) = (&cgroup, &made)
     {
         // No clone3 here (Docker's seccomp profile): it is moved when it is there.
-        child.is_outside = true;
+        if let Some(child) = &mut child {
+            child.is_outside = true;
+        }
         made = make(&mut child, &mut Birthplace::Same);
-        if let Made::Born(process) = &made {
+        if let Made::Born(process, _) = &made {
             let name = fd::Name::of_number(process.pid);
             if let Err(error) = fd::write_file(directory.as_fd(), c"cgroup.procs", name.as_cstr().to_bytes()) {
                 process.end();
@@ -134,39 +134,25 @@ pub fn spawn(plan: &Rc<Plan>, equipment: Equipment) -> Result<Handle> {
     }
     match made {
         // The parent's copy of the child's end goes with `child`: it would hide the child's death.
-        Made::Born(process) => {
-            let waits = plan.waits_when_born() || child.is_outside;
+        Made::Born(process, None) => {
+            let waits = plan.waits_when_born() || child.is_some_and(|child| child.is_outside);
             Ok(Handle { process, socket, waits, root: OnceCell::new(), shared: Cell::default() })
+        }
+        Made::Born(process, Some(shared)) => {
+            // The child is not the parent's to drop meanwhile.
+            descriptors.into_iter().flatten().for_each(fd::close);
+            let shared = Cell::new(Some((shared, dumpable)));
+            Ok(Handle { process, socket, waits: false, root: OnceCell::new(), shared })
         }
         made => Err(explain_unmade(&plan, made)),
     }
 }
 
-/// Makes a process that shares this one's memory; the child back, where that cannot be made, and why is found out the usual way.
-fn make_sharing(mut child: Box<Child>, birthplace: &Birthplace) -> std::result::Result<(Process, Shared), Box<Child>> {
-    child.shares_memory = true;
-    let (namespaces, theirs) = (child.plan.namespaces, child.socket.as_raw_fd());
-    match process::clone_sharing(namespaces, birthplace.directory(), child, |child| child.live()) {
-        Ok(made) => {
-            // The parent's copy: it would hide the child's death.
-            fd::close(theirs);
-            Ok(made)
-        }
-        Err(mut child) => {
-            child.shares_memory = false;
-            Err(child)
-        }
-    }
-}
-
-fn make(child: &mut Child, birthplace: &mut Birthplace) -> Made {
-    if !child.plan.joins.is_empty() || matches!(birthplace, Birthplace::Taken(_)) {
-        return helper::go_and_clone(child, birthplace);
-    }
-    match process::clone(child.plan.namespaces, false, birthplace.directory()) {
-        Ok(Cloned::Child) => child.live(),
-        Ok(Cloned::Parent(process)) => Made::Born(process),
-        Err(error) => Made::Childless(error),
+fn make(child: &mut Option<Box<Child>>, birthplace: &mut Birthplace) -> Made {
+    let joins = child.as_ref().is_some_and(|child| !child.plan.joins.is_empty());
+    match joins || matches!(birthplace, Birthplace::Taken(_)) {
+        true => helper::go_and_clone(child, birthplace),
+        false => helper::clone(child, false, birthplace.directory()),
     }
 }
 
@@ -201,7 +187,7 @@ fn explain_unmade(plan: &Plan, made: Made) -> Error {
         },
         Made::Childless(error) if matches!(error.call, Call::Clone | Call::Fork) => explain(plan, error.errno),
         Made::Childless(error) => Error::from_call("the process that is to be made", error),
-        Made::Lost | Made::Cloned(_) | Made::Born(_) => {
+        Made::Lost | Made::Cloned(..) | Made::Born(..) => {
             Error::new("the helper that makes the process ended without a word")
         }
     }

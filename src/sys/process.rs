@@ -82,9 +82,8 @@ const CLONE_INTO_CGROUP: u64 = 1 << 33;
 /// With `cgroup`, the directory of one, the new process is born there (CLONE_INTO_CGROUP, Linux 5.7).
 pub fn clone(namespaces: i32, sibling: bool, cgroup: Option<BorrowedFd>) -> Result<Cloned> {
     let mut pidfd: RawFd = -1;
-    let flags = namespaces | libc::CLONE_PIDFD | if sibling { libc::CLONE_PARENT } else { 0 };
-    // clone3(2): CLONE_PARENT takes the exit signal of the caller, so none may be given.
-    let exit_signal = if sibling { 0 } else { libc::SIGCHLD as u64 };
+    let (parent, exit_signal) = of_parent(sibling);
+    let flags = namespaces | libc::CLONE_PIDFD | parent;
     // SAFETY: an all-zero clone_args is a valid value.
     let mut arguments: libc::clone_args = unsafe { core::mem::zeroed() };
     arguments.flags = flags as u32 as u64;
@@ -102,6 +101,11 @@ pub fn clone(namespaces: i32, sibling: bool, cgroup: Option<BorrowedFd>) -> Resu
         other => other,
     }?;
     Ok(if pid == 0 { Cloned::Child } else { Cloned::Parent(Process { pid: pid as i32, pidfd: own(pidfd.into()) }) })
+}
+
+/// The flag that makes a sibling, and the signal of its end. clone3(2): CLONE_PARENT takes that of the caller, so none may be given.
+fn of_parent(sibling: bool) -> (i32, u64) {
+    if sibling { (libc::CLONE_PARENT, 0) } else { (0, libc::SIGCHLD as u64) }
 }
 
 fn clone_without_clone3(flags: i32, exit_signal: u64, pidfd: &mut RawFd) -> Result<i64> {
@@ -151,6 +155,7 @@ struct Life<T> {
 /// a copy of all descriptors, also of those that `owned` has.
 pub fn clone_sharing<T: 'static>(
     namespaces: i32,
+    sibling: bool,
     cgroup: Option<BorrowedFd>,
     owned: T,
     live: fn(&mut T) -> !,
@@ -170,10 +175,11 @@ pub fn clone_sharing<T: 'static>(
     let kinds = libc::CLONE_VM | libc::CLONE_PIDFD | libc::CLONE_PARENT_SETTID | libc::CLONE_CHILD_CLEARTID;
     // SAFETY: an all-zero clone_args is a valid value, and `life` was written.
     let (mut arguments, pid) = unsafe { (core::mem::zeroed::<libc::clone_args>(), (*life).pid.as_ptr()) };
-    arguments.flags = (namespaces | kinds) as u32 as u64;
+    let (parent, exit_signal) = of_parent(sibling);
+    arguments.flags = (namespaces | kinds | parent) as u32 as u64;
     arguments.pidfd = (&raw mut pidfd) as u64;
     (arguments.parent_tid, arguments.child_tid) = (pid as u64, pid as u64);
-    arguments.exit_signal = libc::SIGCHLD as u64;
+    arguments.exit_signal = exit_signal;
     arguments.stack = stack.0.addr() as u64;
     arguments.stack_size = (life.addr() - stack.0.addr()) as u64;
     if let Some(cgroup) = cgroup {
