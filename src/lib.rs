@@ -225,9 +225,10 @@
 //!     both read of some thousand lines of each command.
 //! 57. **The process of a plain start shares its maker's memory** until its program begins (CLONE_VM, with a stack of its own):
 //!     0.94 to 0.96 of the time, by the page tables and the pages that are not copied. Not as by vfork: the maker writes the state
-//!     meanwhile, and hears signals. The kernel says when it is over (CLONE_CHILD_CLEARTID). Whoever goes to where others are, waits
-//!     there, or makes processes has a copy, as /proc would show them the caller's memory. System calls give their error as their
-//!     result (`sys/raw.rs`): errno would be one for both.
+//!     meanwhile, and hears signals. The kernel says when it is over (CLONE_CHILD_CLEARTID). So does exec's, where the container has a
+//!     user namespace of its own: who is in it has no power over memory of the caller's (ptrace(2)), while root of the host's with
+//!     CAP_SYS_PTRACE could write to it, and so to its maker outside. Whoever waits there, or makes processes, has a copy. System
+//!     calls give their error as their result (`sys/raw.rs`): errno would be one for both.
 //! 58. **What a start calls lies together** (`scripts/order`): 0.94 of the time, 10 faults of text and not 40, and 1.5 MiB of memory at
 //!     most and not 3.3. A linker script names sections, so both linkers of Rust can do it, and what is not found is not moved.
 

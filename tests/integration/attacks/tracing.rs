@@ -4,6 +4,8 @@ use super::{allow, everybody, has_strace, program, secret, slowly};
 use crate::sandbox::{Done, Sandbox, eventually, finish};
 use serde_json::json;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Child;
 
 /// What shows of process 1: lines that begin with `leak` are of the host.
 fn look(secret: &str) -> String {
@@ -92,6 +94,34 @@ fn who_may_trace_sees_no_environment_of_who_calls_exec() {
         finish(exec).ok();
     }
     assert_eq!(fs::read_to_string(sandbox.rootfs().join("found")).unwrap(), "");
+}
+
+#[test]
+fn who_may_trace_writes_into_no_memory_of_who_calls_exec() {
+    // As above, and fills a new process's memory with zeros: its maker, which is outside, must not have that memory.
+    let Some(sandbox) = Sandbox::root() else { return };
+    if !has_strace(&sandbox) {
+        return;
+    }
+    sandbox.sh("while :; do for p in /proc/[0-9]*; do case $(readlink $p/exe) in
+        /bin/* | '') ;;
+        *) grep ' rw-p ' $p/maps | while IFS='- ' read -r begin end _; do
+            dd if=/dev/zero of=$p/mem bs=4096 seek=$((0x$begin / 4096)) count=$(((0x$end - 0x$begin) / 4096)) conv=notrunc
+           done 2>/dev/null; echo overwritten >>/found ;;
+        esac; done; done");
+    sandbox.edit(|config| {
+        allow(config, "CAP_SYS_PTRACE");
+        config["root"]["readonly"] = json!(false);
+    });
+    // Without a cgroup of its own, which alone would be a reason.
+    sandbox.on_bundle(&["--cgroup-manager", "disabled", "run", "-d", "box"]).ok();
+    let rootlet = crate::sandbox::binary().to_str().unwrap();
+    let delay = "inject=capset:delay_enter=300000:when=1..4";
+    let strace = ["-f", "-qq", "-o", "/dev/null", "-e", delay, rootlet, "exec", "box", "true"];
+    // strace ends by the signal by which its program does.
+    let signal = |child: &mut Child| child.wait().unwrap().signal().unwrap_or(0);
+    let done = crate::sandbox::finish_by(sandbox.program("strace".as_ref(), &strace), signal);
+    assert!(sandbox.rootfs().join("found").exists() && done.code == 0, "{done:?}");
 }
 
 #[test]
