@@ -253,7 +253,8 @@ pub fn printable(text: &str, keep_lines: bool) -> Cow<'_, str> {
         '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
         letter => !letter.is_control(),
     };
-    if text.chars().all(is_plain) {
+    // Most is ASCII, which is seen faster.
+    if text.bytes().all(|byte| byte.is_ascii() && is_plain(char::from(byte))) || text.chars().all(is_plain) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);

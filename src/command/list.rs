@@ -113,11 +113,16 @@ pub fn columns(rows: Vec<Vec<String>>) -> String {
                 .max(12)
         })
         .collect();
-    let line = |row: &Vec<String>| {
-        let cells: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        format!("{}\n", cells.trim_end())
-    };
-    rows.iter().map(line).collect()
+    let (mut text, mut line) = (String::new(), String::new());
+    for row in &rows {
+        line.clear();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(cell);
+            line.extend(std::iter::repeat_n(' ', width - cell.chars().count()));
+        }
+        text.extend([line.trim_end(), "\n"]);
+    }
+    text
 }
 
 /// Users by name, or `#uid`. A static binary has no NSS, so only /etc/passwd is asked.

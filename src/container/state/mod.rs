@@ -169,14 +169,16 @@ impl Container {
             file.take(LARGEST).read_to_end(&mut long).map_err(failed)?;
             text = &long;
         }
-        match serde_json::from_slice(text) {
+        // As one text it is looked at once, and not string by string.
+        let parsed = std::str::from_utf8(text).map_err(serde::de::Error::custom).and_then(serde_json::from_str);
+        match parsed {
             Ok(State { id: own, .. }) if own != id => {
                 let message = format!("{}/state.json is that of {own:?}", container.directory.path().display());
                 let because = "somebody has renamed its directory, or put another in its place";
                 container.damage = Some(Error::new(message).because(because).remedy("give it its name back"));
             }
             Ok(state) => container.state = Some(state),
-            Err(error) => {
+            Err::<_, serde_json::Error>(error) => {
                 let message = format!("{}/state.json is damaged: {error}", container.directory.path().display());
                 container.damage = Some(Error::new(message).remedy(remedy_of_damage(id)));
             }
