@@ -254,7 +254,8 @@ pub fn printable(text: &str, keep_lines: bool) -> Cow<'_, str> {
         letter => !letter.is_control(),
     };
     // Most is ASCII, which is seen faster.
-    if text.bytes().all(|byte| byte.is_ascii() && is_plain(char::from(byte))) || text.chars().all(is_plain) {
+    let is_plain_ascii = |byte: u8| matches!(byte, b' '..=b'~') || keep_lines && byte == b'\n';
+    if text.bytes().all(is_plain_ascii) || text.chars().all(is_plain) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);
