@@ -258,8 +258,8 @@ impl Lineage {
     }
 }
 
-/// How often a process is looked for that nobody may look into.
-const LOOKS: usize = 20;
+/// How often a process is looked for that nobody may look into: half a second, which a slow machine may need to a program.
+const LOOKS: usize = 500;
 
 /// Whether a process is in the pid namespace of `first`, told by its forebears; `None` if that cannot be told.
 fn descends(pid: i32, first: i32) -> Result<Option<bool>> {
@@ -285,7 +285,11 @@ fn descends(pid: i32, first: i32) -> Result<Option<bool>> {
 fn have_same_ids(one: i32, other: i32) -> Result<bool> {
     let ids = |pid: i32| {
         let path = format!("/proc/{pid}/uid_map");
-        found(std::fs::read(&path)).map_err(|error| Error::from_io(path, &error))
+        match std::fs::read(&path) {
+            // It has ended since its directory was looked up (Linux, proc_id_map_open).
+            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => Ok(None),
+            other => found(other).map_err(|error| Error::from_io(path, &error)),
+        }
     };
     Ok(ids(one)? == ids(other)?)
 }

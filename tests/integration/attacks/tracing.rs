@@ -98,16 +98,17 @@ fn who_may_trace_sees_no_environment_of_who_calls_exec() {
 
 #[test]
 fn who_may_trace_writes_into_no_memory_of_who_calls_exec() {
-    // As above, and fills a new process's memory with zeros: its maker, which is outside, must not have that memory.
+    // As above, and fills a new process's first stack with zeros: its maker, which is outside, must not have that memory.
     let Some(sandbox) = Sandbox::root() else { return };
     if !has_strace(&sandbox) {
         return;
     }
     sandbox.sh("while :; do for p in /proc/[0-9]*; do case $(readlink $p/exe) in
         /bin/* | '') ;;
-        *) grep ' rw-p ' $p/maps | while IFS='- ' read -r begin end _; do
-            dd if=/dev/zero of=$p/mem bs=4096 seek=$((0x$begin / 4096)) count=$(((0x$end - 0x$begin) / 4096)) conv=notrunc
-           done 2>/dev/null; echo overwritten >>/found ;;
+        *) grep -F '[stack]' $p/maps | while IFS='- ' read -r begin end _; do
+            dd if=/dev/zero of=$p/mem bs=4096 seek=$((0x$begin / 4096)) count=$(((0x$end - 0x$begin) / 4096)) conv=notrunc &&
+                echo overwritten >>/found
+           done ;;
         esac; done; done");
     sandbox.edit(|config| {
         allow(config, "CAP_SYS_PTRACE");
