@@ -173,11 +173,11 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
         // It is this command's child, and so still to be seen.
         let has_executed = has_executed(init.process.pid, init.process.pidfd.as_fd());
         return match has_executed.inspect_err(|_| init.process.end())? {
-            Some(false) => Err(start::has_not_begun()),
+            Some(false) => Err(super::state::has_not_begun(None)),
             _ => Ok(0),
         };
     }
-    run::follow(&init.process, terminal, &mut Watch::default())
+    run::follow(&init.process, terminal, &mut Watch::of_program())
         .map(process::Ended::code)
         .inspect_err(|_| init.process.end())
 }

@@ -1,7 +1,7 @@
 //! What a container has: asked of the kernel, and named by the properties that it comes from.
 
 use super::events::statistics;
-use super::processes::processes;
+use super::processes::{processes, require_own_proc};
 use super::state::Container;
 use super::state::states::States;
 use super::status::Status;
@@ -55,6 +55,7 @@ pub fn explain(container: &Container, states: &States) -> Result<Value> {
         about["pid"] = json!(0);
         return Ok(about);
     }
+    require_own_proc()?;
     // With a first process that reaps, the program is another one.
     let pids = processes(container).unwrap_or_else(|_| vec![state.pid]);
     let program = container.looked_into()?;

@@ -1,5 +1,6 @@
 //! How a command stays with a container's process until it ends: what a signal means meanwhile, and for how long.
 
+use super::state::identity::has_executed;
 use crate::error::{Error, Result, found};
 use crate::sys::process::{self, Ended, Process};
 use crate::sys::{self, Call, Errno, creds, signal};
@@ -60,6 +61,11 @@ impl Foreground {
         Ok(Watch { is_timed, parent, reaches_group, is_deaf, ..Watch::default() })
     }
 
+    /// Whether somebody hears what happens.
+    pub fn reports(&self) -> bool {
+        self.report.is_some()
+    }
+
     /// Tells whoever wants to hear it.
     pub fn tell(&self, event: &Event) {
         if let Some(report) = &self.report {
@@ -102,18 +108,28 @@ pub struct Watch {
     reaches_group: bool,
     is_deaf: bool,
     is_interrupted: bool,
+    /// Whether the process is to become a program: where it has not, its end is none of a program's.
+    pub has_program: bool,
     /// The process that writes system calls down, which ends after the program.
     pub helper: Option<i32>,
     helper_ended: Option<Ended>,
 }
 
 impl Watch {
+    /// Of a process that is to become a program, and of nothing else.
+    pub fn of_program() -> Watch {
+        Watch { has_program: true, ..Watch::default() }
+    }
+
     /// Does what a signal to a foreground command means: the end of a child is looked at, everything else is passed on.
     pub fn handle(&mut self, signal: i32, process: &Process) -> Result<Option<Ended>> {
         let failed = |error| Error::from_call("container", error);
         let signal = match signal {
             // As a subreaper, `run` reaps what the container's hooks have left, too.
             signal::SIGCHLD => {
+                if self.has_program {
+                    look_for_program(process)?;
+                }
                 while let Some((reaped, ended)) = process::reap_any().map_err(failed)? {
                     if reaped == process.pid {
                         return Ok(Some(ended));
@@ -181,6 +197,17 @@ impl Watch {
     /// The end, as an event.
     pub fn exited(&self, ended: Ended) -> Event<'static> {
         Event::Exited { ended, code: self.code(ended), is_over: self.is_over }
+    }
+}
+
+/// An error if the process was ended before its program began, which is to be seen until it is reaped.
+fn look_for_program(process: &Process) -> Result<()> {
+    let ended = process::look_at_end(process.pid).map_err(|error| Error::from_call("container", error))?;
+    match ended {
+        Some(Ended::Signaled(signal)) if has_executed(process.pid, process.pidfd.as_fd())? == Some(false) => {
+            Err(super::state::has_not_begun(Some(signal)))
+        }
+        _ => Ok(()),
     }
 }
 

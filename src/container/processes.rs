@@ -16,6 +16,16 @@ pub fn processes(container: &Container) -> Result<Vec<i32>> {
     Members::of(container)?.list()
 }
 
+/// An error if /proc is that of another pid namespace: processes have other numbers there.
+pub fn require_own_proc() -> Result<()> {
+    let own = std::fs::read_link("/proc/self").map_err(|error| Error::from_io("cannot read /proc/self", &error))?;
+    match own.to_str() == Some(&std::process::id().to_string()) {
+        true => Ok(()),
+        false => Err(Error::new("/proc is that of another pid namespace, and has other pids")
+            .remedy("mount one of your own: `mount -t proc proc /proc`, or `unshare --mount-proc`")),
+    }
+}
+
 /// Who the container's processes are; for as long as they are looked for again and again.
 pub struct Members<'a> {
     container: &'a Container,
@@ -43,11 +53,7 @@ impl Members<'_> {
     pub fn list(&self) -> Result<Vec<i32>> {
         let container = self.container;
         let state = container.state()?;
-        let own = std::fs::read_link("/proc/self").map_err(|error| Error::from_io("cannot read /proc/self", &error))?;
-        if own.to_str() != Some(&std::process::id().to_string()) {
-            return Err(Error::new("/proc is that of another pid namespace, and has other pids")
-                .remedy("mount one of your own: `mount -t proc proc /proc`, or `unshare --mount-proc`"));
-        }
+        require_own_proc()?;
         if let Some(cgroup) = &state.cgroup {
             match cgroup.path()? {
                 Some(path) => {

@@ -6,11 +6,12 @@ use super::checkpoint::restore;
 use super::create::{Created, Options, create};
 use super::foreground::{Event, Foreground, Watch};
 use super::interrupt;
+use super::state::identity::has_executed;
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::sys::process::{Ended, Process};
 use crate::sys::{creds, signal};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Runs a container in the foreground; the exit code of its program, or 128 + the signal that ended it, or 124 when its time is up.
 pub fn run(options: &Options, foreground: &Foreground, log: &Log) -> Result<i32> {
@@ -20,13 +21,15 @@ pub fn run(options: &Options, foreground: &Foreground, log: &Log) -> Result<i32>
         creds::become_subreaper().map_err(system)?;
     }
     let mut created = create(options, log).inspect_err(|error| interrupt::obey(error, log))?;
-    let begun = match foreground.begin() {
+    let mut begun = match foreground.begin() {
         Ok(begun) => begun,
         Err(error) => {
             created.destroy();
             return Err(error);
         }
     };
+    // A first process that reaps has a child that is the program.
+    begun.has_program = created.container.state.as_ref().is_some_and(|state| !state.has_init);
     foreground.tell(&Event::Created { id: &created.container.id, process: &created.process });
     if let Some(wait) = &foreground.before_start {
         if let Err(error) = wait() {
@@ -65,7 +68,9 @@ pub fn stay(mut created: Created, foreground: &Foreground, mut watch: Watch, log
     if let Err(error) = created.note_that_it_is_followed() {
         log.warn(&error);
     }
-    foreground.tell(&Event::Started);
+    if !(watch.has_program && foreground.reports() && has_not_executed(&created.process)) {
+        foreground.tell(&Event::Started);
+    }
     watch.helper = created.audit;
     let was_relayed = created.terminal.is_some();
     let followed = watch
@@ -100,6 +105,11 @@ pub fn stay(mut created: Created, foreground: &Foreground, mut watch: Watch, log
 /// Creates a container and starts it, and leaves it alone.
 pub fn run_detached(options: &Options, log: &Log) -> Result<()> {
     interrupt::hold(log, || create(options, log)?.start(log).inspect_err(|_| remove_pid_file(options)).map(drop))
+}
+
+/// Then it has ended, which is told as what it is.
+fn has_not_executed(process: &Process) -> bool {
+    matches!(has_executed(process.pid, process.pidfd.as_fd()), Ok(Some(false)))
 }
 
 /// It names nobody any more.

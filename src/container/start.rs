@@ -91,7 +91,7 @@ fn begin(container: &Container, interrupt: &Interrupt, log: &Log) -> Result<Opti
             // Its program has begun, or it has ended without a word. Who was seen by nobody has ended as a program does.
             // A first process that reaps has left the program to a child.
             None if state.has_init => break,
-            None if has_executed(state.pid, pidfd.as_fd())? == Some(false) => return Err(has_not_begun()),
+            None if has_executed(state.pid, pidfd.as_fd())? == Some(false) => return Err(super::state::has_not_begun(None)),
             None => break,
         }
     }
@@ -101,13 +101,6 @@ fn begin(container: &Container, interrupt: &Interrupt, log: &Log) -> Result<Opti
             .remedy(format!("remove {}", container.directory.path().join(START).display()))
     })?;
     Ok(notify)
-}
-
-/// What is said where a process has ended before it was its program.
-pub fn has_not_begun() -> Error {
-    Error::new("it has ended before its program began")
-        .because("somebody has ended it, or a system call filter has")
-        .remedy("see whether it is out of memory, and what linux.seccomp forbids")
 }
 
 fn already_running() -> Error {

@@ -1,6 +1,6 @@
 //! File descriptors: opening (also inside a root), creating, reading, writing.
 
-use super::{Call, Errno, Error, Result, syscall};
+use super::{Call, Errno, Error, Result, check, syscall};
 use core::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -616,10 +616,11 @@ pub fn rename_at(dir: BorrowedFd, from: &CStr, to: &CStr) -> Result<()> {
     move_to(dir, from, dir, to)
 }
 
-/// renameat(2) into another directory; riscv64 has renameat2(2) alone.
+/// renameat(2) into another directory. By the C library, as riscv64 has renameat2(2) alone, and some sandboxes renameat(2) alone.
 pub fn move_to(dir: BorrowedFd, from: &CStr, to_dir: BorrowedFd, to: &CStr) -> Result<()> {
     let (dir, to_dir) = (dir.as_raw_fd(), to_dir.as_raw_fd());
-    syscall!(Call::Rename, libc::SYS_renameat2, dir, from.as_ptr(), to_dir, to.as_ptr(), 0).map(drop)
+    // SAFETY: both paths end with a NUL.
+    check(Call::Rename, unsafe { libc::renameat(dir, from.as_ptr(), to_dir, to.as_ptr()) }).map(drop)
 }
 
 /// Whether there is something of that name (faccessat(2)).

@@ -37,20 +37,9 @@ impl Process {
         Ok(Process { pid: self.pid, pidfd: super::fd::duplicate_above(self.pidfd.as_fd(), 0)? })
     }
 
-    /// Its directory in /proc, which may be that of another pid namespace (`unshare -p` alone): there its number is another, or
-    /// it is not there (ESRCH).
+    /// Its directory in /proc.
     pub fn directory(&self) -> Result<OwnedFd> {
-        use super::fd;
-        let descriptors = fd::open(c"/proc/self/fdinfo", fd::O_PATH | fd::O_DIRECTORY, 0)?;
-        let about = fd::open_at(descriptors.as_fd(), fd::Name::of(&self.pidfd).as_cstr(), fd::O_RDONLY, 0)?;
-        let mut text = [0; 512];
-        let length = fd::read(about.as_fd(), &mut text)?;
-        let lines = text.get(..length).unwrap_or_default().split(|byte| *byte == b'\n');
-        let number = lines.filter_map(|line| line.strip_prefix(b"Pid:\t")).next();
-        let number = number.and_then(|digits| core::str::from_utf8(digits).ok()?.parse().ok()).filter(|pid| *pid > 0);
-        let number = number.ok_or(Error::new(Call::PidfdOpen, Errno::ESRCH))?;
-        let proc = fd::open(c"/proc", fd::O_PATH | fd::O_DIRECTORY, 0)?;
-        fd::open_at(proc.as_fd(), fd::Name::of_number(number).as_cstr(), fd::O_PATH | fd::O_DIRECTORY, 0)
+        directory_of(self.pidfd.as_fd())
     }
 
     /// Maps the ids of its new user namespace, and opens that. The caller needs the privilege to map them.
@@ -72,6 +61,23 @@ impl Process {
         let _ = send_signal(self.pidfd.as_fd(), libc::SIGKILL);
         let _ = wait(self.pid, true);
     }
+}
+
+/// The directory of a process in /proc, which may be that of another pid namespace (`unshare -p` alone): there its number is another,
+/// or it is not there (ESRCH).
+pub fn directory_of(pidfd: BorrowedFd) -> Result<OwnedFd> {
+    use super::fd;
+    let descriptors = fd::open(c"/proc/self/fdinfo", fd::O_PATH | fd::O_DIRECTORY, 0)?;
+    let name = fd::Name::of_number(pidfd.as_raw_fd());
+    let about = fd::open_at(descriptors.as_fd(), name.as_cstr(), fd::O_RDONLY, 0)?;
+    let mut text = [0; 512];
+    let length = fd::read(about.as_fd(), &mut text)?;
+    let lines = text.get(..length).unwrap_or_default().split(|byte| *byte == b'\n');
+    let number = lines.filter_map(|line| line.strip_prefix(b"Pid:\t")).next();
+    let number = number.and_then(|digits| core::str::from_utf8(digits).ok()?.parse().ok()).filter(|pid| *pid > 0);
+    let number = number.ok_or(Error::new(Call::PidfdOpen, Errno::ESRCH))?;
+    let proc = fd::open(c"/proc", fd::O_PATH | fd::O_DIRECTORY, 0)?;
+    fd::open_at(proc.as_fd(), fd::Name::of_number(number).as_cstr(), fd::O_PATH | fd::O_DIRECTORY, 0)
 }
 
 /// linux/sched.h; libc has it in a type that is too small.
@@ -308,9 +314,18 @@ impl Ended {
 
 /// waitid(2) of one child: `None` if `block` is false and it still runs.
 pub fn wait(pid: i32, block: bool) -> Result<Option<Ended>> {
+    wait_for(pid, if block { 0 } else { libc::WNOHANG })
+}
+
+/// How a child has ended, without reaping it; `None` if it still runs.
+pub fn look_at_end(pid: i32) -> Result<Option<Ended>> {
+    wait_for(pid, libc::WNOHANG | libc::WNOWAIT)
+}
+
+fn wait_for(pid: i32, flags: i32) -> Result<Option<Ended>> {
     // SAFETY: an all-zero siginfo is a valid value.
     let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
-    let flags = libc::WEXITED | libc::__WALL | if block { 0 } else { libc::WNOHANG };
+    let flags = libc::WEXITED | libc::__WALL | flags;
     loop {
         match syscall!(Call::Wait, libc::SYS_waitid, libc::P_PID, pid, &raw mut info, flags, ptr::null::<u8>()) {
             Err(Error { errno: Errno::EINTR, .. }) => continue,

@@ -4,6 +4,7 @@ use crate::error::{Error, Result, found};
 use crate::host;
 use crate::sys::{Errno, fd, process};
 use serde::{Deserialize, Serialize};
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
@@ -135,7 +136,18 @@ pub fn is_exiting(pid: i32) -> Result<bool> {
 /// is gone, or is out of sight.
 pub fn has_executed(pid: i32, pidfd: BorrowedFd) -> Result<Option<bool>> {
     const FORKED_ONLY: u64 = 0x40;
-    let flags = stat_of(pid)?.and_then(|fields| fields.get(9 - 3)?.parse::<u64>().ok());
+    let unknown = |error| Error::from_call(format!("process {pid}, whether its program has begun"), error);
+    let Some(directory) = found(process::directory_of(pidfd)).map_err(unknown)? else { return Ok(None) };
+    let Some(stat) = found(fd::open_at(directory.as_fd(), c"stat", fd::O_RDONLY, 0)).map_err(unknown)? else {
+        return Ok(None);
+    };
+    let mut text = String::new();
+    match found(std::fs::File::from(stat).read_to_string(&mut text)) {
+        Ok(Some(_)) => {}
+        Ok(None) => return Ok(None),
+        Err(error) => return Err(Error::from_io(format!("process {pid}, whether its program has begun"), &error)),
+    }
+    let flags = fields_of(&text).get(9 - 3).and_then(|field| field.parse::<u64>().ok());
     // Its number may be another's by now.
     let is_there = match process::send_signal(pidfd, 0) {
         Err(error) if error.errno == Errno::ESRCH => false,
@@ -182,11 +194,12 @@ pub fn state_of(pid: i32) -> Result<Option<(char, u64)>> {
 pub fn stat_of(pid: i32) -> Result<Option<Vec<String>>> {
     let path = format!("/proc/{pid}/stat");
     let stat = found(std::fs::read_to_string(&path)).map_err(|error| Error::from_io(path, &error))?;
-    let fields = |stat: String| {
-        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        rest.split_whitespace().map(str::to_owned).collect()
-    };
-    Ok(stat.map(fields))
+    Ok(stat.map(|stat| fields_of(&stat)))
+}
+
+fn fields_of(stat: &str) -> Vec<String> {
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    rest.split_whitespace().map(str::to_owned).collect()
 }
 
 #[cfg(test)]

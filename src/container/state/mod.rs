@@ -356,6 +356,14 @@ pub fn not_running() -> Error {
     Error::new("container not running").remedy("see `rootlet list`")
 }
 
+/// What is said where a process has ended before it was its program, by which signal if that is known.
+pub fn has_not_begun(signal: Option<i32>) -> Error {
+    let by = signal.map(|signal| format!(", by signal {signal}")).unwrap_or_default();
+    Error::new(format!("it has ended before its program began{by}"))
+        .because("somebody has ended it, or a system call filter has")
+        .remedy("see whether it is out of memory, and what linux.seccomp forbids")
+}
+
 /// runc's `state`, with its keys in its order.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
