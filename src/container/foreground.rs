@@ -136,6 +136,8 @@ impl Watch {
                     }
                     if Some(reaped) == self.helper {
                         self.helper_ended = Some(ended);
+                        // Nobody answers the program's calls any more, if it still runs.
+                        send(process, signal::SIGKILL)?;
                     }
                 }
                 return Ok(None);
@@ -174,13 +176,16 @@ impl Watch {
     pub fn wait_for_helper(&self) -> Result<()> {
         let Some(pid) = self.helper else { return Ok(()) };
         let ended = self.helper_ended.or_else(|| process::wait(pid, true).ok().flatten());
-        match ended.map(Ended::code) {
-            None | Some(0) => Ok(()),
-            Some(errno) => {
+        match ended {
+            None | Some(Ended::Exited(0)) => Ok(()),
+            Some(Ended::Exited(errno)) => {
                 let error = sys::Error::new(Call::Write, Errno::from_raw(errno));
                 Err(Error::from_call("--seccomp-audit: the profile is not written", error)
                     .remedy("make room there, or name a file elsewhere"))
             }
+            Some(Ended::Signaled(signal)) => Err(Error::new("--seccomp-audit: the profile is not written")
+                .because(format!("the process that writes system calls down was ended by signal {signal}, and the program with it"))
+                .remedy("see whether the machine is out of memory")),
         }
     }
 

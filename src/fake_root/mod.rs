@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::plan::Supervisor;
 use crate::seccomp::{Action, Architecture, Condition, Operator, Profile, Rule};
 use crate::sys::notification::{self, Answer, Asked};
+use crate::sys::process::Ended;
 use crate::sys::seccomp::Instruction;
 use crate::sys::{self, Errno, creds, fd, namespace, process, sched, signal, socket};
 use calls::CALLS;
@@ -99,12 +100,38 @@ pub fn start(listener: OwnedFd, user_namespace: OwnedFd, supervisor: &Supervisor
         Some(_) => Ok(Starting { word: ours }),
         None => {
             drop(ours);
-            if let Err(error) = serve(listener, &user_namespace, supervisor, first, &theirs) {
+            let tell = |error: sys::Error| {
                 // The number of a call, from 1 on, and an errno.
                 let _ = fd::write(theirs.as_fd(), &[error.call as u8 + 1, error.errno as u8]);
+            };
+            match process::open_pidfd(first).and_then(|first| Ok((first, process::fork()?))) {
+                Ok((first, Some(server))) => {
+                    drop(theirs);
+                    stand_by(server, &listener, &first);
+                }
+                Ok((_, None)) => {
+                    serve(listener, &user_namespace, supervisor, first, &theirs).unwrap_or_else(tell);
+                }
+                Err(error) => tell(error),
             }
             sys::exit_now(1)
         }
+    }
+}
+
+/// Ends the container, if whoever answers has been ended before it. Without an answer its calls would fail as if the kernel had none of
+/// them (ENOSYS), and what a program then takes for an id is none; here they wait, as the listener is open.
+fn stand_by(server: i32, listener: &OwnedFd, first: &OwnedFd) {
+    let hide = || {
+        signal::block_all()?;
+        creds::set_name(c"rootlet-ids")?;
+        process::start_session()?;
+        creds::set_dumpable(false)?;
+        fd::close_all_but(0, || [listener.as_raw_fd(), first.as_raw_fd()].into_iter())
+    };
+    let _: sys::Result<()> = hide();
+    if process::wait(server, true) != Ok(Some(Ended::Exited(0))) {
+        let _ = process::send_signal(first.as_fd(), signal::SIGKILL);
     }
 }
 
