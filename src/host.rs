@@ -466,6 +466,23 @@ fn mount_points(kinds: &[&str]) -> Result<Vec<PathBuf>> {
     Ok(points.map(|path| unescape(path).into()).collect())
 }
 
+/// Whether /proc does not even name processes that the caller may not look into (hidepid=invisible or ptraceable, proc(5)). Root sees
+/// all of them, and so does the group that the mount names.
+pub fn hides_processes() -> Result<bool> {
+    if creds::effective_uid() == 0 {
+        return Ok(false);
+    }
+    let mounts = read("/proc/self/mountinfo")?;
+    // The last one covers the others.
+    let Some(line) = mounts.lines().rfind(|line| line.split(' ').nth(4) == Some("/proc")) else { return Ok(false) };
+    let options = line.split(" - ").nth(1).and_then(|rest| rest.split(' ').nth(2)).unwrap_or_default();
+    let value = |name: &str| options.split(',').find_map(|option| option.strip_prefix(name)?.strip_prefix('='));
+    let is_hidden = matches!(value("hidepid"), Some("2" | "4" | "invisible" | "ptraceable"));
+    let group = value("gid").and_then(|gid| gid.parse::<u32>().ok());
+    let is_exempt = group.is_some_and(|gid| creds::effective_gid() == gid);
+    Ok(is_hidden && !is_exempt)
+}
+
 /// Blanks and backslashes in mountinfo are written as octal numbers.
 pub fn unescape(text: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]

@@ -3,6 +3,7 @@
 use super::state::Container;
 use crate::cgroup::tree;
 use crate::error::{Error, Result, found};
+use crate::host;
 use crate::sys::{Errno, fd, namespace, process};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -95,6 +96,11 @@ impl Members<'_> {
     }
 
     fn look_through(&self, namespace: &PidNamespace) -> Result<Vec<i32>> {
+        if host::hides_processes()? {
+            return Err(Error::new("which processes the container has is not known")
+                .because("/proc is mounted with hidepid, and does not name those that their own user may not look into")
+                .remedy("give the container a cgroup of its own, run this as root, or as root: mount -o remount,hidepid=0 /proc"));
+        }
         let failed = |error: std::io::Error| Error::from_io("cannot read /proc", &error);
         let mut pids = Vec::new();
         let mut strangers = self.strangers.borrow_mut();

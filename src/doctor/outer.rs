@@ -32,6 +32,12 @@ fn kernel(host: &Host) -> Finding {
 fn proc() -> Finding {
     const SUBJECT: &str = "/proc";
     match of_proc() {
+        None if host::hides_processes().is_ok_and(|hides| hides) => {
+            let found = "it is mounted with hidepid, and does not name processes that you may not look into";
+            let means = "`ps`, `pause` and `kill --all` of containers without a cgroup are refused";
+            Finding::limited(SUBJECT, Need::Nothing, found, means)
+                .mended("as root: mount -o remount,hidepid=0 /proc, and there in /etc/fstab")
+        }
         None => Finding::ok(SUBJECT, Need::All, "as the kernel has it"),
         Some(masked @ Proc::Masked(_)) => {
             let cause = masked.cause();
