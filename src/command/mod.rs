@@ -266,7 +266,7 @@ impl Subcommand {
     }
 }
 
-/// Where the caller is short of descriptors, whatever was opened, and where /proc is not whole.
+/// Where the caller or the machine is short of something, whatever was done, and where /proc is not whole.
 pub(crate) fn with_cause(error: Error) -> Error {
     if error.because.is_some() {
         return error;
@@ -275,6 +275,7 @@ pub(crate) fn with_cause(error: Error) -> Error {
     let cause = match error.errno {
         Some(errno @ (Errno::EMFILE | Errno::ENFILE)) => causes::of_descriptors(errno),
         Some(Errno::ENOENT) => of_proc(),
+        Some(errno) => causes::of_machine(errno),
         _ => None,
     };
     match cause {

@@ -2,9 +2,11 @@
 
 use crate::container::foreground::{Event, Report};
 use crate::error::{Error, Result};
+use crate::log::Log;
 use crate::sys::process::Ended;
 use crate::sys::{self, Call, Errno, fd, signal};
 use serde_json::json;
+use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// How long somebody is waited for who does not read.
@@ -12,6 +14,7 @@ pub const PATIENCE_MILLISECONDS: i32 = 200;
 
 /// Writes events to a descriptor. Nobody is waited for who has gone.
 pub fn report(status: OwnedFd) -> Report {
+    let has_failed = Cell::new(false);
     Box::new(move |event| {
         let line = match event {
             Event::Created { id, process } => json!({ "event": "created", "id": id, "pid": process.pid }),
@@ -28,7 +31,13 @@ pub fn report(status: OwnedFd) -> Report {
                 line
             }
         };
-        let _ = signal::write_to_reader(status.as_fd(), format!("{line}\n").as_bytes(), PATIENCE_MILLISECONDS);
+        match signal::write_to_reader(status.as_fd(), format!("{line}\n").as_bytes(), PATIENCE_MILLISECONDS) {
+            Err(error) if error.errno != Errno::EPIPE && !has_failed.replace(true) => {
+                let error = Error::from_call("--status-fd", error).because("events are lost").remedy("make room there");
+                Log::default().warn(&error);
+            }
+            _ => {}
+        }
     })
 }
 

@@ -8,7 +8,7 @@ use super::follow::{Follow, Followed};
 use super::foreground::Watch;
 use super::interrupt::{self, Interrupt};
 use super::state::Container;
-use super::state::identity::has_executed;
+use super::state::identity::{has_executed, is_exiting};
 use super::{entrance, run, start, users};
 use crate::cgroup::tree;
 use crate::error::{Error, Result};
@@ -151,6 +151,8 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
     let plan = Rc::new(plan);
     let init = spawn(&plan, equipment).map_err(|error| match container.pidfd() {
         // It is at its end, which may take a moment: nothing can be born in its pid namespace then (ENOMEM).
+        // It is not gone before each of its processes is reaped, by whoever that may be.
+        Ok(Some(_)) if is_exiting(state.pid).is_ok_and(|exits| exits) => stopped(),
         Ok(Some(pidfd)) if process::wait_readable(pidfd.as_fd(), start::GRACE_MILLISECONDS) == Ok(false) => error,
         Ok(_) => stopped(),
         Err(_) => error,
@@ -168,7 +170,9 @@ pub fn exec(container: &Container, mut options: Options, log: &Log) -> Result<i3
         .and_then(|()| follow.to_the_end())
         .and_then(publish)
         .inspect_err(|_| init.process.end())
-        .inspect_err(|error| interrupt::obey(error, log))?;
+        .inspect_err(|error| interrupt::obey(error, log))
+        // Whoever ends the container ends this process, too.
+        .map_err(|error| if matches!(container.pidfd(), Ok(None)) { stopped() } else { error })?;
     if options.detach {
         // It is this command's child, and so still to be seen.
         let has_executed = has_executed(init.process.pid, init.process.pidfd.as_fd());

@@ -48,7 +48,7 @@ impl Interrupt {
 
 /// The error of a command that a signal ends.
 pub fn ended() -> Error {
-    Error::new("ended by a signal before the container was ready")
+    Error::new("ended by a signal before it was ready")
 }
 
 /// Acts, and lets signals that end this command wait until then: what was done can be taken back.

@@ -136,18 +136,34 @@ pub fn of_processes() -> Cause {
     }
 }
 
+/// What the machine is short of, or has lost: no property of a config's.
+pub fn of_machine(errno: Errno) -> Option<Cause> {
+    match errno {
+        Errno::ENOMEM => Some(cause(
+            "memory is short: the machine's, or what a limit leaves (memory.max, RLIMIT_AS)",
+            "free some, or raise the limit, and try again",
+        )),
+        Errno::EIO => Some(cause("the device or the file system below has failed", "see `dmesg`")),
+        _ => None,
+    }
+}
+
 /// Why nothing more can be opened (EMFILE, ENFILE).
 pub fn of_descriptors(errno: Errno) -> Option<Cause> {
     const RLIMIT_NOFILE: u32 = 7;
     match errno {
         Errno::EMFILE => {
-            let limit = crate::sys::sched::limit(RLIMIT_NOFILE).map_or(0, |limit| limit.soft);
-            Some(cause(
-                format!(
-                    "too few files may be open: RLIMIT_NOFILE, of the caller's or of process.rlimits, is {limit} for rootlet"
-                ),
-                "raise it to 64 or more: `ulimit -n`, and RLIMIT_NOFILE in process.rlimits",
-            ))
+            const ENOUGH: u64 = 64;
+            match crate::sys::sched::limit(RLIMIT_NOFILE).map_or(0, |limit| limit.soft) {
+                limit if limit < ENOUGH => Some(cause(
+                    format!("too few files may be open: RLIMIT_NOFILE is {limit} for rootlet"),
+                    "raise it to 64 or more: `ulimit -n`",
+                )),
+                _ => Some(cause(
+                    "too few files may be open in the new process: RLIMIT_NOFILE of process.rlimits, or what somebody has set for it",
+                    "raise RLIMIT_NOFILE in process.rlimits to 64 or more",
+                )),
+            }
         }
         Errno::ENFILE => Some(cause(
             "the whole host has as many files open as fs.file-max",

@@ -170,6 +170,10 @@ fn explain(plan: &Plan, errno: Errno) -> Error {
             Errno::EAGAIN => error
                 .because("you, or a cgroup around, may have no more processes (RLIMIT_NPROC, pids.max)")
                 .remedy("end some, or raise the limit"),
+            // pid_namespaces(7).
+            Errno::ENOMEM => error
+                .because("the first process of the pid namespace has ended, or memory is short")
+                .remedy("see `rootlet list`, and `dmesg`"),
             _ => error,
         };
     }

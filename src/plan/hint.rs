@@ -2,6 +2,7 @@
 //! whatever the host is stands in `words`; what depends on this host in `circumstances.rs`.
 
 use super::{Entry, Join, circumstances};
+use crate::doctor::causes;
 use crate::error::Error;
 use crate::sys::{self, Call, Errno};
 
@@ -16,6 +17,9 @@ pub fn explain(entry: &Entry, error: sys::Error, is_filtered: bool) -> Error {
         None => property,
     };
     let mut message = Error { errno: Some(error.errno), ..Error::in_config(property, error.call.name()) };
+    if let Some(cause) = causes::of_machine(error.errno) {
+        return message.because(cause.because).remedy(cause.remedy);
+    }
     if let Some((because, remedy)) = entry.step.advise(error) {
         message = message.because(because).remedy(remedy);
     }

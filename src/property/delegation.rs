@@ -11,13 +11,17 @@ pub const PROPERTY: Property =
 
 /// Whether the container's programs may write to their cgroup.
 pub fn is_wanted(planner: &Planner) -> bool {
+    planner.spec.has_new_namespace("cgroup") && has_writable_mount(planner)
+}
+
+fn has_namespace(planner: &Planner) -> bool {
+    planner.spec.namespace("cgroup").is_some()
+}
+
+fn has_writable_mount(planner: &Planner) -> bool {
     let is_writable = |options: &[String]| options.iter().all(|option| !matches!(option.as_str(), "ro" | "rro"));
-    planner.spec.has_new_namespace("cgroup")
-        && planner
-            .spec
-            .mounts
-            .iter()
-            .any(|mount| matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2")) && is_writable(&mount.options))
+    let mut mounts = planner.spec.mounts.iter();
+    mounts.any(|mount| matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2")) && is_writable(&mount.options))
 }
 
 fn plan(planner: &mut Planner) -> Result<()> {
@@ -44,6 +48,14 @@ fn plan(planner: &mut Planner) -> Result<()> {
             .remedy(
                 "as root: mount -o remount,nsdelegate /sys/fs/cgroup; or add \"ro\" to the options of the cgroup mount",
             );
+        planner.plan.warnings.push(warning);
+    }
+    // Without a cgroup namespace, it sees all of the host's.
+    let is_limited = planner.plan.cgroup.as_ref().is_some_and(|cgroup| !cgroup.settings.is_empty() || cgroup.devices.is_some());
+    if is_somewhere && is_limited && user.uid == 0 && has_writable_mount(planner) && !has_namespace(planner) {
+        let warning = Error::in_config("linux.resources", "the container's root can leave its cgroup, and with it these limits and device rules")
+            .because("the whole hierarchy of the host's is mounted writable, and the container has no cgroup namespace")
+            .remedy("add {\"type\": \"cgroup\"} to linux.namespaces, or \"ro\" to the options of the cgroup mount");
         planner.plan.warnings.push(warning);
     }
     let Some(name) = subgroup else { return Ok(()) };

@@ -44,9 +44,21 @@ pub const FLAGS: [(&str, u64); 4] = [
     ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", sys::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV),
 ];
 
-/// What takes privileges away behind a filter that is installed early.
-const NEEDED_LATER: [&str; 10] =
-    ["prctl", "capset", "setresuid", "setresgid", "setgroups", "close_range", "close", "dup3", "chdir", "fchdir"];
+/// What takes privileges away behind a filter that is installed early, and gives the program what it begins with.
+const NEEDED_LATER: [&str; 12] = [
+    "prctl",
+    "capset",
+    "setresuid",
+    "setresgid",
+    "setgroups",
+    "close_range",
+    "close",
+    "dup3",
+    "chdir",
+    "fchdir",
+    "rt_sigaction",
+    "rt_sigprocmask",
+];
 
 const EPERM: u32 = 1;
 /// MAX_ERRNO of the kernel.
@@ -95,6 +107,17 @@ fn plan(planner: &mut Planner) -> Result<()> {
             .error(format!("{name} is answered as if it had been done"))
             .because("the filter is installed before privileges are dropped, as process.noNewPrivileges is false, and they would stay")
             .remedy("set process.noNewPrivileges to true: then the filter comes last; or let it have an error number"));
+    }
+    // umask(2) has no error: what a filter says would be taken for the mask before.
+    let is_permissive = |action: Action| action.is_permissive() || action == Action::NOTIFY;
+    if !planner.spec.process().no_new_privileges
+        && planner.spec.process().user.umask.is_some()
+        && !profile.fate("umask").is_some_and(is_permissive)
+    {
+        return Err(planner
+            .error("umask is not allowed, and process.user.umask could not be set")
+            .because("the filter is installed before, as process.noNewPrivileges is false")
+            .remedy("allow umask, set process.noNewPrivileges to true: then the filter comes last; or leave process.user.umask out"));
     }
     let mut flags = flags(planner, seccomp, notifies)?;
     if notifies {

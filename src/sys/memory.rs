@@ -23,7 +23,7 @@ pub fn environment() -> *const *mut libc::c_char {
     unsafe { environ }
 }
 
-/// The arguments of this process behind its name: where they lie, and how many bytes they are, or 0 if that is not known.
+/// The arguments of this process: where they lie, and how many bytes they are, or 0 if that is not known.
 static ARGUMENTS: (AtomicPtr<u8>, AtomicUsize) = (AtomicPtr::new(null_mut()), AtomicUsize::new(0));
 
 /// Notes where the kernel has put the arguments: one behind the other, with a NUL each, in front of the environment, or if that
@@ -37,9 +37,8 @@ pub fn note_arguments<'a>(texts: impl DoubleEndedIterator<Item = &'a [u8]>) {
             false => (*first).cast::<u8>(),
         }
     };
-    let (mut start, mut behind_name) = (end, end);
+    let mut start = end;
     for text in texts.rev() {
-        behind_name = start;
         start = start.wrapping_sub(text.len() + 1);
         let is_there = |(offset, byte): (usize, &u8)| {
             // SAFETY: from its end backwards, it is looked at as far as it is what the kernel has put there.
@@ -49,9 +48,12 @@ pub fn note_arguments<'a>(texts: impl DoubleEndedIterator<Item = &'a [u8]>) {
             return;
         }
     }
-    ARGUMENTS.0.store(behind_name, Ordering::Relaxed);
-    ARGUMENTS.1.store(end.addr() - behind_name.addr(), Ordering::Relaxed);
+    ARGUMENTS.0.store(start, Ordering::Relaxed);
+    ARGUMENTS.1.store(end.addr() - start.addr(), Ordering::Relaxed);
 }
+
+/// What stands in the place of the arguments.
+const NAME: &[u8] = b"rootlet\0";
 
 /// Overwrites the environment and the arguments that this process was started with: /proc/PID/environ and cmdline show them to
 /// whoever may look, and they have the caller's secrets.
@@ -63,6 +65,12 @@ pub fn wipe_traces() {
         let (start, length) = (ARGUMENTS.0.load(Ordering::Relaxed), ARGUMENTS.1.load(Ordering::Relaxed));
         if length > 0 {
             core::ptr::write_bytes(start, 0, length);
+        }
+        if length > NAME.len() {
+            core::ptr::copy_nonoverlapping(NAME.as_ptr(), start, NAME.len());
+            // A last byte that is none of the end: the kernel then shows the first string alone, and not how long all was
+            // (setproctitle(3); get_mm_cmdline in fs/proc/base.c).
+            start.add(length - 1).write(b' ');
         }
         while !variable.is_null() && !(*variable).is_null() {
             core::ptr::write_bytes(*variable, 0, libc::strlen(*variable));
