@@ -1,6 +1,9 @@
 //! A container from Rust, without the command line: `cargo run --example embed BUNDLE`.
 //!
 //! It is planned, created, started, looked at, entered and waited for. The program's output is the container's.
+//!
+//! Where the container's root owns this program, `create` starts it again from its beginning, from a sealed copy: what is done before that is
+//! done twice.
 
 use rootlet::container::{self, Options, States, exec};
 use rootlet::error::Error;
@@ -10,11 +13,19 @@ use rootlet::property::{Request, compile};
 use rootlet::spec;
 use rootlet::sys::process::wait;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-fn main() {
-    let Some(bundle) = std::env::args_os().nth(1) else { return eprintln!("usage: embed BUNDLE") };
-    if let Err(error) = live(bundle.into()) {
-        eprintln!("{}", error.in_one_line());
+fn main() -> ExitCode {
+    let Some(bundle) = std::env::args_os().nth(1) else {
+        eprintln!("usage: embed BUNDLE");
+        return ExitCode::FAILURE;
+    };
+    match live(bundle.into()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", error.in_one_line());
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -24,10 +35,10 @@ fn live(bundle: PathBuf) -> rootlet::error::Result<()> {
 
     // What would happen, as data: nothing is made yet.
     let plan = compile(&spec::load(&options.request.bundle)?.spec, &options.request, &Host::new()?)?;
-    println!("{} steps", plan.entries.len());
-    plan.decisions.iter().for_each(|decision| println!("decided: {decision}"));
 
     let created = container::create(&options, &log)?;
+    println!("{} steps", plan.entries.len());
+    plan.decisions.iter().for_each(|decision| println!("decided: {decision}"));
     println!("pid {} is {}", created.process.pid, created.container.status()?);
     let created = created.start(&log)?;
 

@@ -52,7 +52,9 @@
 //!
 //! # From a program of one's own
 //!
-//! `default-features = false` leaves the command line out; `examples/embed.rs` shows a life. [`container::Options::new`] says what
+//! `default-features = false` leaves the command line out; `examples/embed.rs` shows a life. **Your `main` may run twice**: where the
+//! container's root owns your program, `create` and `exec` start it again from its beginning, from a sealed copy (CVE-2019-5736), so call them
+//! before anything that must not be done twice. [`container::Options::new`] says what
 //! is created, [`container::create()`] makes a [`container::create::Created`], which has the container's lock: let it go before the
 //! container is paused or deleted by its name, and start it by [`container::create::Created::start`] until then. Later,
 //! [`container::start()`], [`container::exec()`], [`container::processes()`] and the rest

@@ -12,7 +12,9 @@ use std::process::ExitCode;
 Examples:
   rootlet completions bash > ~/.local/share/bash-completion/completions/rootlet
   rootlet completions zsh > ~/.zfunc/_rootlet      where fpath has ~/.zfunc
-  rootlet completions fish > ~/.config/fish/completions/rootlet.fish")]
+  rootlet completions fish > ~/.config/fish/completions/rootlet.fish
+
+`mkdir -p` the directory first, where it is not there.")]
 pub struct Completions {
     /// Of which shell
     #[arg(value_name = "SHELL", value_enum)]

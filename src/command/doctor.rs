@@ -4,7 +4,7 @@ use super::Globals;
 use super::plan::Format;
 use crate::container::States;
 use crate::container::state::directory::CONFIG;
-use crate::doctor::{Finding, Need, Verdict, examine};
+use crate::doctor::{Finding, Need, Verdict, examine, of_rootfs};
 use crate::error::{Result, printable};
 use crate::host::Host;
 use crate::log::Log;
@@ -39,6 +39,7 @@ pub struct Doctor {
 /// A bundle, and what is wrong with it.
 struct Judged {
     spec: Spec,
+    rootfs: PathBuf,
     problems: Vec<Problem>,
 }
 
@@ -48,6 +49,7 @@ impl super::Run for Doctor {
         let mut findings = examine(&host);
         findings.push(try_states(globals));
         let judged = self.bundle.as_deref().map(|bundle| judge(bundle, globals, &host)).transpose()?;
+        findings.extend(judged.as_ref().and_then(|judged| of_rootfs(&judged.rootfs)));
         let is_needed = |finding: &Finding| is_needed(finding.need, judged.as_ref().map(|judged| &judged.spec));
         let obstacles: Vec<_> =
             findings.iter().filter(|finding| finding.verdict == Verdict::Missing && is_needed(finding)).collect();
@@ -136,7 +138,8 @@ fn judge(bundle: &Path, globals: &Globals, host: &Host) -> Result<Judged> {
         fuse: globals.fuse.clone(),
         ..Request::default()
     };
-    Ok(Judged { problems: check(&text, &request, host), spec })
+    let rootfs = request.bundle.join(spec.root.as_ref().map_or("rootfs", |root| &root.path));
+    Ok(Judged { problems: check(&text, &request, host), spec, rootfs })
 }
 
 /// Whether the config needs it; without one, what `rootlet spec` writes.

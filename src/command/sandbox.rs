@@ -34,7 +34,7 @@ Examples:
   rootlet sandbox -- make -j8                            build; the Makefile sees no network and no keys
   rootlet sandbox --layer tmp --diff -- ./configure      what would it change? Nothing is, and a list says what
   rootlet sandbox --net host -- npm install left-pad     an unknown package's scripts, away from your home
-  rootlet sandbox --ro ~/.cargo --env PATH -- cargo test --offline    tools of your home
+  rootlet sandbox --ro ~/.cargo --ro ~/.rustup --env PATH -- cargo test --offline    tools of your home
   rootlet sandbox --timeout 30s --memory 1G --pids 200 -- ./downloaded    a program that nobody knows
   rootlet sandbox --net host -- sh -c 'python3 -m venv .venv && .venv/bin/pip install -r requirements.txt'
   rootlet sandbox --share-home=ro --hide ~/mail -- rg -l TODO ~           search all, but not that

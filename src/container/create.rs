@@ -23,7 +23,7 @@ use crate::property::{ADD_PROCESS, Request, add_warnings, compile, without_proce
 use crate::spec::{self, Spec, default};
 use crate::sys::process::Process;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -319,7 +319,9 @@ impl Undo<'_> {
         let directory = reservation.directory.path().join(DATA);
         let failed = |error: std::io::Error| Error::from_io(format!("cannot write to {}", directory.display()), &error);
         let root = directory.join("root");
-        std::fs::create_dir(&directory).and_then(|()| std::fs::create_dir(&root)).map_err(failed)?;
+        // Whatever the caller's umask leaves to a group, the container's root directory is its owner's.
+        let make = |path: &Path| std::fs::DirBuilder::new().mode(0o755).create(path);
+        make(&directory).and_then(|()| make(&root)).map_err(failed)?;
         if data.has_host_directories {
             default::make_host_rootfs(&root)?;
         }

@@ -184,7 +184,9 @@ impl Watch {
                     .remedy("make room there, or name a file elsewhere"))
             }
             Some(Ended::Signaled(signal)) => Err(Error::new("--seccomp-audit: the profile is not written")
-                .because(format!("the process that writes system calls down was ended by signal {signal}, and the program with it"))
+                .because(format!(
+                    "the process that writes system calls down was ended by signal {signal}, and the program with it"
+                ))
                 .remedy("see whether the machine is out of memory")),
         }
     }

@@ -91,7 +91,9 @@ fn begin(container: &Container, interrupt: &Interrupt, log: &Log) -> Result<Opti
             // Its program has begun, or it has ended without a word. Who was seen by nobody has ended as a program does.
             // A first process that reaps has left the program to a child.
             None if state.has_init => break,
-            None if has_executed(state.pid, pidfd.as_fd())? == Some(false) => return Err(super::state::has_not_begun(None)),
+            None if has_executed(state.pid, pidfd.as_fd())? == Some(false) => {
+                return Err(super::state::has_not_begun(None));
+            }
             None => break,
         }
     }

@@ -42,7 +42,7 @@ fn runtime_directory() -> Finding {
         format!("states are kept in {}/rootlet-{uid}, and a user's systemd is not found", elsewhere.display());
     let mend = match is_usable(Path::new(&usual)) {
         true => format!("export XDG_RUNTIME_DIR={usual}"),
-        false => "log in by ssh or a terminal, and not by su or sudo; or as root: mkdir /run/user/UID, and chown it to you, with mode 700".to_owned(),
+        false => "log in by ssh or a terminal, and not by su or sudo; or as root: mkdir -p -m 755 /run/user; install -d -m 700 -o USER -g USER /run/user/UID".to_owned(),
     };
     let limited = |found: String| Finding::limited(STATES, Need::Nothing, found, instead.clone()).mended(mend.clone());
     let Some(path) = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()).map(PathBuf::from) else {
@@ -121,6 +121,15 @@ fn try_to_write(directory: &Path) -> sys::Result<()> {
 }
 
 /// Options of the mount that a path lies on.
+/// Whether programs of a bundle's root file system can be executed where that lies.
+pub fn of_rootfs(rootfs: &Path) -> Option<Finding> {
+    options_of(rootfs).iter().any(|option| option == "noexec").then(|| {
+        let found = format!("{} is on a mount that is noexec", rootfs.display());
+        Finding::missing("root file system", Need::All, found, "its programs cannot be executed")
+            .mended("keep it elsewhere, such as in /var/tmp; or as root: mount -o remount,exec the mount (`findmnt -T` it), and in /etc/fstab")
+    })
+}
+
 fn options_of(path: &Path) -> Vec<String> {
     let path = path.canonicalize().unwrap_or(path.to_owned());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();

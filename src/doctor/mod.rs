@@ -140,6 +140,8 @@ const PROBES: &[fn(&Host) -> Vec<Finding>] = &[
     checkpoint::probe,
 ];
 
+pub use directories::of_rootfs;
+
 /// Asks everything.
 pub fn examine(host: &Host) -> Vec<Finding> {
     PROBES.iter().flat_map(|probe| probe(host)).collect()

@@ -124,7 +124,7 @@ pub fn start(listener: OwnedFd, user_namespace: OwnedFd, supervisor: &Supervisor
 fn stand_by(server: i32, listener: &OwnedFd, first: &OwnedFd) {
     let hide = || {
         signal::block_all()?;
-        creds::set_name(c"rootlet-ids")?;
+        creds::set_name(c"rootlet-guard")?;
         process::start_session()?;
         creds::set_dumpable(false)?;
         fd::close_all_but(0, || [listener.as_raw_fd(), first.as_raw_fd()].into_iter())

@@ -51,11 +51,15 @@ fn plan(planner: &mut Planner) -> Result<()> {
         planner.plan.warnings.push(warning);
     }
     // Without a cgroup namespace, it sees all of the host's.
-    let is_limited = planner.plan.cgroup.as_ref().is_some_and(|cgroup| !cgroup.settings.is_empty() || cgroup.devices.is_some());
+    let is_limited =
+        planner.plan.cgroup.as_ref().is_some_and(|cgroup| !cgroup.settings.is_empty() || cgroup.devices.is_some());
     if is_somewhere && is_limited && user.uid == 0 && has_writable_mount(planner) && !has_namespace(planner) {
-        let warning = Error::in_config("linux.resources", "the container's root can leave its cgroup, and with it these limits and device rules")
-            .because("the whole hierarchy of the host's is mounted writable, and the container has no cgroup namespace")
-            .remedy("add {\"type\": \"cgroup\"} to linux.namespaces, or \"ro\" to the options of the cgroup mount");
+        let warning = Error::in_config(
+            "linux.resources",
+            "the container's root can leave its cgroup, and with it these limits and device rules",
+        )
+        .because("the whole hierarchy of the host's is mounted writable, and the container has no cgroup namespace")
+        .remedy("add {\"type\": \"cgroup\"} to linux.namespaces, or \"ro\" to the options of the cgroup mount");
         planner.plan.warnings.push(warning);
     }
     let Some(name) = subgroup else { return Ok(()) };

@@ -280,7 +280,13 @@ pub fn wrong_type(property: impl Into<String>, complaint: &str) -> Error {
         Some((word, wanted, remedy)) => {
             let property = property.into();
             let remedy = match (found, *word) {
+                ("an object", "a sequence") if property.ends_with(".env") => "write a list of texts: [\"NAME=value\"]",
                 ("an object", "a sequence") => "put it into brackets: [{ ... }]",
+                (_, "struct") if property.starts_with("linux.namespaces[") => "write an object: { \"type\": \"pid\" }",
+                (_, "struct") if property.starts_with("mounts[") => {
+                    "write an object: { \"destination\": \"/data\", \"source\": \"/data\", \"options\": [\"rbind\"] }"
+                }
+                (number, "a string") if number.starts_with("integer") || number.starts_with("floating") => remedy,
                 (number, _) if number.starts_with("integer") || number.contains("e1") => "write a number in that range",
                 _ if property.ends_with(".umask") || property.ends_with(".fileMode") => DECIMAL,
                 _ => remedy,

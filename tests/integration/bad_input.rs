@@ -291,7 +291,7 @@ fn a_damaged_state_can_be_deleted() {
     let sandbox = Sandbox::ordinary();
     let directory = sandbox.mkdir("xdg/rootlet", 0o700).join("box");
     fs::create_dir(&directory).unwrap();
-    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o1700)).unwrap();
     std::os::unix::fs::chown(&directory, Some(sandbox.uid()), Some(sandbox.uid())).unwrap();
     let list = sandbox.rootlet(&["list"]).ok().out;
     assert!(list.contains("stopped") && list.contains(&sandbox.owner()), "one without a state is listed: {list}");
@@ -305,15 +305,18 @@ fn a_damaged_state_can_be_deleted() {
 fn a_directory_that_holds_anything_else_is_no_container() {
     let sandbox = Sandbox::ordinary();
     let root = sandbox.mkdir("things", 0o700);
-    for (directory, mode, files) in
-        [("photos", 0o700, &["state.json", "cat.jpg"][..]), ("notes", 0o700, &["todo"]), ("empty", 0o755, &[])]
-    {
+    for (directory, mode, files) in [
+        ("photos", 0o700, &["state.json", "cat.jpg"][..]),
+        ("notes", 0o700, &["todo"]),
+        ("empty", 0o755, &[]),
+        ("shut", 0o700, &[]),
+    ] {
         sandbox.mkdir(&format!("things/{directory}"), mode);
         files.iter().for_each(|file| drop(sandbox.write(&format!("things/{directory}/{file}"), "{}")));
     }
     let rootlet = |arguments: &[&str]| sandbox.rootlet(&[&["--root", root.to_str().unwrap()], arguments].concat());
     assert_eq!(rootlet(&["list", "-q"]).ok().out, "");
-    for name in ["photos", "notes", "empty"] {
+    for name in ["photos", "notes", "empty", "shut"] {
         rootlet(&["state", name]).fails(&["container does not exist"]);
         rootlet(&["delete", name]).fails(&["container does not exist"]);
         rootlet(&["delete", "--force", name]).ok();

@@ -173,15 +173,25 @@ fn a_proc_that_is_wrong_is_named() {
                 mount -t proc proc /proc; $as_user $rootlet run -b $bundle box >&2 && echo mended >&2";
     let done = prepared(&user, line);
     assert!(done.err.contains("there is no /proc") && done.err.ends_with("mended\n"), "{done:?}");
-    // Without what the kernel says of itself, containers run, and can be found again.
-    let line = "umount -l /proc; mount -t proc -o subset=pid proc /proc; $as_user $rootlet run -d -b $bundle box >&2 </dev/null && \
-                $as_user $rootlet exec box echo in >&2 && $as_user $rootlet delete -f box >&2; $as_user $rootlet doctor --format json";
     let change = |key: &str, name: &str, value: Value| {
         let path = user.path().join("host/config.json");
         let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         config[key][name] = value;
         fs::write(path, config.to_string()).unwrap();
     };
+    // By its pidfd, as its number there is another's.
+    let line = "unshare -pf sh -c '$as_user $rootlet create -b $bundle box </dev/null; $as_user $rootlet start box && $as_user $rootlet delete -f box'";
+    change("process", "args", json!(["sleep", "100"]));
+    assert_eq!(prepared(&user, line).ok().err, "");
+    // Nobody knows who is not named.
+    let line = "mount -t proc -o hidepid=2 proc /proc; $as_user $rootlet run -d -b $bundle box >&2 </dev/null && $as_user $rootlet ps box; \
+                $as_user $rootlet pause box; $as_user $rootlet kill -a box TERM; $as_user $rootlet delete -f box; $as_user $rootlet doctor --format json";
+    let done = prepared(&user, line);
+    assert!(done.err.matches("is not known").count() == 3 && done.err.matches("hidepid=0").count() == 3, "{done:?}");
+    assert_eq!(about(&done, "/proc").0, "limited");
+    // Without what the kernel says of itself, containers run, and can be found again.
+    let line = "umount -l /proc; mount -t proc -o subset=pid proc /proc; $as_user $rootlet run -d -b $bundle box >&2 </dev/null && \
+                $as_user $rootlet exec box echo in >&2 && $as_user $rootlet delete -f box >&2; $as_user $rootlet doctor --format json";
     change("process", "args", json!(["sleep", "100"]));
     let done = prepared(&user, line);
     let (verdict, found) = about(&done, "/proc");
@@ -254,7 +264,7 @@ fn places_that_cannot_hold_anything_are_named() {
     let user = user();
     let done = shell(&user, "XDG_RUNTIME_DIR= $rootlet doctor --format json").ok();
     let (verdict, said) = about(&done, "XDG_RUNTIME_DIR");
-    assert!(verdict == "limited" && said.contains("mkdir /run/user/UID"), "{said}");
+    assert!(verdict == "limited" && said.contains("install -d -m 700") && said.contains("/run/user/UID"), "{said}");
     let done = shell(&user, "$rootlet doctor --format json").ok();
     assert_eq!((about(&done, "XDG_RUNTIME_DIR").0, about(&done, "states").0), ("ok".to_owned(), "ok".to_owned()));
     // What stands in the way of a state stands in the way of a container.

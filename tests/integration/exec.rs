@@ -682,3 +682,41 @@ fn a_pause_that_one_process_has_left_is_none() {
     sandbox.rootlet(&["delete", "--force", "box"]).ok();
     sandbox.assert_clean();
 }
+
+#[test]
+fn whoever_is_ended_before_the_program_begins_is_no_program_that_ended() {
+    let sandbox = Sandbox::ordinary();
+    let strace = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", "inject=capset:signal=SIGKILL:when=1"];
+    let rootlet = |arguments: &[&str]| {
+        let rootlet = crate::sandbox::binary().to_str().unwrap();
+        finish(sandbox.program("strace".as_ref(), &[&strace[..], &[rootlet], arguments].concat()))
+    };
+    if sandbox.program("strace".as_ref(), &["-qq", "-o", "/dev/null", "true"]).status().is_err() {
+        return skip("strace is not installed");
+    }
+    sandbox.sh("sleep 1000");
+    sandbox.start();
+    for flags in [&[][..], &["-d"]] {
+        let done = rootlet(&[&["exec"], flags, &["box", "true"]].concat());
+        assert!(done.code == 255 && done.err.contains("signal 9"), "{done:?}");
+    }
+    assert_eq!(sandbox.rootlet(&["exec", "box", "sh", "-c", "kill -9 $$"]).code, 137, "a program is one");
+    let bundle = sandbox.bundle();
+    let done = rootlet(&["run", "--status-fd", "1", "-b", bundle.to_str().unwrap(), "other"]);
+    assert!(done.code == 1 && done.err.contains("before its program began, by signal 9"), "{done:?}");
+    assert!(!done.out.contains("started") && !done.out.contains("exited"), "{done:?}");
+    assert_eq!(sandbox.rootlet(&["list", "-q"]).ok().out, "box\n");
+}
+
+#[test]
+fn a_state_without_its_config_is_not_one_that_was_deleted() {
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("sleep 1000");
+    sandbox.start();
+    fs::remove_file(sandbox.states().join("box/config.json")).unwrap();
+    let done = sandbox.rootlet(&["exec", "box", "true"]);
+    assert!(done.code == 255 && done.err.contains("config.json is missing"), "{done:?}");
+    sandbox.rootlet(&["explain", "box"]).fails(&["config.json is missing", "delete --force box"]);
+    sandbox.rootlet(&["delete", "--force", "box"]).ok();
+    sandbox.assert_clean();
+}

@@ -274,6 +274,30 @@ fn apt_installs_packages_with_users_groups_and_setuid_files() {
 }
 
 #[test]
+fn a_container_ends_with_who_answers_for_it() {
+    // Else each call that is asked about fails as if the kernel had none of them, and a program takes -38 for an id.
+    let sandbox = Sandbox::ordinary();
+    sandbox.sh("while :; do id -u >/dev/null; sleep 0.05; done");
+    let end_supervisor = || {
+        let found = supervisors(&sandbox);
+        assert_eq!(found.len(), 1);
+        assert!(Command::new("kill").args(["-9", &found[0].to_string()]).status().unwrap().success());
+    };
+    sandbox.on_bundle(&["create", "--fake-root", "box"]).ok();
+    end_supervisor();
+    eventually("it has stopped", || sandbox.status("box") == "stopped");
+    sandbox.rootlet(&["start", "box"]).fails(&["stopped"]);
+    sandbox.rootlet(&["delete", "box"]).ok();
+    let mut run = sandbox.command_on_bundle(&["run", "--fake-root", "box"]).spawn().unwrap();
+    eventually("it runs", || {
+        sandbox.rootlet(&["state", "box"]).out.contains("running") && !supervisors(&sandbox).is_empty()
+    });
+    end_supervisor();
+    assert_eq!(crate::sandbox::wait(&mut run), 137);
+    sandbox.assert_clean();
+}
+
+#[test]
 fn where_more_ids_are_mapped_nothing_is_faked() {
     let Some(sandbox) = Sandbox::remapped() else { return };
     sandbox.on_bundle(&["run", "--fake-root", "box"]).fails(&[

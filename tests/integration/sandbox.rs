@@ -190,6 +190,8 @@ impl Sandbox {
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path().join(name);
         fs::write(&path, text).unwrap();
+        // Whatever the caller's umask is, which on Ubuntu leaves it to the group.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         self.own(&path);
         path
     }

@@ -298,13 +298,22 @@ fn whatever_leads_to_the_hosts_root_is_no_containers_root() {
 fn a_filter_that_pretends_leaves_no_privileges() {
     let sandbox = Sandbox::ordinary();
     sandbox.sh("grep Cap /proc/self/status");
-    for name in ["prctl", "capset", "setresuid"] {
+    for name in ["prctl", "capset", "setresuid", "rt_sigprocmask", "rt_sigaction"] {
         sandbox.edit(|config| {
             config["process"]["noNewPrivileges"] = json!(false);
             let rule = json!({"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": 0});
             config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
         });
         sandbox.run().fails(&["linux.seccomp", name, "as if it had been done"]);
+    }
+    // It has no error that could be seen.
+    for errno in [0, 1] {
+        sandbox.edit(|config| {
+            config["process"]["user"]["umask"] = json!(0o077);
+            let rule = json!({"names": ["umask"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno});
+            config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+        });
+        sandbox.run().fails(&["linux.seccomp", "umask is not allowed", "noNewPrivileges"]);
     }
     // Where it comes last, it is the program's alone.
     sandbox.edit(|config| config["process"]["noNewPrivileges"] = json!(true));

@@ -311,9 +311,11 @@ impl Container {
         let path = self.directory.path().join(CONFIG);
         let flags = fd::O_RDONLY | fd::O_NONBLOCK | fd::O_NOCTTY;
         let file = self.directory.open_file(CONFIG, flags).map_err(|error| match error.errno {
-            Errno::ENOENT if self.directory.has(STATE).is_ok_and(|has| has) => Error::new(format!("{} is missing", path.display()))
-                .because("somebody has removed it")
-                .remedy(format!("end the container with `rootlet delete --force {}`", self.id)),
+            Errno::ENOENT if self.directory.has(STATE).is_ok_and(|has| has) => {
+                Error::new(format!("{} is missing", path.display()))
+                    .because("somebody has removed it")
+                    .remedy(format!("end the container with `rootlet delete --force {}`", self.id))
+            }
             Errno::ENOENT => self.directory.gone(),
             _ => Error::from_call(path.display(), error),
         })?;

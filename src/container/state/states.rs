@@ -11,8 +11,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// Of a state's directory. The sticky bit says that it is one before there is anything in it.
-const MODE: u32 = 0o1700;
+/// Of a state's directory. It is sticky besides, which says that it is one before there is anything in it.
+const MODE: u32 = 0o700;
 
 /// A file name has 255 bytes, and one is needed while the state's directory is made.
 const LONGEST_ID: usize = 254;
@@ -235,7 +235,7 @@ impl States {
             }
             // Other runtimes' have another mode.
             let status = container.directory.status()?;
-            let is_ours = status.mode & 0o1777 == MODE && status.uid == creds::effective_uid();
+            let is_ours = status.mode & 0o777 == MODE && status.uid == creds::effective_uid();
             // Nor do others keep a config beside a state.
             let has_config = container.directory.has(CONFIG)?;
             return match container.damage.filter(|_| is_ours && has_config) {
@@ -252,13 +252,13 @@ impl States {
                 .because("somebody has changed the permissions of its directory, or of the files in it")
                 .remedy(format!("give them back: chmod 700 {0}; chmod 600 {0}/*.json", path.display())));
         }
-        if status.mode & 0o1777 != MODE {
+        if status.mode & 0o777 != MODE {
             return Ok(Found::Nothing);
         }
         if let Some(refusal) = refuse_state(id, status.uid, status.mode) {
             return Ok(Found::Foreign(refusal));
         }
-        if !directory.is_place()? {
+        if !directory.is_place()? || status.mode & STICKY == 0 && !directory.has(CONFIG)? {
             return Ok(Found::Nothing);
         }
         let lock = directory.share_lock()?;
@@ -325,7 +325,7 @@ impl States {
         let path = self.path.join(id);
         // Whoever sees the directory finds it locked: it gets its name only then.
         let draft = draft(&path);
-        let make = |made: &Path| match std::fs::DirBuilder::new().mode(MODE).create(made) {
+        let make = |made: &Path| match std::fs::DirBuilder::new().mode(MODE | STICKY).create(made) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
                 let message = format!("cannot make {}", path.display());
                 Err(Error::from_io(message, &error).remedy("name a directory that you may write to with --root DIR"))

@@ -137,7 +137,7 @@ fn explain_program(name: &str, error: sys::Error) -> Error {
             .remedy("write the program's own path in process.args"),
         (Call::Access | Call::Open, Errno::EACCES) => Error::new(format!("exec: {name:?}: permission denied"))
             .because("process.user may not execute the file, or a directory on its path may not be searched, or it lies on a noexec mount")
-            .remedy("chmod a+x it in the root file system"),
+            .remedy("chmod a+x it in the root file system; if that is on a noexec mount (`findmnt -T` it), put it elsewhere, or as root: mount -o remount,exec"),
         (Call::Access, Errno::EISDIR) => Error::new(format!("exec: {name:?}: is a directory"))
             .because("only a file can be executed")
             .remedy("name a program in it, in process.args"),

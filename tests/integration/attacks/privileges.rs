@@ -340,6 +340,8 @@ fn exec_runs_from_a_copy_where_the_container_owns_the_binary() {
     let exe = format!("/proc/{}/exe", exec.id());
     let ps = || sandbox.rootlet(&["ps", "--format", "json", "box"]).ok().out;
     crate::sandbox::eventually("it runs", || ps().matches(',').count() == 1);
+    // Nobody may look into it before its process is at the program.
+    crate::sandbox::eventually("it may be looked at", || fs::metadata(&exe).is_ok());
     let is_copy = fs::metadata(exe).unwrap().ino() != fs::metadata(&own).unwrap().ino();
     exec.kill().unwrap();
     exec.wait().unwrap();
