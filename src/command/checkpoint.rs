@@ -18,7 +18,7 @@ Examples:
   rootlet checkpoint --pre-dump --image-path first box
   rootlet checkpoint --parent-path ../first --image-path second box     only what has changed since then
 
-As of CRIU 3.17 only root can do this.")]
+Up to CRIU 3.17 only root can do this.")]
 pub struct Checkpoint {
     #[command(flatten)]
     images: Images,

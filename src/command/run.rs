@@ -25,7 +25,7 @@ Examples:
   rootlet run --rootfs /srv/debian --memory 1G box -- bash
 
 What runs, and with which files, limits and privileges, is in config.json; the flags change that in memory, and --host and --rootfs
-need none. `rootlet plan` takes the same flags, and shows what would be done.
+need none. `rootlet plan` takes those that say what is run, and shows what would be done.
 The exit code is that of the container's program, or 128 + the signal that ended it.")]
 pub struct Run {
     #[command(flatten)]

@@ -277,7 +277,7 @@ fn a_container_that_is_being_made_is_not_taken_for_a_stopped_one() {
     let sandbox = Sandbox::ordinary();
     let directory = sandbox.mkdir("xdg/rootlet", 0o700).join("box");
     fs::create_dir(&directory).unwrap();
-    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o1700)).unwrap();
     std::os::unix::fs::chown(&directory, Some(sandbox.uid()), Some(sandbox.uid())).unwrap();
     // As its maker does before it knows the process.
     let lock = Flock::lock(fs::File::open(&directory).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();

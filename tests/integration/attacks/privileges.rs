@@ -413,3 +413,19 @@ fn what_the_host_mounts_later_below_a_read_only_bind_is_not_there() {
         assert!(done.out.contains("ready") && !done.out.contains("written"), "{done:?}");
     }
 }
+
+#[test]
+fn a_writable_tree_of_all_cgroups_is_warned_about() {
+    // Its root can move itself to where nothing is limited, and no program decides about devices.
+    let Some(sandbox) = Sandbox::root() else { return };
+    let plan = || sandbox.on_bundle(&["plan"]).ok();
+    sandbox
+        .add_mount(json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"]}));
+    let said = plan().out;
+    if said.contains("cgroup  none") {
+        return crate::sandbox::skip("no cgroup can be made here");
+    }
+    assert!(said.contains("can leave its cgroup"), "{said}");
+    sandbox.edit(|config| config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "cgroup"})));
+    assert!(!plan().out.contains("can leave its cgroup"));
+}
