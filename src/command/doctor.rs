@@ -74,7 +74,10 @@ impl super::Run for Doctor {
                     Some(bundle) => bundle.display().to_string(),
                 };
                 let reasons: Vec<_> = obstacles.iter().map(|finding| finding.subject.to_owned()).collect();
-                let reasons = reasons.into_iter().chain((errors > 0).then(|| format!("{errors} errors in its config")));
+                let reasons = reasons.into_iter().chain((errors > 0).then(|| match errors {
+                    1 => "an error in its config".to_owned(),
+                    _ => format!("{errors} errors in its config"),
+                }));
                 let verdict = match works {
                     true => format!("{what} can run here"),
                     false => format!("{what} cannot run here: {}", reasons.collect::<Vec<_>>().join(", ")),

@@ -6,6 +6,7 @@ use crate::sys::{self, Errno, fd};
 use std::ffi::CString;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// A config larger than this is refused; real ones have some kilobytes.
@@ -44,6 +45,19 @@ pub fn read(path: &Path) -> Result<String> {
             std::io::ErrorKind::NotADirectory => error_text
                 .because(format!("{} is not a directory", bundle.display()))
                 .remedy("name the directory of config.json, not the file"),
+            std::io::ErrorKind::PermissionDenied => {
+                match path.metadata().map(|metadata| (metadata.uid(), metadata.mode())) {
+                    Ok((uid, mode)) => error_text
+                        .because(format!("it belongs to uid {uid}, with mode {:o}", mode & 0o7777))
+                        .remedy(format!(
+                            "give it to who uses it, as by `sudo chown -R USER: {}`; or be its owner",
+                            bundle.display()
+                        )),
+                    Err(_) => error_text
+                        .because(format!("you may not search {}, or a directory above it", bundle.display()))
+                        .remedy(format!("chmod a+x them (see `namei -l {}`)", path.display())),
+                }
+            }
             _ => error_text,
         }
     };

@@ -418,3 +418,14 @@ fn a_binary_that_may_only_be_executed_is_named() {
     let bundle = sandbox.bundle();
     finish(sandbox.program(&own, &["run", "-b", bundle.to_str().unwrap(), "box"])).fails(&["EACCES", "chmod a+r"]);
 }
+
+#[test]
+fn a_config_that_may_not_be_read_is_told_whose_it_is() {
+    let sandbox = Sandbox::ordinary();
+    let config = sandbox.bundle().join("config.json");
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o0)).unwrap();
+    sandbox.run().fails(&["EACCES", &format!("it belongs to uid {}, with mode 0", sandbox.uid()), "chown"]);
+    fs::set_permissions(sandbox.bundle(), fs::Permissions::from_mode(0o0)).unwrap();
+    sandbox.run().fails(&["EACCES", "may not search", "namei -l"]);
+    fs::set_permissions(sandbox.bundle(), fs::Permissions::from_mode(0o755)).unwrap();
+}
