@@ -466,6 +466,12 @@ fn mount_points(kinds: &[&str]) -> Result<Vec<PathBuf>> {
     Ok(points.map(|path| unescape(path).into()).collect())
 }
 
+/// Whether /proc is of the caller's pid namespace: in that of another, processes have other numbers.
+pub fn has_own_proc() -> Result<bool> {
+    let own = std::fs::read_link("/proc/self").map_err(|error| Error::from_io("cannot read /proc/self", &error))?;
+    Ok(own.to_str() == Some(&std::process::id().to_string()))
+}
+
 /// Whether /proc does not even name processes that the caller may not look into (hidepid=invisible or ptraceable, proc(5)). Root sees
 /// all of them, and so does the group that the mount names.
 pub fn hides_processes() -> Result<bool> {

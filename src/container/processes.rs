@@ -19,8 +19,7 @@ pub fn processes(container: &Container) -> Result<Vec<i32>> {
 
 /// An error if /proc is that of another pid namespace: processes have other numbers there.
 pub fn require_own_proc() -> Result<()> {
-    let own = std::fs::read_link("/proc/self").map_err(|error| Error::from_io("cannot read /proc/self", &error))?;
-    match own.to_str() == Some(&std::process::id().to_string()) {
+    match host::has_own_proc()? {
         true => Ok(()),
         false => Err(Error::new("/proc is that of another pid namespace, and has other pids")
             .remedy("mount one of your own: `mount -t proc proc /proc`, or `unshare --mount-proc`")),

@@ -9,7 +9,7 @@ use std::path::Path;
 const OLDEST: (u32, u32) = (5, 12);
 
 pub fn probe(host: &Host) -> Vec<Finding> {
-    vec![kernel(host), proc(), surroundings(host)]
+    vec![kernel(host), proc(host), surroundings(host)]
 }
 
 fn kernel(host: &Host) -> Finding {
@@ -29,14 +29,20 @@ fn kernel(host: &Host) -> Finding {
     }
 }
 
-fn proc() -> Finding {
+fn proc(own: &Host) -> Finding {
     const SUBJECT: &str = "/proc";
     match of_proc() {
         None if host::hides_processes().is_ok_and(|hides| hides) => {
             let found = "it is mounted with hidepid, and does not name processes that you may not look into";
-            let means = "`ps`, `pause` and `kill --all` of containers without a cgroup are refused";
-            Finding::limited(SUBJECT, Need::Nothing, found, means)
-                .mended("as root: mount -o remount,hidepid=0 /proc, and there in /etc/fstab")
+            // Before Linux 6.9, a process is known by what /proc shows of it, also one that may not be looked into yet.
+            let finding = match own.kernel_version() {
+                Ok(version) if version >= (6, 9) => {
+                    let means = "`ps`, `pause` and `kill --all` of containers without a cgroup are refused";
+                    Finding::limited(SUBJECT, Need::Nothing, found, means)
+                }
+                _ => Finding::missing(SUBJECT, Need::All, found, "no container can be made, before Linux 6.9"),
+            };
+            finding.mended("as root: mount -o remount,hidepid=0 /proc, and there in /etc/fstab")
         }
         None => Finding::ok(SUBJECT, Need::All, "as the kernel has it"),
         Some(masked @ Proc::Masked(_)) => {

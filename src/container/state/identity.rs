@@ -136,18 +136,12 @@ pub fn is_exiting(pid: i32) -> Result<bool> {
 /// is gone, or is out of sight.
 pub fn has_executed(pid: i32, pidfd: BorrowedFd) -> Result<Option<bool>> {
     const FORKED_ONLY: u64 = 0x40;
-    let unknown = |error| Error::from_call(format!("process {pid}, whether its program has begun"), error);
-    let Some(directory) = found(process::directory_of(pidfd)).map_err(unknown)? else { return Ok(None) };
-    let Some(stat) = found(fd::open_at(directory.as_fd(), c"stat", fd::O_RDONLY, 0)).map_err(unknown)? else {
-        return Ok(None);
-    };
-    let mut text = String::new();
-    match found(std::fs::File::from(stat).read_to_string(&mut text)) {
-        Ok(Some(_)) => {}
-        Ok(None) => return Ok(None),
-        Err(error) => return Err(Error::from_io(format!("process {pid}, whether its program has begun"), &error)),
+    // At once: whoever is reaped shows nothing any more.
+    let mut fields = stat_of(pid)?;
+    if !host::has_own_proc()? {
+        fields = stat_of_pidfd(pidfd)?;
     }
-    let flags = fields_of(&text).get(9 - 3).and_then(|field| field.parse::<u64>().ok());
+    let flags = fields.and_then(|fields| fields.get(9 - 3)?.parse::<u64>().ok());
     // Its number may be another's by now.
     let is_there = match process::send_signal(pidfd, 0) {
         Err(error) if error.errno == Errno::ESRCH => false,
@@ -195,6 +189,19 @@ pub fn stat_of(pid: i32) -> Result<Option<Vec<String>>> {
     let path = format!("/proc/{pid}/stat");
     let stat = found(std::fs::read_to_string(&path)).map_err(|error| Error::from_io(path, &error))?;
     Ok(stat.map(|stat| fields_of(&stat)))
+}
+
+/// The same of a process whose number in /proc is not the caller's.
+fn stat_of_pidfd(pidfd: BorrowedFd) -> Result<Option<Vec<String>>> {
+    let unknown = |error| Error::from_call("a process in /proc", error);
+    let Some(directory) = found(process::directory_of(pidfd)).map_err(unknown)? else { return Ok(None) };
+    let Some(stat) = found(fd::open_at(directory.as_fd(), c"stat", fd::O_RDONLY, 0)).map_err(unknown)? else {
+        return Ok(None);
+    };
+    let mut text = String::new();
+    let read = found(std::fs::File::from(stat).read_to_string(&mut text));
+    let read = read.map_err(|error| Error::from_io("a process in /proc", &error))?;
+    Ok(read.map(|_| fields_of(&text)))
 }
 
 fn fields_of(stat: &str) -> Vec<String> {
