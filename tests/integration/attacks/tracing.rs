@@ -232,8 +232,8 @@ fn the_command_line_of_exec_is_not_to_be_seen_inside() {
             .sh("while :; do for p in /proc/[0-9]*; do tr '\\0' '|' <$p/cmdline; echo; done; done 2>/dev/null >/found");
         sandbox.edit(|config| config["root"]["readonly"] = json!(false));
         sandbox.start();
-        for call in ["close_range", "capset", "execve"] {
-            let delay = format!("inject={call}:delay_enter=100000:when=1..4");
+        for (call, microseconds) in [("close_range", 100_000), ("capset", 100_000), ("execve", 400_000)] {
+            let delay = format!("inject={call}:delay_enter={microseconds}:when=1..4");
             slowly(&sandbox, &delay, &["exec", "-e", "PASS=WORD", "box", "true"]).ok();
         }
         let found = fs::read_to_string(sandbox.rootfs().join("found")).unwrap();
