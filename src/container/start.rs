@@ -76,6 +76,7 @@ fn begin(container: &Container, interrupt: &Interrupt, log: &Log) -> Result<Opti
     let connection = take(container)?;
     // As long as it is there, the container looks as if it waited.
     let removed = container.directory.remove(START);
+    let mut is_ready = false;
     loop {
         // Hooks in the container may take their time.
         interrupt.wait_readable(connection.as_fd(), -1)?;
@@ -87,14 +88,17 @@ fn begin(container: &Container, interrupt: &Interrupt, log: &Log) -> Result<Opti
             Some((Message::Fail { step, error, status }, _)) => {
                 return Err(hooks::with_status(explain(state, step, error), error, status));
             }
+            Some((Message::Ready { .. }, _)) => is_ready = true,
             Some(_) => return Err(Error::new("start.sock: not a word of a container's")),
             // Its program has begun, or it has ended without a word. Who was seen by nobody has ended as a program does.
             // A first process that reaps has left the program to a child.
             None if state.has_init => break,
-            None if has_executed(state.pid, pidfd.as_fd())? == Some(false) => {
-                return Err(super::state::has_not_begun(None));
-            }
-            None => break,
+            None => match has_executed(state.pid, pidfd.as_fd())? {
+                Some(true) => break,
+                // Who is gone has said whether it came that far.
+                None if is_ready => break,
+                _ => return Err(super::state::has_not_begun(None)),
+            },
         }
     }
     removed.map_err(|error| {

@@ -43,6 +43,9 @@ pub struct Child {
     pub slots: Slots,
     /// Whether its memory is its maker's until its program begins.
     pub shares_memory: bool,
+    /// Whether `start` is still to hear that only the program is left to come: who reaps this process may be somebody else, and then
+    /// nothing tells an end before the program from one behind it.
+    pub owes_word: bool,
     /// What it is in, while it waits for its start.
     pub namespaces: [Option<OwnedFd>; NAMESPACES.len()],
 }
@@ -170,7 +173,10 @@ impl Child {
         self.let_go()?;
         self.run(Phase::Bare)?;
         match std::mem::replace(&mut self.start, Beginning::Now) {
-            Beginning::Later(start) => self.wait_for_start(&start)?,
+            Beginning::Later(start) => {
+                self.wait_for_start(&start)?;
+                self.owes_word = true;
+            }
             start => {
                 // A change of user has cleared it.
                 self.die_with_parent()?;
@@ -195,6 +201,10 @@ impl Child {
 
     fn take_step(&mut self, index: usize, phase: Phase) -> Result<(), Failure> {
         let Some(entry) = self.plan.entries.get(index).filter(|entry| entry.phase == phase) else { return Ok(()) };
+        if self.owes_word && phase == Phase::Last && !matches!(entry.step, Step::Program(ProgramStep::RunHook(_))) {
+            self.owes_word = false;
+            self.tell(Message::Ready { namespace: 0 })?;
+        }
         let step = index as u32;
         stamps::stamp(index, false);
         if self.plan.opens_source_of(&entry.step) {

@@ -88,7 +88,8 @@ pub fn spawn(plan: &Rc<Plan>, equipment: Equipment) -> Result<Handle> {
     let system = |error| Error::from_call("container", error);
     let (socket, theirs) = socket::pair().map_err(system)?;
     let Equipment { start, container, mut cgroup, console, slots } = equipment;
-    let (was_helped, is_outside, shares_memory, namespaces) = (false, false, false, Default::default());
+    let (was_helped, is_outside, shares_memory, owes_word, namespaces) =
+        (false, false, false, false, Default::default());
     let plan = Rc::clone(plan);
     let mut child = Box::new(Child {
         plan,
@@ -100,6 +101,7 @@ pub fn spawn(plan: &Rc<Plan>, equipment: Equipment) -> Result<Handle> {
         console,
         slots,
         shares_memory,
+        owes_word,
         namespaces,
     });
     let plan = Rc::clone(&child.plan);
