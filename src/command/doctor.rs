@@ -3,6 +3,7 @@
 use super::Globals;
 use super::plan::Format;
 use crate::container::States;
+use crate::container::create::rootfs_of;
 use crate::container::state::directory::CONFIG;
 use crate::doctor::{Finding, Need, Verdict, examine, of_rootfs};
 use crate::error::{Result, printable};
@@ -141,7 +142,7 @@ fn judge(bundle: &Path, globals: &Globals, host: &Host) -> Result<Judged> {
         fuse: globals.fuse.clone(),
         ..Request::default()
     };
-    let rootfs = request.bundle.join(spec.root.as_ref().map_or("rootfs", |root| &root.path));
+    let rootfs = rootfs_of(&spec, &request.bundle);
     Ok(Judged { problems: check(&text, &request, host), spec, rootfs })
 }
 

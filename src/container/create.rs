@@ -265,7 +265,7 @@ pub(super) fn describe(spec: &Spec, host: &Host, options: &Options, plan: &Plan,
 }
 
 /// Where the root file system is.
-pub(super) fn rootfs_of(spec: &Spec, bundle: &Path) -> PathBuf {
+pub fn rootfs_of(spec: &Spec, bundle: &Path) -> PathBuf {
     spec.root.as_ref().map_or(bundle.to_owned(), |root| bundle.join(&root.path))
 }
 

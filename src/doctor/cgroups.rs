@@ -15,19 +15,25 @@ pub fn probe(host: &Host) -> Vec<Finding> {
         |error: crate::error::Error| vec![Finding::missing(SUBJECT, Need::Limits, error.in_one_line(), nothing)];
     match host.cgroups() {
         Err(error) => return unknown(error),
-        // Root has a cgroup of its own there, which has no controllers.
-        Ok(Cgroups::Legacy) if host.uid == 0 && host::hierarchy_root().is_ok_and(|root| root.is_some()) => {
-            return vec![
-                Finding::limited(SUBJECT, Need::Limits, "version 1 and 2 in a mixture: a cgroup of version 2 tracks processes, freezes and ends them", "limits are errors, or left out with `--limits try`")
-                    .mended(super::by_systemd("boot with systemd.unified_cgroup_hierarchy=1 (GRUB_CMDLINE_LINUX in /etc/default/grub, then update-grub)")),
-            ];
-        }
         Ok(Cgroups::Legacy) => {
-            return vec![
-                Finding::missing(SUBJECT, Need::Limits, "version 1, or a mixture, which rootlet does not drive", nothing).mended(super::by_systemd(
-                        "boot with systemd.unified_cgroup_hierarchy=1 (GRUB_CMDLINE_LINUX in /etc/default/grub, then update-grub)",
-                    )),
-            ];
+            // Root has a cgroup of its own in a mixture, which has no controllers.
+            let finding = match host.uid == 0 && host::hierarchy_root().is_ok_and(|root| root.is_some()) {
+                true => Finding::limited(
+                    SUBJECT,
+                    Need::Limits,
+                    "version 1 and 2 in a mixture: a cgroup of version 2 tracks processes, freezes and ends them",
+                    "limits are errors, or left out with `--limits try`",
+                ),
+                false => Finding::missing(
+                    SUBJECT,
+                    Need::Limits,
+                    "version 1, or a mixture, which rootlet does not drive",
+                    nothing,
+                ),
+            };
+            return vec![finding.mended(super::by_systemd(
+                "boot with systemd.unified_cgroup_hierarchy=1 (GRUB_CMDLINE_LINUX in /etc/default/grub, then update-grub)",
+            ))];
         }
         Ok(_) => {}
     }
